@@ -1,0 +1,70 @@
+# What the directories' own CMakeLists.txt call.
+
+# threadcast_embed(<target> <file> <symbol>): compiles a text file into the target as
+#   const char <symbol>[]; (with a NUL behind it)   const size_t <symbol>_len;
+# declared in "<symbol>.h".
+function(threadcast_embed target file symbol)
+    get_filename_component(input "${file}" ABSOLUTE)
+    set(dir "${CMAKE_CURRENT_BINARY_DIR}/embed")
+    set(output "${dir}/${symbol}.c")
+    file(CONFIGURE OUTPUT "${dir}/${symbol}.h" @ONLY CONTENT
+"/* Made by CMake. */
+#include <stddef.h>
+
+extern const char @symbol@[]; /* NUL-terminated */
+extern const size_t @symbol@_len;
+")
+    add_custom_command(
+        OUTPUT "${output}"
+        COMMAND ${CMAKE_COMMAND} -DINPUT=${input} -DOUTPUT=${output} -DSYMBOL=${symbol}
+                -P "${PROJECT_SOURCE_DIR}/cmake/embed.cmake"
+        DEPENDS "${input}" "${PROJECT_SOURCE_DIR}/cmake/embed.cmake"
+        COMMENT "Embedding ${file}"
+        VERBATIM)
+    target_sources(${target} PRIVATE "${output}")
+    target_include_directories(${target} PUBLIC "${dir}")
+endfunction()
+
+# threadcast_unit_test(<noun> <lib>…): tests/unit/test_<noun>.c with cmocka.
+function(threadcast_unit_test noun)
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/test_${noun}.c")
+        message(STATUS "unit test ${noun}: no source yet")
+        return()
+    endif()
+    foreach(lib IN LISTS ARGN)
+        if(NOT TARGET ${lib})
+            message(STATUS "unit test ${noun}: no target ${lib} yet")
+            return()
+        endif()
+    endforeach()
+    add_executable(test_${noun} test_${noun}.c)
+    target_link_libraries(test_${noun} PRIVATE ${ARGN} PkgConfig::CMOCKA threadcast_warnings)
+    target_compile_definitions(test_${noun} PRIVATE
+        THREADCAST_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    set_target_properties(test_${noun} PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    add_test(NAME unit.${noun} COMMAND test_${noun})
+    set_tests_properties(unit.${noun} PROPERTIES LABELS unit TIMEOUT 120)
+endfunction()
+
+# threadcast_fuzz(<noun> <lib>…): tests/fuzz/fuzz_<noun>.c with libFuzzer; the corpus is
+# tests/fuzz/corpus/<noun>. New inputs go to the build directory.
+function(threadcast_fuzz noun)
+    foreach(lib IN LISTS ARGN)
+        if(NOT TARGET ${lib})
+            message(STATUS "fuzz target ${noun}: no target ${lib} yet")
+            return()
+        endif()
+    endforeach()
+    add_executable(fuzz_${noun} fuzz_${noun}.c)
+    target_link_libraries(fuzz_${noun} PRIVATE ${ARGN})
+    target_link_options(fuzz_${noun} PRIVATE -fsanitize=fuzzer)
+    set_target_properties(fuzz_${noun} PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/fuzz")
+    set(found "${PROJECT_BINARY_DIR}/fuzz/corpus/${noun}")
+    file(MAKE_DIRECTORY "${found}")
+    add_test(NAME fuzz-smoke.${noun}
+        COMMAND fuzz_${noun} -seed=1 -runs=50000 -max_total_time=30 -max_len=4096
+                "${found}" "${CMAKE_CURRENT_SOURCE_DIR}/corpus/${noun}")
+    set_tests_properties(fuzz-smoke.${noun} PROPERTIES LABELS fuzz-smoke TIMEOUT 120)
+endfunction()

@@ -1,0 +1,39 @@
+/* conn: one accepted socket while it speaks HTTP: reads a request, gives it to the
+ * router, writes the answer, keeps alive. A stream takes the socket away from it and
+ * everything of HTTP is freed. */
+#ifndef THREADCAST_CONN_H
+#define THREADCAST_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+struct bridge;
+struct conn;
+struct request;
+
+/* Once per bridge, before the first connection: the lists, and the freeing at the end of
+ * a turn (closed connections live until then, so no callback ever sees freed memory).
+ * conns_fini closes and frees what is left, after the loop has ended. */
+void conns_init(struct bridge *b);
+void conns_fini(struct bridge *b);
+
+/* Takes the descriptor. false: no memory or a limit; the descriptor is closed. */
+bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len);
+
+/* Queues a whole response; used by request.c alone. */
+void conn_respond(struct conn *c, const struct request *r, const char *data, size_t len);
+
+/* Gives the socket away for a stream: detaches request and connection (r->conn becomes
+ * NULL, no timers or events are left on the descriptor) and returns the non-blocking
+ * descriptor; everything earlier in the pipeline has been written. -1: not possible (the
+ * client has gone, unread pipelined bytes are waiting): then the request has been
+ * answered or the connection closed. */
+int conn_detach(struct request *r);
+const char *conn_address(const struct conn *c); /* the peer's "127.0.0.1" */
+
+/* Draining: idle ones are closed, busy ones close after their answer. */
+void conns_drain(struct bridge *b);
+size_t conns_count(const struct bridge *b);
+
+#endif

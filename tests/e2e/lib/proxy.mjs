@@ -1,0 +1,148 @@
+// A TCP proxy that cuts, holds and counts: the network's bad days, on demand.
+
+import net from 'node:net';
+import { once } from 'node:events';
+
+/**
+ * @typedef {object} Link one connection through the proxy
+ * @property {number} index from 0
+ * @property {net.Socket} client
+ * @property {net.Socket} server
+ * @property {number} down bytes that went to the client
+ */
+
+export class Proxy {
+    #server;
+    #target;
+    #held = false;
+    #refusing = false;
+    /** @type {Set<Link>} */
+    #links = new Set();
+
+    /** how many connections there were */
+    count = 0;
+    /** links cut by the plan */
+    cuts = 0;
+
+    /**
+     * After how many bytes towards the client connection `index` is cut; Infinity: never.
+     * @type {(index: number) => number}
+     */
+    plan;
+
+    /**
+     * @param {{ port: number, host?: string } | { path: string }} target
+     * @param {{ plan?: (index: number) => number }} [options]
+     */
+    constructor(target, { plan = () => Infinity } = {}) {
+        this.#target = target;
+        this.plan = plan;
+        this.#server = net.createServer((client) => this.#onClient(client));
+    }
+
+    /**
+     * @param {{ port: number, host?: string } | { path: string }} target
+     * @param {{ plan?: (index: number) => number }} [options]
+     */
+    static async start(target, options) {
+        const proxy = new Proxy(target, options);
+        proxy.#server.listen(0, '127.0.0.1');
+        await once(proxy.#server, 'listening');
+        return proxy;
+    }
+
+    get port() {
+        return /** @type {net.AddressInfo} */ (this.#server.address()).port;
+    }
+
+    get open() {
+        return this.#links.size;
+    }
+
+    /** @param {net.Socket} client */
+    #onClient(client) {
+        if (this.#refusing) {
+            client.destroy();
+            return;
+        }
+        const index = this.count++;
+        const server = net.connect(/** @type {any} */ (this.#target));
+        const link = { index, client, server, down: 0 };
+        const limit = this.plan(index);
+        this.#links.add(link);
+        client.setNoDelay(true);
+        server.setNoDelay(true);
+        client.on('data', (bytes) => server.write(bytes));
+        server.on('data', (bytes) => this.#onDown(link, bytes, limit));
+        if (this.#held) {
+            client.pause();
+            server.pause();
+        }
+        client.on('end', () => server.end());
+        server.on('end', () => client.end());
+        for (const [socket, other] of [[client, server], [server, client]]) {
+            socket.on('error', () => other.destroy());
+            socket.on('close', () => {
+                this.#links.delete(link);
+                other.destroySoon();
+            });
+        }
+    }
+
+    /**
+     * @param {Link} link
+     * @param {Buffer} bytes
+     * @param {number} limit
+     */
+    #onDown(link, bytes, limit) {
+        const room = limit - link.down;
+        if (bytes.length < room) {
+            link.down += bytes.length;
+            link.client.write(bytes);
+            return;
+        }
+        link.down = limit;
+        this.cuts++;
+        this.#links.delete(link);
+        link.server.destroy();
+        // the bytes before the cut do arrive; what follows is a FIN in the middle
+        link.client.end(bytes.subarray(0, room));
+    }
+
+    /** No byte passes, no connection closes: a peer that has gone without a word. */
+    hold() {
+        this.#held = true;
+        for (const { client, server } of this.#links) {
+            client.pause();
+            server.pause();
+        }
+    }
+
+    release() {
+        this.#held = false;
+        for (const { client, server } of this.#links) {
+            client.resume();
+            server.resume();
+        }
+    }
+
+    /** @param {boolean} refusing close new connections at once */
+    refuse(refusing) {
+        this.#refusing = refusing;
+    }
+
+    /** Cuts all that is open now. */
+    cutAll() {
+        for (const { client, server } of this.#links) {
+            client.destroy();
+            server.destroy();
+        }
+        this.#links.clear();
+    }
+
+    async stop() {
+        this.cutAll();
+        this.#server.close();
+        await once(this.#server, 'close');
+    }
+}

@@ -25,9 +25,11 @@ void buf_char(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* A JSON string with its quotes: escapes `"` `\` and controls, replaces invalid UTF-8
- * by U+FFFD, keeps everything else as it is. */
+ * and NUL (Postgres takes none) by U+FFFD, keeps everything else as it is. */
 void buf_json(struct buf *b, const char *s, size_t len);
 void buf_consume(struct buf *b, size_t len); /* drops `len` bytes at the front */
-char *buf_take(struct buf *b, size_t *ret_len); /* returns owned memory or NULL */
+/* Returns owned memory ("" when nothing was appended) and leaves `b` empty; NULL when it
+ * has failed. `ret_len` may be NULL. */
+char *buf_take(struct buf *b, size_t *ret_len);
 
 #endif

@@ -7,12 +7,15 @@
 
 #include "common/buf.h"
 #include "common/names.h"
+#include "common/utf8.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define EVENT_MAX_BYTES (256u * 1024)
+/* What the publish script puts in (`"id":"…",`): events are built this much smaller. */
+#define EVENT_ID_ROOM 64
 #define EVENT_MAX_DEPTH 32
 #define EVENT_MERGE_MAX_BYTES (64u * 1024)
 
@@ -55,17 +58,21 @@ enum event_check {
     EVENT_WRONG_THREAD,  /* claims another thread */
 };
 
-/* Checks `json` as it arrives on the channel of `thread_id` (exact length). An object
- * without threadId is accepted (a bare event). `ret_view` is written only on EVENT_OK.
- * Escapes inside the strings threadId, runId, agentId, messageId, type and id are
- * refused (BAD_FIELD): names never need them, so comparing bytes is comparing names. */
+/* Checks `json` as it arrives on the channel of `thread_id` (exact length). Missing
+ * fields are accepted (a bare event). `ret_view` is written only on EVENT_OK.
+ * Escapes inside the strings threadId, runId, agentId, messageId, type and id, and in
+ * any key at top level, are refused (BAD_FIELD): names never need them, so comparing
+ * bytes is comparing names. In an application's own object (EVENT_OTHER) only `type` and
+ * `threadId` are ours: other fields there may be anything, and are then not in the view. */
 enum event_check event_check(const char *json, size_t len, const char *thread_id,
                              size_t thread_id_len, struct event_view *ret_view);
 const char *event_check_text(enum event_check c); /* a few words for logs, counters */
 
 /* Strict check that an *outside* event may be published: known type, content string or
  * object, threadId equal or absent, ts integer or absent, id allowed and removed.
- * Appends the event without id, with threadId and ts put in, to `out`. */
+ * Appends the event to `out`: without id and without space between tokens, with threadId
+ * and ts put in. `ret_view` borrows `json`, not `out`; its id is zero. Unless EVENT_OK
+ * nothing is appended. */
 enum event_check event_normalize(const char *json, size_t len, const char *thread_id,
                                  int64_t now_ms, struct buf *out,
                                  struct event_view *ret_view);
@@ -94,12 +101,5 @@ bool event_mergeable(const char *a, size_t a_len, const struct event_view *av,
 void event_merge(struct buf *out, const char *a, size_t a_len,
                  const struct event_view *av, const char *b, size_t b_len,
                  const struct event_view *bv);
-
-/* Valid UTF-8 without NUL? / appends with every invalid sequence and NUL replaced. */
-bool utf8_valid(const char *s, size_t len);
-void utf8_repair(struct buf *out, const char *s, size_t len);
-/* The length of the longest prefix that does not end inside a character (for pieces of
- * a stream): the rest, at most 3 bytes, waits for more. */
-size_t utf8_whole(const char *s, size_t len);
 
 #endif

@@ -20,10 +20,16 @@ struct log_field {
     int64_t num;
 };
 
+/* A function, so that an array may be given without a warning. */
+static inline const char *log_text(const char *s)
+{
+    return s ? s : "";
+}
+
 #define LOG_S(key_, str_)                                                                \
     (struct log_field)                                                                   \
     {                                                                                    \
-        .key = (key_), .str = (str_) ? (str_) : ""                                       \
+        .key = (key_), .str = log_text(str_)                                             \
     }
 #define LOG_I(key_, num_)                                                                \
     (struct log_field)                                                                   \

@@ -1,0 +1,319 @@
+/* loop: wait, run what is ready, end the turn; again. Everything in a daemon happens
+ * inside one of these turns, so nothing called from here may block. */
+#include "common/loop.h"
+
+#include "common/clock.h"
+
+#include <event2/dns.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOOP_HEARTBEAT_MS = 100, BACKOFF_FIRST_MS = 50 };
+
+struct hook {
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct loop {
+    struct event_base *base;
+    struct evdns_base *dns;
+    struct hook *hooks; /* run at the end of every turn */
+    size_t hook_count;
+    struct event *sigterm, *sigint, *sighup;
+    void (*on_drain)(void *arg);
+    void (*on_hup)(void *arg);
+    void *signal_arg;
+    int stop_signals; /* SIGTERM and SIGINT seen */
+    bool stop;
+    /* A turn's own time is measured as the processor time of the thread, because
+     * libevent waits and runs in one call; a heartbeat that comes late shows the rest
+     * (a blocking system call, a stopped process). */
+    struct timer *heartbeat;
+    int64_t heartbeat_due_us;
+    int64_t lag_us, max_lag_us;
+};
+
+static int64_t thread_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static void note_lag(struct loop *l, int64_t us)
+{
+    if (us < 0)
+        us = 0;
+    l->lag_us = us;
+    if (us > l->max_lag_us)
+        l->max_lag_us = us;
+}
+
+static void heartbeat_start(struct loop *l)
+{
+    l->heartbeat_due_us = clock_us() + LOOP_HEARTBEAT_MS * 1000;
+    timer_start(l->heartbeat, LOOP_HEARTBEAT_MS);
+}
+
+static void on_heartbeat(void *arg)
+{
+    struct loop *l = arg;
+
+    note_lag(l, clock_us() - l->heartbeat_due_us);
+    heartbeat_start(l);
+}
+
+struct loop *loop_new(void)
+{
+    struct loop *l = calloc(1, sizeof(*l));
+    struct event_config *config = event_config_new();
+
+    if (!l || !config)
+        goto fail;
+    /* without it timers stand on a clock of 4 ms */
+    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+    l->base = event_base_new_with_config(config);
+    if (!l->base)
+        goto fail;
+    l->heartbeat = timer_new(l, on_heartbeat, l);
+    if (!l->heartbeat)
+        goto fail;
+    event_config_free(config);
+    return l;
+fail:
+    if (config)
+        event_config_free(config);
+    loop_free(l);
+    return NULL;
+}
+
+static void free_event(struct event *ev)
+{
+    if (ev)
+        event_free(ev);
+}
+
+void loop_free(struct loop *l)
+{
+    if (!l)
+        return;
+    timer_free(l->heartbeat);
+    free_event(l->sigterm);
+    free_event(l->sigint);
+    free_event(l->sighup);
+    if (l->dns)
+        evdns_base_free(l->dns, 0);
+    if (l->base)
+        event_base_free(l->base);
+    free(l->hooks);
+    free(l);
+}
+
+struct event_base *loop_base(struct loop *l)
+{
+    return l->base;
+}
+
+struct evdns_base *loop_dns(struct loop *l)
+{
+    if (l->dns)
+        return l->dns;
+    l->dns = evdns_base_new(l->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
+                                         EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    if (!l->dns) {
+        /* no nameserver is configured: what /etc/hosts says must still work */
+        l->dns = evdns_base_new(l->base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+        if (l->dns)
+            evdns_base_load_hosts(l->dns, "/etc/hosts");
+    }
+    return l->dns;
+}
+
+void loop_on_turn_end(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+    struct hook *hooks = realloc(l->hooks, (l->hook_count + 1) * sizeof(*hooks));
+
+    if (!hooks)
+        abort(); /* at start, and a daemon without its schedule must not run */
+    hooks[l->hook_count++] = (struct hook){fn, arg};
+    l->hooks = hooks;
+}
+
+/* --- signals --------------------------------------------------------------------------- */
+
+static void exit_now(int signal_number)
+{
+    (void)signal_number;
+    _exit(1);
+}
+
+static void on_stop_signal(evutil_socket_t fd, short what, void *arg)
+{
+    struct sigaction now = {.sa_handler = exit_now};
+    struct loop *l = arg;
+
+    (void)fd, (void)what;
+    if (++l->stop_signals > 1)
+        _exit(1);
+    /* the next one must end us even if a turn hangs */
+    sigaction(SIGTERM, &now, NULL);
+    sigaction(SIGINT, &now, NULL);
+    l->on_drain(l->signal_arg);
+}
+
+static void on_hup_signal(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+
+    (void)fd, (void)what;
+    l->on_hup(l->signal_arg);
+}
+
+static struct event *watch_signal(struct loop *l, int number, event_callback_fn fn)
+{
+    struct event *ev = evsignal_new(l->base, number, fn, l);
+
+    if (ev && evsignal_add(ev, NULL) < 0) {
+        event_free(ev);
+        return NULL;
+    }
+    return ev;
+}
+
+bool loop_signals(struct loop *l, void (*on_drain)(void *arg), void (*on_hup)(void *arg),
+                  void *arg)
+{
+    l->on_drain = on_drain;
+    l->on_hup = on_hup;
+    l->signal_arg = arg;
+    signal(SIGPIPE, SIG_IGN);
+    l->sigterm = watch_signal(l, SIGTERM, on_stop_signal);
+    l->sigint = watch_signal(l, SIGINT, on_stop_signal);
+    if (on_hup)
+        l->sighup = watch_signal(l, SIGHUP, on_hup_signal);
+    return l->sigterm && l->sigint && (!on_hup || l->sighup);
+}
+
+/* --- turns ----------------------------------------------------------------------------- */
+
+static void turn(struct loop *l)
+{
+    int64_t start = thread_us();
+
+    event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+    for (size_t i = 0; i < l->hook_count; i++)
+        l->hooks[i].fn(l->hooks[i].arg);
+    note_lag(l, thread_us() - start);
+}
+
+void loop_run(struct loop *l)
+{
+    heartbeat_start(l);
+    while (!l->stop)
+        turn(l);
+    l->stop = false;
+    timer_stop(l->heartbeat);
+}
+
+void loop_stop(struct loop *l)
+{
+    l->stop = true;
+}
+
+int64_t loop_lag_us(struct loop *l)
+{
+    return l->lag_us;
+}
+
+int64_t loop_max_lag_us(struct loop *l)
+{
+    int64_t us = l->max_lag_us;
+
+    l->max_lag_us = 0;
+    return us;
+}
+
+/* --- timers ---------------------------------------------------------------------------- */
+
+struct timer {
+    struct event *ev;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct timer *t = arg;
+
+    (void)fd, (void)what;
+    t->fn(t->arg); /* may free t */
+}
+
+struct timer *timer_new(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+    struct timer *t = calloc(1, sizeof(*t));
+
+    if (!t)
+        return NULL;
+    *t = (struct timer){.fn = fn, .arg = arg};
+    t->ev = evtimer_new(l->base, on_timer, t);
+    if (!t->ev) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void timer_free(struct timer *t)
+{
+    if (!t)
+        return;
+    event_free(t->ev);
+    free(t);
+}
+
+void timer_start(struct timer *t, int64_t ms)
+{
+    struct timeval tv = {.tv_sec = 0};
+
+    if (ms > 0) {
+        tv.tv_sec = ms / 1000;
+        tv.tv_usec = ms % 1000 * 1000;
+    }
+    evtimer_add(t->ev, &tv);
+}
+
+void timer_stop(struct timer *t)
+{
+    evtimer_del(t->ev);
+}
+
+bool timer_running(const struct timer *t)
+{
+    return evtimer_pending(t->ev, NULL) != 0;
+}
+
+/* --- backoff --------------------------------------------------------------------------- */
+
+int64_t backoff_next(struct backoff *b, int64_t max_ms)
+{
+    int64_t ms = BACKOFF_FIRST_MS;
+
+    for (int i = 0; i < b->attempts && ms < max_ms; i++)
+        ms *= 2;
+    if (b->attempts < 62)
+        b->attempts++;
+    if (ms > max_ms)
+        ms = max_ms;
+    return clock_jitter(ms) / 2 + ms / 4;
+}
+
+void backoff_reset(struct backoff *b)
+{
+    b->attempts = 0;
+}

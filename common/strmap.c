@@ -1,0 +1,219 @@
+/* strmap: open addressing with linear probing. The hash is SipHash-1-3 with a seed per
+ * map, because names come from peers, who must not be able to choose collisions. */
+#include "common/strmap.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum { STRMAP_FIRST = 16 };
+
+struct slot {
+    char *key; /* NULL: empty; `grave`: removed, a probe goes on behind it */
+    size_t len;
+    uint64_t hash;
+    void *value;
+};
+
+struct strmap {
+    struct slot *slots;
+    size_t cap;   /* a power of two */
+    size_t count; /* keys */
+    size_t used;  /* keys and graves */
+    uint64_t seed[2];
+};
+
+static char grave[1];
+
+static uint64_t rotl(uint64_t x, int b)
+{
+    return (x << b) | (x >> (64 - b));
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = rotl(v[1], 13) ^ v[0];
+    v[0] = rotl(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotl(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotl(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotl(v[1], 17) ^ v[2];
+    v[2] = rotl(v[2], 32);
+}
+
+static uint64_t hash_of(const struct strmap *m, const char *key, size_t len)
+{
+    uint64_t v[4] = {m->seed[0] ^ UINT64_C(0x736f6d6570736575),
+                     m->seed[1] ^ UINT64_C(0x646f72616e646f6d),
+                     m->seed[0] ^ UINT64_C(0x6c7967656e657261),
+                     m->seed[1] ^ UINT64_C(0x7465646279746573)};
+    uint64_t last = (uint64_t)len << 56, word = 0;
+    size_t whole = len & ~(size_t)7;
+
+    for (size_t i = 0; i < whole; i += 8) {
+        memcpy(&word, key + i, 8);
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+    }
+    for (size_t i = whole; i < len; i++)
+        last |= (uint64_t)(unsigned char)key[i] << (8 * (i - whole));
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xFF;
+    for (int i = 0; i < 3; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+struct strmap *strmap_new(void)
+{
+    struct strmap *m = calloc(1, sizeof(*m));
+
+    if (!m)
+        return NULL;
+    if (getrandom(m->seed, sizeof(m->seed), 0) != sizeof(m->seed))
+        abort();
+    return m;
+}
+
+static bool is_key(const struct slot *s)
+{
+    return s->key && s->key != grave;
+}
+
+void strmap_free(struct strmap *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->cap; i++) {
+        if (is_key(&m->slots[i]))
+            free(m->slots[i].key);
+    }
+    free(m->slots);
+    free(m);
+}
+
+size_t strmap_count(const struct strmap *m)
+{
+    return m->count;
+}
+
+static struct slot *find(const struct strmap *m, const char *key, size_t len,
+                         uint64_t hash)
+{
+    for (size_t i = hash & (m->cap - 1); m->cap; i = (i + 1) & (m->cap - 1)) {
+        struct slot *s = &m->slots[i];
+        if (!s->key)
+            return NULL;
+        if (s->key != grave && s->hash == hash && s->len == len &&
+            memcmp(s->key, key, len) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+void *strmap_get(const struct strmap *m, const char *key, size_t key_len)
+{
+    struct slot *s = find(m, key, key_len, hash_of(m, key, key_len));
+
+    return s ? s->value : NULL;
+}
+
+/* true: into an empty slot, false: into a grave */
+static bool place(struct slot *slots, size_t cap, struct slot item)
+{
+    size_t i = item.hash & (cap - 1);
+    bool empty;
+
+    while (slots[i].key && slots[i].key != grave)
+        i = (i + 1) & (cap - 1);
+    empty = !slots[i].key;
+    slots[i] = item;
+    return empty;
+}
+
+/* Makes room for one more: graves are swept, and the table shrinks as well as grows. */
+static bool make_room(struct strmap *m)
+{
+    size_t cap = STRMAP_FIRST;
+    struct slot *slots;
+
+    if ((m->used + 1) * 4 <= m->cap * 3)
+        return true;
+    while (cap < (m->count + 1) * 2)
+        cap *= 2;
+    slots = calloc(cap, sizeof(*slots));
+    if (!slots)
+        return false;
+    for (size_t i = 0; i < m->cap; i++) {
+        if (is_key(&m->slots[i]))
+            place(slots, cap, m->slots[i]);
+    }
+    free(m->slots);
+    m->slots = slots;
+    m->cap = cap;
+    m->used = m->count;
+    return true;
+}
+
+bool strmap_set(struct strmap *m, const char *key, size_t key_len, void *value)
+{
+    uint64_t hash = hash_of(m, key, key_len);
+    struct slot *s = find(m, key, key_len, hash);
+    char *copy;
+
+    if (s) {
+        s->value = value;
+        return true;
+    }
+    if (!make_room(m))
+        return false;
+    copy = malloc(key_len + 1);
+    if (!copy)
+        return false;
+    memcpy(copy, key, key_len);
+    copy[key_len] = '\0';
+    m->used += place(m->slots, m->cap, (struct slot){copy, key_len, hash, value});
+    m->count++;
+    return true;
+}
+
+void *strmap_remove(struct strmap *m, const char *key, size_t key_len)
+{
+    struct slot *s = find(m, key, key_len, hash_of(m, key, key_len));
+    size_t i;
+
+    if (!s)
+        return NULL;
+    free(s->key);
+    s->key = grave;
+    m->count--;
+    i = (size_t)(s - m->slots);
+    if (m->slots[(i + 1) & (m->cap - 1)].key)
+        return s->value;
+    /* nothing probes past here: this grave and those before it can go */
+    for (; m->slots[i].key == grave; i = (i - 1) & (m->cap - 1)) {
+        m->slots[i].key = NULL;
+        m->used--;
+    }
+    return s->value;
+}
+
+void *strmap_next(const struct strmap *m, size_t *pos, const char **ret_key)
+{
+    while (*pos < m->cap) {
+        const struct slot *s = &m->slots[(*pos)++];
+        if (!is_key(s))
+            continue;
+        if (ret_key)
+            *ret_key = s->key;
+        return s->value;
+    }
+    return NULL;
+}

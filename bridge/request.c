@@ -1,0 +1,313 @@
+/* request: see request.h. Builds every response of the bridge but the streams, in one
+ * place, so that no route forgets a header. Never waits for anything. */
+#include "bridge/request.h"
+
+#include "bridge/address.h"
+#include "bridge/auth.h"
+#include "bridge/bridge.h"
+#include "bridge/conn.h"
+#include "bridge/origin.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#define JSON_DEPTH_MAX 32
+
+struct request *request_new(struct bridge *b, struct conn *c)
+{
+    struct request *r = calloc(1, sizeof *r);
+
+    if (!r)
+        return NULL;
+    r->bridge = b;
+    r->conn = c;
+    r->refs = 1;
+    buf_init(&r->extra);
+    return r;
+}
+
+struct request *request_ref(struct request *r)
+{
+    r->refs++;
+    return r;
+}
+
+void request_unref(struct request *r)
+{
+    if (--r->refs > 0)
+        return;
+    if (r->identity)
+        identity_unref(r->identity);
+    buf_fini(&r->extra);
+    free(r->head);
+    free((char *)(void *)(uintptr_t)r->body);
+    free(r);
+}
+
+/* --- answering ---------------------------------------------------------------------- */
+
+static bool header_safe(const char *s)
+{
+    for (; *s; s++)
+        if (((unsigned char)*s < ' ' && *s != '\t') || *s == 0x7f)
+            return false;
+    return true;
+}
+
+void request_header(struct request *r, const char *name, const char *value)
+{
+    if (!header_safe(name) || !header_safe(value)) {
+        log_error("response header dropped", LOG_S("name", name));
+        return;
+    }
+    buf_printf(&r->extra, "%s: %s\r\n", name, value);
+}
+
+/* Did a route set this header itself? */
+static bool extra_has(const struct request *r, const char *name)
+{
+    const char *at = r->extra.data, *end = at ? at + r->extra.len : NULL;
+    size_t len = strlen(name);
+
+    while (at && at < end) {
+        if ((size_t)(end - at) > len && strncasecmp(at, name, len) == 0 && at[len] == ':')
+            return true;
+        at = memchr(at, '\n', (size_t)(end - at));
+        if (at)
+            at++;
+    }
+    return false;
+}
+
+static void add_date(struct buf *out)
+{
+    char text[64];
+    time_t now = (time_t)(clock_wall_ms() / 1000);
+    struct tm tm;
+
+    if (gmtime_r(&now, &tm) &&
+        strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm) > 0)
+        buf_str(out, text);
+}
+
+static void add_head(struct request *r, int status, const char *content_type, size_t len,
+                     struct buf *out)
+{
+    buf_printf(out, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+    add_date(out);
+    if (content_type && status != 204 && status != 304)
+        buf_printf(out, "Content-Type: %s\r\n", content_type);
+    if (status != 204 && status != 304)
+        buf_printf(out, "Content-Length: %zu\r\n", len);
+    buf_str(out, "X-Content-Type-Options: nosniff\r\n");
+    if (!extra_has(r, "Cache-Control"))
+        buf_str(out, "Cache-Control: no-store\r\n");
+    if (!r->http.keep_alive)
+        buf_str(out, "Connection: close\r\n");
+    else if (r->http.minor == 0)
+        buf_str(out, "Connection: keep-alive\r\n");
+    buf_add(out, r->extra.data, r->extra.len);
+    buf_str(out, "\r\n");
+}
+
+static void count(struct request *r, int status)
+{
+    struct bridge_stats *stats = &r->bridge->stats;
+
+    if (status >= 500)
+        stats->responses_5xx++;
+    else if (status >= 400)
+        stats->responses_4xx++;
+    else
+        stats->responses_2xx++;
+}
+
+void request_reply(struct request *r, int status, const char *content_type,
+                   const void *body, size_t len)
+{
+    struct buf out;
+
+    if (r->answered) {
+        log_error("answered twice", LOG_I("status", status));
+        return;
+    }
+    r->answered = true;
+    if (!r->conn)
+        return;
+    if (r->bridge->draining)
+        r->http.keep_alive = false;
+    origin_cors(r);
+    buf_init(&out);
+    add_head(r, status, content_type, len, &out);
+    if (r->http.method != HTTP_HEAD && status != 204 && status != 304)
+        buf_add(&out, body, len);
+    count(r, status);
+    if (out.failed || r->extra.failed)
+        r->http.keep_alive = false;
+    /* nothing at all rather than half a head */
+    conn_respond(r->conn, r, out.data, out.failed || r->extra.failed ? 0 : out.len);
+    buf_fini(&out);
+}
+
+void request_json(struct request *r, int status, json_t *value)
+{
+    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+
+    json_decref(value);
+    if (!text) {
+        request_error(r, 500, "internal", "The answer could not be built.");
+        return;
+    }
+    request_reply(r, status, "application/json", text, strlen(text));
+    free(text);
+}
+
+void request_error(struct request *r, int status, const char *code, const char *message)
+{
+    struct buf out;
+
+    buf_init(&out);
+    buf_str(&out, "{\"error\":{\"code\":");
+    buf_json(&out, code, strlen(code));
+    buf_str(&out, ",\"message\":");
+    buf_json(&out, message, strlen(message));
+    buf_str(&out, "}}");
+    if (status == 503 && !r->answered)
+        request_header(r, "Retry-After", "1");
+    request_reply(r, status, "application/json", out.data, out.failed ? 0 : out.len);
+    buf_fini(&out);
+}
+
+/* --- the body ----------------------------------------------------------------------- */
+
+static bool is_json_type(struct span type)
+{
+    static const char json[] = "application/json";
+    size_t len = sizeof json - 1;
+
+    if (!type.at || type.len < len || strncasecmp(type.at, json, len) != 0)
+        return false;
+    return type.len == len || strchr("; \t", type.at[len]) != NULL;
+}
+
+/* The deepest nesting, counted before a parser that recurses sees the text. */
+static size_t json_depth(const char *text, size_t len)
+{
+    size_t depth = 0, deepest = 0;
+    bool string = false;
+
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                string = false;
+        } else if (c == '"') {
+            string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > deepest)
+                deepest = depth;
+        } else if ((c == ']' || c == '}') && depth > 0) {
+            depth--;
+        }
+    }
+    return deepest;
+}
+
+json_t *request_body_json(struct request *r)
+{
+    json_error_t error;
+    json_t *value;
+
+    if (!is_json_type(http_header(&r->http, "content-type"))) {
+        request_error(r, 415, "bad_content_type",
+                      "Send the body as Content-Type: application/json.");
+        return NULL;
+    }
+    if (r->body_len == 0 || memchr(r->body, 0, r->body_len)) {
+        request_error(r, 400, "bad_json", "The body is not JSON.");
+        return NULL;
+    }
+    if (json_depth(r->body, r->body_len) > JSON_DEPTH_MAX) {
+        request_error(r, 400, "too_deep", "The body's JSON is nested too deeply.");
+        return NULL;
+    }
+    value = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES, &error);
+    if (!value)
+        request_error(r, 400, "bad_json", "The body is not JSON.");
+    return value;
+}
+
+json_t *request_body_object(struct request *r)
+{
+    json_t *value = request_body_json(r);
+
+    if (value && !json_is_object(value)) {
+        json_decref(value);
+        request_error(r, 400, "bad_json", "The body must be a JSON object.");
+        return NULL;
+    }
+    return value;
+}
+
+/* --- who ---------------------------------------------------------------------------- */
+
+/* Walks one X-Forwarded-For list from its right end: each address a trusted proxy wrote
+ * down. false: `out` holds the first one that is no proxy of ours (or nothing readable),
+ * the walk ends here. */
+static bool walk_forwarded(const char *trusted, struct span list, char out[64])
+{
+    while (list.len > 0) {
+        size_t start = list.len;
+        struct span item;
+        char text[ADDRESS_SIZE];
+        struct buf ignored;
+        bool valid;
+
+        while (start > 0 && list.at[start - 1] != ',')
+            start--;
+        item = (struct span){list.at + start, list.len - start};
+        list.len = start > 0 ? start - 1 : 0;
+        while (item.len > 0 && (*item.at == ' ' || *item.at == '\t')) {
+            item.at++;
+            item.len--;
+        }
+        while (item.len > 0 && strchr(" \t", item.at[item.len - 1]))
+            item.len--;
+        if (item.len == 0 || item.len >= sizeof text || memchr(item.at, '/', item.len))
+            return false;
+        memcpy(text, item.at, item.len);
+        text[item.len] = 0;
+        buf_init(&ignored);
+        valid = address_list_valid(text, &ignored);
+        buf_fini(&ignored);
+        if (!valid)
+            return false;
+        strcpy(out, text);
+        if (!address_listed(trusted, text))
+            return false;
+    }
+    return true;
+}
+
+const char *request_address(struct request *r, char out[64])
+{
+    const char *trusted = r->bridge->conf->trusted_proxies;
+
+    snprintf(out, 64, "%s", r->conn ? conn_address(r->conn) : "");
+    if (!address_listed(trusted, out))
+        return out;
+    for (size_t i = r->http.header_count; i-- > 0;) {
+        const struct http_header *h = &r->http.headers[i];
+        if (h->name.len == 15 && strncasecmp(h->name.at, "x-forwarded-for", 15) == 0 &&
+            !walk_forwarded(trusted, h->value, out))
+            break;
+    }
+    return out;
+}

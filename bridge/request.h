@@ -1,0 +1,63 @@
+/* request: one HTTP request while it is answered. A route gets it, may wait for Redis or
+ * Postgres holding a reference, and answers it once. When the client leaves meanwhile,
+ * `conn` is NULL and answering is harmless. */
+#ifndef THREADCAST_REQUEST_H
+#define THREADCAST_REQUEST_H
+
+#include "bridge/http.h"
+#include "common/buf.h"
+#include "common/names.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct bridge;
+struct conn;
+struct identity;
+
+struct request {
+    struct bridge *bridge;
+    struct conn *conn; /* NULL: the client has gone */
+    struct http_request http;
+    char *head;            /* owns the bytes that `http` points into */
+    const char *body;      /* owned; NUL-terminated */
+    size_t body_len;
+    char param[THREAD_ID_MAX + 1]; /* the <id> of the path, decoded; "" when none */
+    struct identity *identity; /* owned reference; NULL before auth */
+    struct buf extra;          /* further response header lines, each with CRLF */
+    int refs;
+    bool answered;
+    bool overloaded; /* one connection too many: only a stream may still take it over */
+};
+
+/* For conn.c: returns new, or NULL. */
+struct request *request_new(struct bridge *b, struct conn *c);
+
+struct request *request_ref(struct request *r);
+void request_unref(struct request *r); /* the last one frees */
+
+/* Adds a response header; name and value must not hold CR or LF (checked: then dropped
+ * and logged). Only before the answer. */
+void request_header(struct request *r, const char *name, const char *value);
+
+/* The answer, exactly once; a second one is ignored and logged. Copies. HEAD sends no
+ * body. CORS headers and `X-Content-Type-Options: nosniff`, `Cache-Control: no-store`
+ * (unless set by request_header) are put in here, in one place. */
+void request_reply(struct request *r, int status, const char *content_type,
+                   const void *body, size_t len);
+void request_json(struct request *r, int status, json_t *value); /* takes value */
+/* {"error":{"code":…,"message":…}}; 503 carries Retry-After: 1 */
+void request_error(struct request *r, int status, const char *code,
+                   const char *message);
+
+/* The body as a JSON object: right Content-Type (else answers 415), valid (else 400),
+ * depth and duplicates checked, no NUL. NULL: already answered. Returns new. */
+json_t *request_body_object(struct request *r);
+/* The same for object or array. */
+json_t *request_body_json(struct request *r);
+
+/* The client's address, behind trusted proxies the forwarded one. */
+const char *request_address(struct request *r, char out[64]);
+
+#endif

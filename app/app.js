@@ -1,0 +1,225 @@
+// The page: which conversation is open, in which views, and what the buttons do.
+//
+//   app ─▶ conversation ─▶ api, stream, ledger, thread-state     (what is)
+//    └───▶ thread-view ─▶ message-view ─▶ steps-view, format     (what is seen)
+
+import * as api from './api.js';
+import { Composer } from './composer.js';
+import { Conversation } from './conversation.js';
+import { byId, h, icon, setText } from './dom.js';
+import { parseId } from './ledger.js';
+import { Sidebar } from './sidebar.js';
+import { liveRuns, timeline } from './thread-state.js';
+import { ThreadView } from './thread-view.js';
+
+/** @type {api.Thread[]} */
+let threads = [];
+/** @type {Conversation | null} */
+let first = null;
+/** @type {Conversation | null} */
+let second = null;
+/** how many answers were running when we last looked, to say so once when they end */
+let running = 0;
+
+const views = byId('views', HTMLElement);
+const banner = byId('banner', HTMLElement);
+const announcer = byId('announcer', HTMLElement);
+const welcome = byId('welcome', HTMLElement);
+const cutButton = byId('cut', HTMLButtonElement);
+const secondButton = byId('second', HTMLButtonElement);
+
+const sidebar = new Sidebar();
+const composer = new Composer({ onSend: send, onStop: () => first?.stop() });
+const firstView = new ThreadView({
+    label: 'Conversation',
+    heading: h('header', { class: 'view-head' }, h('h2', {}, 'First view')),
+    onDraw: drawChrome,
+});
+
+const sameness = h('span', { class: 'sameness' });
+const joined = h('span', { class: 'joined' });
+const secondView = new ThreadView({
+    label: 'Second view',
+    heading: h('header', { class: 'view-head' },
+        h('h2', {}, 'Second view'), joined, sameness,
+        h('button', { class: 'icon-button', type: 'button', 'aria-label': 'Close the second view', onclick: toggleSecond }, icon('close'))),
+    onDraw: drawSameness,
+});
+
+// ---- which conversation ----------------------------------------------------------------
+
+/** `#/t/<id>`, so that a reload, a bookmark and the back button do what they should. */
+function threadInAddress() {
+    const match = /^#\/t\/([A-Za-z0-9._-]{1,128})$/.exec(location.hash);
+    return match ? match[1] : '';
+}
+
+async function openFromAddress() {
+    const threadId = threadInAddress();
+    if (threadId === (first?.threadId ?? '')) return;
+    closeAll();
+    if (threadId) await openThread(threadId);
+    drawPage();
+    sidebar.close();
+    composer.focus();
+}
+
+/** @param {string} threadId */
+async function openThread(threadId) {
+    const conversation = new Conversation(threadId, () => firstView.invalidate());
+    first = conversation;
+    firstView.show(conversation);
+    drawPage();
+    await guarded(conversation.open());
+    return conversation;
+}
+
+function closeAll() {
+    first?.close();
+    second?.close();
+    first = second = null;
+    running = 0;
+    secondView.element.remove();
+    firstView.show(null);
+}
+
+async function refreshThreads() {
+    const listed = await api.listThreads();
+    const known = new Set(listed.map(({ id }) => id));
+    // one that was made while the answer was on its way is not in it
+    threads = [...threads.filter(({ id }) => !known.has(id)), ...listed];
+    drawPage();
+}
+
+// ---- what the visitor does -------------------------------------------------------------
+
+/** @param {string} text */
+async function send(text) {
+    const conversation = first ?? await startThread(text);
+    await conversation?.send(text);
+}
+
+/** A conversation is made when there is something to say in it. @param {string} text */
+async function startThread(text) {
+    const title = Array.from(text.split('\n')[0]).slice(0, 60).join('');
+    const thread = await guarded(api.createThread(title));
+    if (!thread) return null;
+    threads = [thread, ...threads];
+    const opening = openThread(thread.id);
+    location.hash = `#/t/${thread.id}`;
+    return opening;
+}
+
+/** The server closes this visitor's streams; EventSource has to come back by itself. */
+async function cut() {
+    if (first) await guarded(api.cutConnection(first.threadId));
+}
+
+async function toggleSecond() {
+    if (second) {
+        second.close();
+        second = null;
+        secondView.element.remove();
+        secondButton.focus();
+    } else if (first) {
+        second = new Conversation(first.threadId, () => secondView.invalidate());
+        const position = parseId(first.ledger.position);
+        setText(joined, position ? `came in at #${position.n}` : '');
+        secondView.show(second);
+        views.append(secondView.element);
+        await guarded(second.open());
+    }
+    drawPage();
+}
+
+/**
+ * Says what went wrong instead of throwing it.
+ * @template T
+ * @param {Promise<T>} promise
+ * @returns {Promise<T | undefined>}
+ */
+async function guarded(promise) {
+    try {
+        const result = await promise;
+        banner.hidden = true;
+        return result;
+    } catch (error) {
+        setText(banner, error instanceof Error ? error.message : String(error));
+        banner.hidden = false;
+        return undefined;
+    }
+}
+
+// ---- drawing ---------------------------------------------------------------------------
+
+function drawPage() {
+    sidebar.update(threads, first?.threadId ?? '');
+    welcome.hidden = Boolean(first);
+    firstView.element.hidden = !first;
+    views.classList.toggle('has-two', Boolean(second));
+    secondButton.setAttribute('aria-pressed', String(Boolean(second)));
+    secondButton.disabled = !first;
+    const thread = threads.find(({ id }) => id === first?.threadId);
+    setText(byId('title', HTMLElement), thread?.title || (first ? 'Conversation' : 'New conversation'));
+    document.title = thread?.title ? `${thread.title} · Threadcast` : 'Threadcast';
+    firstView.invalidate();
+}
+
+/** What depends on the conversation but stands outside its panel. */
+function drawChrome() {
+    const live = first ? liveRuns(first.state) : [];
+    composer.update({
+        running: live.length > 0,
+        stopping: live.length > 0 && live.every(({ runId }) => first?.stopping.has(runId)),
+    });
+    cutButton.disabled = first?.link !== 'live';
+    announce(live.length);
+    drawSameness();
+}
+
+/** Tokens are not read aloud while they arrive; beginning and end are. @param {number} live */
+function announce(live) {
+    if (live > running) setText(announcer, 'The answer begins.');
+    if (live < running) setText(announcer, 'The answer is complete.');
+    if (first && ['offline', 'refused'].includes(first.link)) setText(announcer, 'The connection is lost.');
+    running = live;
+}
+
+/** Do both views show the same? Asked when both have read up to the same event. */
+function drawSameness() {
+    if (!first || !second) return;
+    if (first.ledger.position !== second.ledger.position) {
+        setText(sameness, 'catching up…');
+        sameness.dataset.state = 'waiting';
+        return;
+    }
+    const same = textOf(first) === textOf(second);
+    setText(sameness, same ? '✓ same text' : '≠ different text');
+    sameness.dataset.state = same ? 'same' : 'different';
+}
+
+/** @param {Conversation} conversation */
+function textOf({ state }) {
+    return JSON.stringify(timeline(state).filter((item) => item.role !== 'note').map((item) => [item.key, item.text]));
+}
+
+// ---- start -----------------------------------------------------------------------------
+
+views.prepend(firstView.element);
+firstView.element.hidden = true;
+cutButton.addEventListener('click', cut);
+secondButton.addEventListener('click', toggleSecond);
+byId('new', HTMLElement).addEventListener('click', () => {
+    location.hash = '';
+    sidebar.close();
+    composer.focus();
+});
+for (const button of welcome.querySelectorAll('button')) {
+    button.addEventListener('click', () => send(button.textContent ?? ''));
+}
+globalThis.addEventListener('hashchange', openFromAddress);
+
+await guarded(api.openSession());
+await Promise.all([guarded(refreshThreads()), openFromAddress()]);
+drawPage();
+composer.focus();

@@ -15,7 +15,8 @@ enum conf_kind {
     CONF_STR,    /* char *, owned by the struct; NULL when neither given nor defaulted */
     CONF_CHOICE, /* int, index into choices "a|b|c" */
     CONF_SECRET, /* char *: never printed; <ENV>_FILE / --<name>-file read it from a file
-                    (trailing newline removed) */
+                    (trailing newline removed), unless a row "<name>-file" of its own says
+                    that the daemon does that */
 };
 
 struct conf_option {
@@ -48,7 +49,9 @@ enum conf_result {
     CONF_BAD,  /* the reason is on stderr, exit 2 */
 };
 
-/* Fills `out` (zeroed by the caller). A flag beats the environment. Unknown flags and
+/* Fills `out` (zeroed by the caller; conf_free whatever the result). `--name value`,
+ * `--name=value`, `--no-name` for a bool. A flag beats the environment, where an empty
+ * value counts as not given. Unknown flags and
  * unknown variables with the daemon's prefix, malformed or out-of-range values:
  * CONF_BAD and a line that names option, value and reason (secrets: without the value).
  * `ret_command`: the command word or NULL. `validate` (may be NULL) checks across

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What the scripts share: where things are, what has to be installed, how to wait.
 # Sourced, never run. Sets ROOT; expects `set -euo pipefail` from its caller.
+# shellcheck disable=SC2034
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export ROOT
@@ -92,7 +93,8 @@ provided() {
 # need <list>…: installs what is missing. Calls apt only when something is.
 need() {
     local line missing=() sudo=()
-    for line in $*; do
+    # shellcheck disable=SC2048
+    for line in $*; do # a list is words
         provided "${line%%|*}" || missing+=("${line##*|}")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -111,8 +113,7 @@ need() {
     local log="$ROOT/.run/apt.log"
     {
         "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
-            # a server of our own is started where it is needed; Debian's stay as they are
-            "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+            "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
                 apt-get install -y --no-install-recommends "${missing[@]}"
     } >"$log" 2>&1 || {
         tail -20 "$log" >&2
@@ -149,5 +150,11 @@ is_running() { # <pidfile> <word of its command line>
     local pid
     pid=$(cat "$1" 2>/dev/null) || return 1
     [ -n "$pid" ] && [ -r "/proc/$pid/cmdline" ] &&
-        tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qF -- "$2"
+        grep -qaF -- "$2" "/proc/$pid/cmdline"
+}
+
+# The project's files of these patterns: what git knows, and what it would know.
+source_files() {
+    git -C "$ROOT" ls-files --cached --others --exclude-standard -- "$@" | sort -u |
+        while read -r file; do [ ! -f "$ROOT/$file" ] || printf '%s\n' "$file"; done
 }

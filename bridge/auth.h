@@ -1,0 +1,70 @@
+/* auth: who is asking. Tokens (JWT), the session cookie that holds one, tickets. Decides
+ * identity only; access.h decides about threads. Never logs a token. */
+#ifndef THREADCAST_AUTH_H
+#define THREADCAST_AUTH_H
+
+#include "common/buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct auth;
+struct bridge_conf;
+struct request;
+struct span;
+
+#define SUB_MAX 256 /* bytes of a subject */
+
+/* Counted, immutable once made. */
+struct identity {
+    int refs;
+    char *sub;
+    int64_t expires_ms; /* wall clock; INT64_MAX: never (--auth none) */
+    int64_t life_ms;    /* from iat (or first sight) to exp */
+    bool everything;    /* --auth none: every thread may be read and written */
+    bool ticket;        /* reads the threads in `read` and nothing else */
+    char **read, **write; /* grants: ids or prefixes ending in '*'; NULL-terminated;
+                             NULL: no claim (ownership decides) */
+    char **owned; /* of a ticket: threads that it reads as long as `sub` owns them */
+};
+struct identity *identity_ref(struct identity *id);
+void identity_unref(struct identity *id);
+bool identity_reads(const struct identity *id, const char *thread_id);  /* by grant */
+bool identity_writes(const struct identity *id, const char *thread_id); /* by grant */
+/* May ownership in Postgres open this thread for it? Of tickets only what they name. */
+bool identity_may_own(const struct identity *id, const char *thread_id);
+
+/* Reads keys as the configuration says; makes the demo's key file (0600, exclusive).
+ * NULL: `err` says why the bridge must not start. */
+struct auth *auth_new(const struct bridge_conf *conf, struct buf *err);
+void auth_free(struct auth *a);
+
+enum auth_result { AUTH_OK, AUTH_MISSING, AUTH_REFUSED };
+
+/* Finds and verifies what the request carries: Authorization, cookie, ?ticket=,
+ * ?token= where allowed. AUTH_OK: *ret is a new reference. AUTH_REFUSED: *ret_why is a
+ * stable word for counters ("expired", "signature", …). */
+enum auth_result auth_identify(struct auth *a, const struct request *r,
+                               struct identity **ret, const char **ret_why);
+
+/* Identifies or answers 401 itself (WWW-Authenticate: Bearer). true: r->identity is
+ * set. A ticket is refused (401) unless `tickets`. */
+bool auth_require(struct request *r, bool tickets);
+/* The 401 for what auth_identify said. */
+void auth_refuse(struct request *r, enum auth_result result, const char *why);
+
+/* The token of `Authorization: Bearer <token>`. 0: no such header, 1: found, -1: there is
+ * one, but it is no bearer token. Borrows. */
+int auth_bearer(const struct request *r, struct span *ret);
+
+/* A ticket of `id` for these threads (NULL-terminated lists: those its grants opened and
+ * those its subject owns), appended to out. false: too many threads, or no memory. */
+bool auth_ticket(const struct auth *a, const struct identity *id,
+                 const char *const *granted, const char *const *owned, int64_t now_ms,
+                 int64_t expires_ms, struct buf *out);
+/* A token for a guest of the demonstration, appended to out. */
+bool auth_guest(const struct auth *a, const char *sub, int64_t now_ms, int64_t expires_ms,
+                struct buf *out);
+
+#endif

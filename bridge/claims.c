@@ -1,0 +1,149 @@
+/* claims: from a verified payload to an identity. Every claim that we look at must have
+ * its right type, or the token is refused: a misspelt expiry must not become none. */
+#include "bridge/claims.h"
+
+#include <string.h>
+
+#define DEPTH_MAX 32
+#define NUMBER_MAX (1ll << 53) /* what every JSON reader agrees on */
+
+/* Levels are counted before parsing, because a parser spends its stack on them. */
+static bool depth_fits(const char *text, size_t len)
+{
+    int depth = 0;
+    bool string = false;
+
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (string && c == '\\')
+            i++;
+        else if (c == '"')
+            string = !string;
+        else if (!string && (c == '{' || c == '['))
+            depth++;
+        else if (!string && (c == '}' || c == ']'))
+            depth--;
+        if (depth > DEPTH_MAX)
+            return false;
+    }
+    return true;
+}
+
+json_t *claims_object(const char *text, size_t len)
+{
+    json_t *value = depth_fits(text, len)
+                        ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL)
+                        : NULL;
+    if (!json_is_object(value)) {
+        json_decref(value);
+        return NULL;
+    }
+    return value;
+}
+
+/* A NumericDate as milliseconds. *ret is -1 when the claim is absent. false: malformed. */
+static bool date(const json_t *claims, const char *name, int64_t *ret)
+{
+    const json_t *value = json_object_get(claims, name);
+
+    *ret = -1;
+    if (!value)
+        return true;
+    if (!json_is_integer(value))
+        return false;
+    json_int_t seconds = json_integer_value(value);
+    if (seconds < 0 || seconds >= NUMBER_MAX)
+        return false;
+    *ret = seconds * 1000; /* fits: 2^53 * 1000 < 2^63 */
+    return true;
+}
+
+struct dates {
+    int64_t exp, iat;
+};
+
+static bool dates_check(const json_t *claims, int64_t now, struct dates *ret,
+                        const char **ret_why)
+{
+    int64_t nbf;
+
+    if (!date(claims, "exp", &ret->exp) || ret->exp <= 0 || !date(claims, "nbf", &nbf) ||
+        !date(claims, "iat", &ret->iat)) {
+        *ret_why = "dates";
+        return false;
+    }
+    if (now >= ret->exp + CLAIMS_LEEWAY_MS) {
+        *ret_why = "expired";
+        return false;
+    }
+    if (nbf > now + CLAIMS_LEEWAY_MS || ret->iat > now + CLAIMS_LEEWAY_MS) {
+        *ret_why = "not_yet";
+        return false;
+    }
+    return true;
+}
+
+/* Is the claim `wanted`, or a list that has it? Well-formed even when nobody asks. */
+static bool names(const json_t *value, const char *wanted, bool lists)
+{
+    bool found = !wanted;
+
+    if (!value)
+        return found;
+    if (json_is_string(value))
+        return found || !strcmp(json_string_value(value), wanted);
+    if (!lists || !json_is_array(value))
+        return false;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *item = json_array_get(value, i);
+        if (!json_is_string(item))
+            return false;
+        found = found || !strcmp(json_string_value(item), wanted);
+    }
+    return found;
+}
+
+static bool grants(const json_t *claims, struct identity *id)
+{
+    const json_t *claim = json_object_get(claims, "threadcast");
+    const json_t *read = json_object_get(claim, "read");
+    const json_t *write = json_object_get(claim, "write");
+
+    if (!claim)
+        return true;
+    return json_is_object(claim) && (!read || grants_parse(read, true, &id->read)) &&
+           (!write || grants_parse(write, true, &id->write));
+}
+
+struct identity *claims_check(const json_t *claims, const struct claims_rules *rules,
+                              int64_t now_ms, const char **ret_why)
+{
+    const json_t *sub = json_object_get(claims, "sub");
+    struct identity *id;
+    struct dates d;
+
+    if (!dates_check(claims, now_ms, &d, ret_why))
+        return NULL;
+    if (!names(json_object_get(claims, "aud"), rules->audience, true)) {
+        *ret_why = "audience";
+        return NULL;
+    }
+    if (!names(json_object_get(claims, "iss"), rules->issuer, false)) {
+        *ret_why = "issuer";
+        return NULL;
+    }
+    /* one that lives on leeway alone is not cut off in the turn that accepts it */
+    int64_t end = d.exp > now_ms ? d.exp : d.exp + CLAIMS_LEEWAY_MS;
+    int64_t begin = d.iat >= 0 && d.iat < now_ms ? d.iat : now_ms;
+    id = identity_new(json_string_value(sub), json_string_length(sub), end, end - begin);
+    if (!id) {
+        *ret_why = "subject";
+        return NULL;
+    }
+    if (!grants(claims, id)) {
+        identity_unref(id);
+        *ret_why = "grants";
+        return NULL;
+    }
+    return id;
+}

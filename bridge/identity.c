@@ -1,0 +1,132 @@
+/* identity: who a request is, counted because streams keep it; and what its token grants
+ * by name. A list that is not wholly understood is refused: a grant is never guessed. */
+#include "bridge/identity.h"
+
+#include "common/event.h" /* utf8_valid */
+#include "common/names.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool sub_valid(const char *sub, size_t len)
+{
+    if (len < 1 || len > SUB_MAX)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)sub[i];
+        if (c < 0x20 || c == 0x7f)
+            return false;
+    }
+    return utf8_valid(sub, len);
+}
+
+struct identity *identity_new(const char *sub, size_t len, int64_t expires_ms,
+                              int64_t life_ms)
+{
+    struct identity *id;
+
+    if (!sub_valid(sub, len))
+        return NULL;
+    id = calloc(1, sizeof(*id));
+    if (!id)
+        return NULL;
+    id->refs = 1;
+    id->sub = strndup(sub, len);
+    if (!id->sub) {
+        free(id);
+        return NULL;
+    }
+    id->expires_ms = expires_ms;
+    id->life_ms = life_ms;
+    return id;
+}
+
+struct identity *identity_ref(struct identity *id)
+{
+    assert(id->refs > 0);
+    id->refs++;
+    return id;
+}
+
+void identity_unref(struct identity *id)
+{
+    if (!id)
+        return;
+    assert(id->refs > 0);
+    if (--id->refs)
+        return;
+    grants_free(id->read);
+    grants_free(id->write);
+    grants_free(id->owned);
+    free(id->sub);
+    free(id);
+}
+
+static bool grant_valid(const char *s, size_t len, bool prefixes)
+{
+    if (prefixes && len && s[len - 1] == '*')
+        return len == 1 || thread_id_valid(s, len - 1);
+    return thread_id_valid(s, len);
+}
+
+bool grants_parse(const json_t *array, bool prefixes, char ***ret)
+{
+    size_t count = json_array_size(array);
+    char **list;
+
+    if (!json_is_array(array) || count > GRANTS_MAX)
+        return false;
+    list = calloc(count + 1, sizeof(*list));
+    if (!list)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(array, i);
+        if (!json_is_string(item) ||
+            !grant_valid(json_string_value(item), json_string_length(item), prefixes))
+            goto fail;
+        list[i] = strdup(json_string_value(item));
+        if (!list[i])
+            goto fail;
+    }
+    *ret = list;
+    return true;
+
+fail:
+    grants_free(list);
+    return false;
+}
+
+void grants_free(char **list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        free(list[i]);
+    free(list);
+}
+
+/* Every entry was checked by grants_parse: a '*' is only ever the last byte. */
+static bool grants_cover(char *const *list, const char *thread_id)
+{
+    for (size_t i = 0; list && list[i]; i++) {
+        size_t len = strlen(list[i]);
+        if (list[i][len - 1] == '*' ? !strncmp(list[i], thread_id, len - 1)
+                                    : !strcmp(list[i], thread_id))
+            return true;
+    }
+    return false;
+}
+
+bool identity_reads(const struct identity *id, const char *thread_id)
+{
+    return id->everything || grants_cover(id->read, thread_id);
+}
+
+bool identity_writes(const struct identity *id, const char *thread_id)
+{
+    return id->everything || (!id->ticket && grants_cover(id->write, thread_id));
+}
+
+bool identity_may_own(const struct identity *id, const char *thread_id)
+{
+    return !id->ticket || grants_cover(id->owned, thread_id);
+}

@@ -1,0 +1,25 @@
+/* identity: how an identity (auth.h) is made. Only what verifies a token or a ticket
+ * makes one, and the unit tests. */
+#ifndef THREADCAST_IDENTITY_H
+#define THREADCAST_IDENTITY_H
+
+#include "bridge/auth.h"
+
+#include <jansson.h>
+
+#define GRANTS_MAX 256 /* entries of one list */
+
+/* 1..SUB_MAX bytes of UTF-8 without control characters */
+bool sub_valid(const char *sub, size_t len);
+
+/* Returns new with one reference; NULL: an invalid subject or no memory. */
+struct identity *identity_new(const char *sub, size_t len, int64_t expires_ms,
+                              int64_t life_ms);
+
+/* A list of grants from a JSON array of strings: thread ids, and where `prefixes` also
+ * beginnings of such with one '*' at the end. Everything else is refused. Returns new in
+ * *ret, which must be NULL before. */
+bool grants_parse(const json_t *array, bool prefixes, char ***ret);
+void grants_free(char **list);
+
+#endif

@@ -1,0 +1,27 @@
+/* jwt: JSON Web Tokens in the compact form, checked with one configured key. Pure: bytes
+ * and the time in, an identity or a stable word out. */
+#ifndef THREADCAST_JWT_H
+#define THREADCAST_JWT_H
+
+#include "bridge/claims.h"
+
+struct key;
+
+#define JWT_MAX 4096 /* bytes of a token */
+
+struct jwt_rules {
+    const struct key *key; /* decides the algorithm */
+    struct claims_rules claims;
+};
+
+/* true: *ret is a new identity. false: *ret_why is one of "too_long" "malformed"
+ * "algorithm" "critical" "signature" "dates" "expired" "not_yet" "audience" "issuer"
+ * "subject" "grants"; *ret is untouched. */
+bool jwt_verify(const struct jwt_rules *rules, const char *token, size_t len,
+                int64_t now_ms, struct identity **ret, const char **ret_why);
+
+/* Appends a token with this payload (JSON text), signed HS256. false: no memory, or a
+ * key of another kind. */
+bool jwt_sign(const struct key *key, const char *claims, size_t len, struct buf *out);
+
+#endif

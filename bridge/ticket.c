@@ -1,0 +1,109 @@
+/* ticket: see the header. Its key is another than the tokens', so that neither is ever
+ * taken for the other. Nothing of the payload is read before the signature was checked. */
+#include "bridge/ticket.h"
+
+#include "bridge/base64url.h"
+#include "bridge/claims.h"
+#include "bridge/keys.h"
+
+#include <string.h>
+
+#define MARK "t1."
+
+static void add_list(struct buf *out, const char *name, const char *const *list)
+{
+    buf_printf(out, ",\"%s\":[", name);
+    for (size_t i = 0; list && list[i]; i++) {
+        if (i)
+            buf_char(out, ',');
+        buf_json(out, list[i], strlen(list[i]));
+    }
+    buf_char(out, ']');
+}
+
+bool ticket_make(const struct key *key, const struct ticket *t, struct buf *out)
+{
+    unsigned char mac[KEY_MAC_SIZE];
+    size_t start = out->len;
+    struct buf json;
+    bool ok = false;
+
+    buf_init(&json);
+    buf_str(&json, "{\"sub\":");
+    buf_json(&json, t->sub, strlen(t->sub));
+    buf_printf(&json, ",\"iat\":%lld,\"exp\":%lld", (long long)t->issued_ms,
+               (long long)t->expires_ms);
+    add_list(&json, "read", t->granted);
+    add_list(&json, "owned", t->owned);
+    buf_char(&json, '}');
+    buf_str(out, MARK);
+    if (!json.failed)
+        base64url_encode(out, json.data, json.len);
+    if (json.failed || out->failed ||
+        !key_mac(key, out->data + start, out->len - start, mac))
+        goto done;
+    buf_char(out, '.');
+    base64url_encode(out, mac, sizeof(mac));
+    ok = !out->failed && out->len - start <= TICKET_MAX;
+
+done:
+    buf_fini(&json);
+    return ok;
+}
+
+/* From the payload of a ticket that is ours. Returns new, or NULL. */
+static struct identity *read_payload(const char *text, size_t len)
+{
+    json_t *payload = claims_object(text, len);
+    const json_t *sub = json_object_get(payload, "sub");
+    int64_t exp = json_integer_value(json_object_get(payload, "exp"));
+    int64_t iat = json_integer_value(json_object_get(payload, "iat"));
+    struct identity *id = NULL;
+
+    if (exp > 0 && iat > 0 && iat < exp)
+        id = identity_new(json_string_value(sub), json_string_length(sub), exp,
+                          exp - iat);
+    if (id) {
+        id->ticket = true;
+        if (!grants_parse(json_object_get(payload, "read"), false, &id->read) ||
+            !grants_parse(json_object_get(payload, "owned"), false, &id->owned)) {
+            identity_unref(id);
+            id = NULL;
+        }
+    }
+    json_decref(payload);
+    return id;
+}
+
+bool ticket_verify(const struct key *key, const char *text, size_t len, int64_t now_ms,
+                   struct identity **ret, const char **ret_why)
+{
+    unsigned char mac[KEY_MAC_SIZE];
+    char payload[TICKET_MAX];
+    size_t payload_len, mac_len, mark = strlen(MARK);
+    const char *dot = len > mark && len <= TICKET_MAX && !memcmp(text, MARK, mark)
+                          ? memchr(text + mark, '.', len - mark)
+                          : NULL;
+
+    *ret_why = "malformed";
+    if (!dot || !base64url_decode(dot + 1, (size_t)(text + len - dot - 1), mac,
+                                  sizeof(mac), &mac_len))
+        return false;
+    if (!key_verify(key, text, (size_t)(dot - text), mac, mac_len)) {
+        *ret_why = "signature";
+        return false;
+    }
+    if (!base64url_decode(text + mark, (size_t)(dot - text) - mark, payload,
+                          sizeof(payload), &payload_len))
+        return false;
+    struct identity *id = read_payload(payload, payload_len);
+    if (!id)
+        return false;
+    if (now_ms >= id->expires_ms) {
+        *ret_why = "expired";
+        identity_unref(id);
+        return false;
+    }
+    *ret = id;
+    return true;
+}

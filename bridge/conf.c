@@ -1,0 +1,364 @@
+/* conf: the table of threadcast-bridge's options: what --help, --check-config and the
+ * README know, and the rules across options. Reads no key and opens no connection. */
+#include "bridge/conf.h"
+
+#include "bridge/address.h"
+#include "common/log.h"
+#include "common/names.h"
+#include "threadcast_version.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define DAY_MS 86400000
+#define MIB (1024 * 1024)
+
+static bool check_listen(const char *value, struct buf *err)
+{
+    struct sockaddr_storage addr;
+    socklen_t len;
+
+    return address_parse(value, &addr, &len, err);
+}
+
+static bool check_proxies(const char *value, struct buf *err)
+{
+    return address_list_valid(value, err);
+}
+
+/* Goes before every name in Redis: short, and nothing that a name could hide in. */
+static bool check_prefix(const char *value, struct buf *err)
+{
+    size_t len = strlen(value);
+
+    if (len <= NAMES_PREFIX_MAX && strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                 "abcdefghijklmnopqrstuvwxyz"
+                                                 "0123456789._:-") == len)
+        return true;
+    buf_printf(err, "must be at most %d of A-Z a-z 0-9 . _ : -", NAMES_PREFIX_MAX);
+    return false;
+}
+
+static bool check_schema(const char *value, struct buf *err)
+{
+    size_t len = strlen(value);
+    size_t good = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+    if (len > 0 && len <= 63 && good == len && (*value < '0' || *value > '9'))
+        return true;
+    buf_str(err, "must be 1 to 63 of a-z 0-9 _, not beginning with a digit");
+    return false;
+}
+
+/* `https://chat.example.org`, `http://localhost:3000`: scheme and host, no path. */
+static bool origin_valid(const char *at, size_t len)
+{
+    size_t scheme = len > 8 && strncmp(at, "https://", 8) == 0  ? 8
+                    : len > 7 && strncmp(at, "http://", 7) == 0 ? 7
+                                                                : 0;
+
+    if (scheme == 0)
+        return false;
+    for (size_t i = scheme; i < len; i++)
+        if (at[i] <= ' ' || at[i] >= 0x7f || strchr("/?#@\\*\"<>,", at[i]) ||
+            (at[i] >= 'A' && at[i] <= 'Z'))
+            return false;
+    return true;
+}
+
+static bool check_origins(const char *value, struct buf *err)
+{
+    for (const char *at = value; *at;) {
+        size_t len;
+        at += strspn(at, " ");
+        len = strcspn(at, ", ");
+        if (!origin_valid(at, len)) {
+            buf_str(err, "must be origins like https://chat.example.org, comma separated, "
+                         "in lower case, without a path");
+            return false;
+        }
+        at += len;
+        at += strspn(at, " ");
+        if (*at == ',')
+            at++;
+    }
+    return true;
+}
+
+static bool check_origin(const char *value, struct buf *err)
+{
+    if (origin_valid(value, strlen(value)))
+        return true;
+    buf_str(err, "must be an origin like https://chat.example.org");
+    return false;
+}
+
+static bool check_given(const char *value, struct buf *err)
+{
+    if (*value)
+        return true;
+    buf_str(err, "must not be empty");
+    return false;
+}
+
+static bool check_secret(const char *value, struct buf *err)
+{
+    if (strlen(value) >= 32)
+        return true;
+    buf_str(err, "must have at least 32 bytes");
+    return false;
+}
+
+#define AT(field) offsetof(struct bridge_conf, field)
+#define INT(name_, field, def_, min_, max_, unit_, help_)                                \
+    {                                                                                    \
+        .name = name_, .kind = CONF_INT, .offset = AT(field), .def = def_, .min = min_,  \
+        .max = max_, .unit = unit_, .help = help_                                        \
+    }
+
+static const struct conf_option options[] = {
+    /* where */
+    {.name = "listen",
+     .kind = CONF_STR,
+     .offset = AT(listen),
+     .def = "127.0.0.1:8080",
+     .check = check_listen,
+     .help = "Address and port to serve HTTP on; port 0 lets the system choose."},
+    {.name = "app-dir",
+     .kind = CONF_STR,
+     .offset = AT(app_dir),
+     .def = THREADCAST_APP_DIR,
+     .help = "Files of the demo application, served with --demo."},
+    {.name = "redis-url",
+     .env = "REDIS_URL",
+     .kind = CONF_SECRET,
+     .offset = AT(redis_url),
+     .check = check_given,
+     .def = "redis://127.0.0.1:6379",
+     .help = "redis://, rediss:// (TLS) or unix:// address of Redis, with user and "
+             "password if any."},
+    {.name = "redis-prefix",
+     .env = "REDIS_PREFIX",
+     .kind = CONF_STR,
+     .offset = AT(redis_prefix),
+     .def = "",
+     .check = check_prefix,
+     .help = "Goes before every key and channel in Redis; the same for all daemons."},
+    {.name = "tls-ca-file",
+     .kind = CONF_STR,
+     .offset = AT(tls_ca_file),
+     .help = "Certificates that may sign Redis' own (PEM); default: the system's."},
+    {.name = "database-url",
+     .env = "DATABASE_URL",
+     .kind = CONF_SECRET,
+     .offset = AT(database_url),
+     .check = check_given,
+     .help = "Postgres; without it the bridge serves publishers from Redis alone."},
+    {.name = "database-listen-url",
+     .env = "DATABASE_LISTEN_URL",
+     .kind = CONF_SECRET,
+     .offset = AT(database_listen_url),
+     .check = check_given,
+     .help = "Postgres for LISTEN, where a transaction pooler stands before the other."},
+    {.name = "database-schema",
+     .env = "DATABASE_SCHEMA",
+     .kind = CONF_STR,
+     .offset = AT(database_schema),
+     .def = "threadcast",
+     .check = check_schema,
+     .help = "Schema that `threadcast-worker migrate` made."},
+    INT("database-pool", database_pool, "4", 1, 64, NULL, "Connections to Postgres."),
+    /* who */
+    {.name = "auth",
+     .kind = CONF_CHOICE,
+     .offset = AT(auth),
+     .def = "jwt",
+     .choices = "jwt|none",
+     .help = "Who may use it: bearers of a token, or (none) everybody on this machine; "
+             "none listens on loopback only."},
+    {.name = "jwt-secret",
+     .env = "JWT_SECRET",
+     .kind = CONF_SECRET,
+     .offset = AT(jwt_secret),
+     .check = check_secret,
+     .help = "Key of HS256 tokens, at least 32 bytes."},
+    {.name = "jwt-secret-file",
+     .env = "JWT_SECRET_FILE",
+     .kind = CONF_STR,
+     .offset = AT(jwt_secret_file),
+     .help = "File with that key; --demo makes it (0600) when it is not there."},
+    {.name = "jwt-public-key-file",
+     .env = "JWT_PUBLIC_KEY_FILE",
+     .kind = CONF_STR,
+     .offset = AT(jwt_public_key_file),
+     .help = "Public key (PEM) of RS256, ES256 or EdDSA tokens; its kind decides which."},
+    {.name = "jwt-audience",
+     .env = "JWT_AUDIENCE",
+     .kind = CONF_STR,
+     .offset = AT(jwt_audience),
+     .help = "What `aud` of a token must name."},
+    {.name = "jwt-issuer",
+     .env = "JWT_ISSUER",
+     .kind = CONF_STR,
+     .offset = AT(jwt_issuer),
+     .help = "What `iss` of a token must be."},
+    {.name = "ticket-secret",
+     .kind = CONF_SECRET,
+     .offset = AT(ticket_secret),
+     .check = check_secret,
+     .help = "Key that signs tickets, the same for all bridges behind one address; "
+             "default: derived from JWT_SECRET, else random at each start."},
+    {.name = "allow-query-token",
+     .kind = CONF_BOOL,
+     .offset = AT(allow_query_token),
+     .def = "false",
+     .help = "Accept ?token= in the address (it ends up in other people's logs)."},
+    {.name = "demo",
+     .kind = CONF_BOOL,
+     .offset = AT(demo),
+     .def = "false",
+     .help = "Serve the demo application and let visitors in as guests."},
+    {.name = "allowed-origins",
+     .kind = CONF_STR,
+     .offset = AT(allowed_origins),
+     .def = "",
+     .check = check_origins,
+     .help = "Origins of other sites' pages that may use this bridge, comma separated."},
+    {.name = "public-origin",
+     .kind = CONF_STR,
+     .offset = AT(public_origin),
+     .check = check_origin,
+     .help = "Origin under which browsers see this bridge; default: scheme and Host of "
+             "the request."},
+    {.name = "trusted-proxies",
+     .kind = CONF_STR,
+     .offset = AT(trusted_proxies),
+     .def = "",
+     .check = check_proxies,
+     .help = "Addresses or blocks whose X-Forwarded-For, -Proto and -Host are believed, "
+             "comma separated."},
+    INT("ticket-max-s", ticket_max_s, "3600", 1, 86400, "s", "Longest life of a ticket."),
+    INT("guest-ttl-s", guest_ttl_s, "604800", 60, 31536000, "s",
+        "How long a guest of the demo stays who it is."),
+    INT("demo-sessions-per-min", demo_sessions_per_min, "60", 1, 1000000, "1/min",
+        "New guests from one address in a minute."),
+    /* streams */
+    INT("keepalive-ms", keepalive_ms, "15000", 10, DAY_MS, "ms",
+        "A line goes out on a stream that was silent for so long."),
+    INT("retry-ms", retry_ms, "1000", 1, DAY_MS, "ms",
+        "What a stream tells a browser to wait before it reconnects (jittered)."),
+    INT("client-queue-bytes", client_queue_bytes, "262144", 1024, 1024 * MIB, "bytes",
+        "Live events that may wait for a slow reader before it is closed."),
+    INT("client-merge-percent", client_merge_percent, "20", 0, 100, "%",
+        "Fill of that queue above which neighbouring tokens are merged."),
+    INT("max-clients", max_clients, "10000", 1, 1000000, NULL, "Streams open at once."),
+    INT("max-clients-per-ip", max_clients_per_ip, "0", 0, 1000000, NULL,
+        "Streams of one address; 0: no limit (behind a proxy all are one)."),
+    INT("max-streams-per-user", max_streams_per_user, "1000", 0, 1000000, NULL,
+        "Streams of one subject; 0: no limit."),
+    INT("max-threads-per-stream", max_threads_per_stream, "32", 1, 32, NULL,
+        "Threads that one stream may read."),
+    INT("write-stall-ms", write_stall_ms, "30000", 100, DAY_MS, "ms",
+        "A connection that takes no byte for so long is closed."),
+    INT("replay-page", replay_page, "256", 1, 10000, "entries",
+        "Entries of a log read at once for a replay."),
+    INT("replay-concurrency", replay_concurrency, "32", 1, 10000, NULL,
+        "Replays that read at once; others wait."),
+    INT("topic-held-bytes", topic_held_bytes, "4194304", 65536, 1024 * MIB, "bytes",
+        "Live events of a thread held while a hole in it is filled from the log."),
+    /* http */
+    INT("request-timeout-ms", request_timeout_ms, "10000", 100, DAY_MS, "ms",
+        "A request must have arrived whole within this."),
+    INT("idle-timeout-ms", idle_timeout_ms, "60000", 100, DAY_MS, "ms",
+        "A kept connection without a request is closed."),
+    INT("max-connections", max_connections, "1024", 1, 1000000, NULL,
+        "HTTP connections that are not streams."),
+    INT("upstream-timeout-ms", upstream_timeout_ms, "1000", 50, 60000, "ms",
+        "How long Redis or Postgres may be silent before a request is told to try "
+        "again."),
+    /* publishing */
+    INT("history-max-events", history_max_events, "20000", 1, 10000000, "events",
+        "Events kept per thread (for events published over HTTP)."),
+    INT("history-max-bytes", history_max_bytes, "16777216", 1024, 1024 * MIB, "bytes",
+        "Bytes of events kept per thread."),
+    INT("history-ttl-s", history_ttl_s, "86400", 1, 31536000, "s",
+        "A thread's events are forgotten so long after the last."),
+    /* process */
+    INT("drain-ms", drain_ms, "10000", 0, 3600000, "ms",
+        "On SIGTERM, streams are told to go elsewhere within this."),
+    INT("shutdown-delay-ms", shutdown_delay_ms, "0", 0, 3600000, "ms",
+        "On SIGTERM, /readyz says no for so long before anything else ends."),
+    {.name = "log-level",
+     .env = "LOG_LEVEL",
+     .kind = CONF_CHOICE,
+     .offset = AT(log_level),
+     .def = "info",
+     .choices = "debug|info|warn|error",
+     .help = "The least important lines that are logged."},
+    {.name = "log-format",
+     .env = "LOG_FORMAT",
+     .kind = CONF_CHOICE,
+     .offset = AT(log_format),
+     .def = "text",
+     .choices = "text|json",
+     .help = "How a line looks."},
+};
+
+const struct conf_spec bridge_conf_spec = {
+    .program = "threadcast-bridge",
+    .about = "Serves the events of threads to browsers as Server-Sent Events.",
+    .env_prefix = "BRIDGE_",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+};
+
+static bool validate_listen(const struct bridge_conf *conf, struct buf *err)
+{
+    struct sockaddr_storage addr;
+    socklen_t len;
+
+    if (!address_parse(conf->listen, &addr, &len, err))
+        return false;
+    if (conf->auth != AUTH_MODE_NONE)
+        return true;
+    if (!address_loopback((struct sockaddr *)&addr)) {
+        buf_str(err, "--auth none lets everybody in, so --listen must be a loopback "
+                     "address");
+        return false;
+    }
+    if (conf->jwt_secret || conf->jwt_public_key_file) {
+        buf_str(err, "--auth none and a JWT key exclude each other");
+        return false;
+    }
+    return true;
+}
+
+bool bridge_conf_validate(void *arg, struct buf *err)
+{
+    struct bridge_conf *conf = arg;
+
+    if (!validate_listen(conf, err))
+        return false;
+    if (conf->database_listen_url && !conf->database_url) {
+        buf_str(err, "DATABASE_LISTEN_URL is of no use without DATABASE_URL");
+        return false;
+    }
+    if (conf->history_max_bytes < conf->client_queue_bytes) {
+        buf_str(err, "--history-max-bytes must not be below --client-queue-bytes: a "
+                     "reader that is closed as slow resumes from there");
+        return false;
+    }
+    if (conf->shutdown_delay_ms > 0 && conf->drain_ms == 0) {
+        buf_str(err, "--shutdown-delay-ms needs --drain-ms above 0");
+        return false;
+    }
+    if (!redis_url_parse(conf->redis_url, &conf->redis, err))
+        return false;
+    return true;
+}
+
+void bridge_conf_free(struct bridge_conf *conf)
+{
+    redis_url_fini(&conf->redis);
+    conf_free(&bridge_conf_spec, conf);
+}

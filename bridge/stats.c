@@ -1,0 +1,178 @@
+/* stats: the table that names the bridge's numbers for Prometheus, and what is asked of
+ * others at the moment of the question. */
+#include "bridge/stats.h"
+
+#include "bridge/bridge.h"
+#include "bridge/publisher.h"
+#include "bridge/reader.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/pg.h"
+#include "common/redis.h"
+#include "threadcast_version.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COUNTER(name_, labels_, field, help_)                                            \
+    {                                                                                    \
+        "threadcast_bridge_" name_, labels_, help_, STATS_COUNTER,                       \
+            offsetof(struct bridge_stats, field)                                         \
+    }
+#define GAUGE(name_, labels_, field, help_)                                              \
+    {                                                                                    \
+        "threadcast_bridge_" name_, labels_, help_, STATS_GAUGE,                         \
+            offsetof(struct bridge_stats, field)                                         \
+    }
+#define HISTOGRAM(name_, field, help_)                                                   \
+    {                                                                                    \
+        "threadcast_bridge_" name_, NULL, help_, STATS_HISTOGRAM_US,                     \
+            offsetof(struct bridge_stats, field)                                         \
+    }
+
+static const struct stats_row rows[] = {
+    /* http */
+    COUNTER("accepted_total", NULL, accepted, "Connections accepted."),
+    COUNTER("accept_errors_total", NULL, accept_errors, "Accepts that failed."),
+    GAUGE("connections", NULL, connections, "HTTP connections that are not streams."),
+    COUNTER("http_requests_total", NULL, http_requests, "Well-formed requests."),
+    COUNTER("http_refused_total", NULL, http_refused, "Malformed or slow requests."),
+    COUNTER("http_responses_total", "class=\"2xx\"", responses_2xx,
+            "Answers by class (streams not among them)."),
+    COUNTER("http_responses_total", "class=\"4xx\"", responses_4xx, NULL),
+    COUNTER("http_responses_total", "class=\"5xx\"", responses_5xx, NULL),
+    COUNTER("refused_total", "reason=\"auth_missing\"", auth_missing,
+            "Requests refused by who asked."),
+    COUNTER("refused_total", "reason=\"auth_refused\"", auth_refused, NULL),
+    COUNTER("refused_total", "reason=\"access_denied\"", access_denied, NULL),
+    COUNTER("refused_total", "reason=\"origin\"", origin_refused, NULL),
+    COUNTER("limits_total", "limit=\"max-connections\"", limit_connections,
+            "How often a limit was met."),
+    COUNTER("limits_total", "limit=\"max-clients\"", limit_clients, NULL),
+    COUNTER("limits_total", "limit=\"max-clients-per-ip\"", limit_per_ip, NULL),
+    COUNTER("limits_total", "limit=\"max-streams-per-user\"", limit_per_user, NULL),
+    COUNTER("limits_total", "limit=\"demo-sessions-per-min\"", limit_demo_sessions, NULL),
+    /* streams */
+    GAUGE("clients", NULL, clients, "Streams open."),
+    GAUGE("topics", NULL, topics, "Threads subscribed."),
+    COUNTER("streams_total", NULL, streams_opened, "Streams begun."),
+    COUNTER("streams_http10_total", NULL, streams_http10,
+            "Streams begun over HTTP/1.0, whose end cannot be told from a cut."),
+    COUNTER("streams_closed_total", "reason=\"client\"", closed_client,
+            "Streams closed, by reason."),
+    COUNTER("streams_closed_total", "reason=\"slow\"", closed_slow, NULL),
+    COUNTER("streams_closed_total", "reason=\"stalled\"", closed_stalled, NULL),
+    COUNTER("streams_closed_total", "reason=\"token\"", closed_token, NULL),
+    COUNTER("streams_closed_total", "reason=\"revoked\"", closed_revoked, NULL),
+    COUNTER("streams_closed_total", "reason=\"drain\"", closed_drain, NULL),
+    COUNTER("streams_closed_total", "reason=\"ended\"", closed_ended, NULL),
+    COUNTER("streams_closed_total", "reason=\"wrote\"", closed_wrote, NULL),
+    COUNTER("streams_closed_total", "reason=\"demo\"", closed_demo, NULL),
+    COUNTER("streams_closed_total", "reason=\"memory\"", closed_memory, NULL),
+    COUNTER("busy_total", NULL, busy, "Streams answered `busy`."),
+    COUNTER("no_content_total", NULL, no_content, "Streams answered 204."),
+    COUNTER("resets_total", NULL, resets, "`reset` events sent."),
+    COUNTER("keepalives_total", NULL, keepalives, "Keepalive lines sent."),
+    COUNTER("resumes_total", "result=\"hit\"", resume_hits,
+            "Streams begun at a position, by whether it was still good."),
+    COUNTER("resumes_total", "result=\"miss\"", resume_misses, NULL),
+    /* events */
+    COUNTER("events_in_total", NULL, events_in, "Events received from Redis."),
+    COUNTER("events_bare_total", NULL, events_bare,
+            "Of those, without an id: they cannot be resumed."),
+    COUNTER("events_out_total", NULL, events_out, "Events written to streams."),
+    COUNTER("bytes_out_total", NULL, bytes_out, "Bytes written to streams."),
+    COUNTER("events_merged_total", NULL, events_merged, "Tokens merged into another."),
+    COUNTER("drops_total", "reason=\"not_json\"", drop_not_json,
+            "Messages from Redis dropped, by reason."),
+    COUNTER("drops_total", "reason=\"wrong_thread\"", drop_wrong_thread, NULL),
+    COUNTER("drops_total", "reason=\"too_large\"", drop_too_large, NULL),
+    COUNTER("drops_total", "reason=\"duplicate\"", drop_duplicate, NULL),
+    COUNTER("drops_total", "reason=\"other\"", drop_other, NULL),
+    COUNTER("holes_total", NULL, holes, "Holes seen on live streams."),
+    COUNTER("fills_total", NULL, fills, "Threads filled from their log."),
+    COUNTER("replays_total", NULL, replays, "Replays begun."),
+    COUNTER("replay_events_total", NULL, replay_events, "Events replayed."),
+    GAUGE("replays_waiting", NULL, replay_waiting, "Replays that wait for their turn."),
+    HISTOGRAM("publish_to_socket_seconds", publish_latency,
+              "From an event's ts to its bytes in the socket."),
+    HISTOGRAM("loop_turn_seconds", turn, "What the callbacks of one turn took."),
+    /* publishing over HTTP */
+    COUNTER("published_total", NULL, published, "Events published over HTTP."),
+    COUNTER("publish_refused_total", NULL, publish_refused,
+            "Publishing requests refused (conflict, run taken)."),
+    COUNTER("publish_failed_total", NULL, publish_failed,
+            "Publishing requests that Redis did not carry out."),
+    /* upstreams */
+    COUNTER("redis_down_total", NULL, redis_down, "Connections to Redis lost."),
+    COUNTER("redis_errors_total", NULL, redis_errors, "Error replies of Redis."),
+    COUNTER("pg_down_total", NULL, pg_down, "Statements without an answer."),
+    COUNTER("pg_errors_total", NULL, pg_errors, "Statements that Postgres refused."),
+    COUNTER("canary_lost_total", NULL, canary_lost,
+            "Subscriptions found dead because the canary did not come back."),
+};
+
+static void gauge(struct buf *out, const char *name, const char *labels, const char *help,
+                  double value)
+{
+    if (help)
+        buf_printf(out, "# HELP threadcast_bridge_%s %s\n# TYPE threadcast_bridge_%s gauge\n",
+                   name, help, name);
+    buf_printf(out, "threadcast_bridge_%s%s %.9g\n", name, labels, value);
+}
+
+static double resident_bytes(void)
+{
+    unsigned long size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+
+    if (!f)
+        return 0;
+    if (fscanf(f, "%lu %lu", &size, &resident) != 2)
+        resident = 0;
+    fclose(f);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+static void render_upstreams(struct bridge *b, struct buf *out)
+{
+    bool read = b->reader && reader_ready(b->reader);
+    bool publish = b->publisher && publisher_ready(b->publisher);
+
+    gauge(out, "redis_up", "{connection=\"read\"}",
+          "Is the connection to Redis ready?", read);
+    gauge(out, "redis_up", "{connection=\"publish\"}", NULL, publish);
+    if (b->reader) {
+        gauge(out, "redis_commands_waiting", "{connection=\"read\"}",
+              "Commands without a reply yet.",
+              (double)redis_queued(reader_redis(b->reader)));
+        gauge(out, "redis_reconnects", "{connection=\"read\"}",
+              "Reconnects since the start.",
+              (double)redis_reconnects(reader_redis(b->reader)));
+    }
+    if (b->pg)
+        gauge(out, "pg_up", "", "Is a connection to Postgres ready?",
+              pg_pool_ready(b->pg));
+}
+
+void bridge_stats_render(struct bridge *b, struct buf *out)
+{
+    stats_render(rows, sizeof rows / sizeof *rows, &b->stats, out);
+    render_upstreams(b, out);
+    gauge(out, "loop_lag_seconds", "", "What the last turn of the loop took.",
+          (double)loop_lag_us(b->loop) / 1e6);
+    gauge(out, "loop_lag_max_seconds", "",
+          "The longest turn since this was asked last.",
+          (double)loop_max_lag_us(b->loop) / 1e6);
+    gauge(out, "log_lines_dropped", "", "Log lines that stderr would not take.",
+          (double)log_dropped());
+    gauge(out, "resident_bytes", "", "Memory of the process.", resident_bytes());
+    gauge(out, "draining", "", "Is it going away?", b->draining);
+    buf_printf(out,
+               "# HELP threadcast_bridge_info Version and instance.\n"
+               "# TYPE threadcast_bridge_info gauge\n"
+               "threadcast_bridge_info{version=\"%s\",instance=\"%s\"} 1\n",
+               THREADCAST_VERSION, b->instance);
+}

@@ -15,14 +15,19 @@ void jsonscan_init(struct jsonscan *s, const char *text, size_t len, int max_dep
     *s = (struct jsonscan){.at = text, .end = text + len, .max_depth = max_depth};
 }
 
-void jsonscan_space(struct jsonscan *s)
+static inline void skip_space(struct jsonscan *s)
 {
-    for (; s->at < s->end; s->at++) {
+    for (; s->at < s->end && (unsigned char)*s->at <= ' '; s->at++) {
         if (*s->at == '\n' || *s->at == '\r')
             s->line_break = true;
         else if (*s->at != ' ' && *s->at != '\t')
             return;
     }
+}
+
+void jsonscan_space(struct jsonscan *s)
+{
+    skip_space(s);
 }
 
 /* Zero bits but the high one of each byte that is `c` (the lowest set one is exact). */
@@ -34,7 +39,7 @@ static inline uint64_t bytes_equal(uint64_t word, unsigned char c)
 }
 
 /* The first byte that is not plain: a control, a quote, a backslash or not ASCII. */
-static const char *skip_plain(const char *at, const char *end)
+static inline const char *skip_plain(const char *at, const char *end)
 {
     while (end - at >= 8) {
         uint64_t word, odd;
@@ -84,32 +89,44 @@ static size_t escape_length(const char *at, const char *end)
     return 0;
 }
 
+/* Characters that are not ASCII: they rarely come alone. NULL: invalid. */
+static inline const char *skip_wide(const char *at, const char *end)
+{
+    while (at < end && (unsigned char)*at >= 0x80) {
+        size_t n = utf8_length((const unsigned char *)at, (size_t)(end - at));
+        if (!n)
+            return NULL;
+        at += n;
+    }
+    return at;
+}
+
 static bool scan_string(struct jsonscan *s, bool *ret_escaped)
 {
     const char *at = s->at + 1;
-    bool escaped = false;
 
+    *ret_escaped = false;
     for (;;) {
-        size_t n;
         at = skip_plain(at, s->end);
         if (at == s->end)
             return false;
         if (*at == '"')
             break;
         if (*at == '\\') {
-            n = escape_length(at, s->end);
-            escaped = true;
+            size_t n = escape_length(at, s->end);
+            if (!n)
+                return false;
+            at += n;
+            *ret_escaped = true;
         } else {
-            n = (unsigned char)*at < 0x20
-                    ? 0
-                    : utf8_length((const unsigned char *)at, (size_t)(s->end - at));
+            if ((unsigned char)*at < 0x20)
+                return false;
+            at = skip_wide(at, s->end);
+            if (!at)
+                return false;
         }
-        if (!n)
-            return false;
-        at += n;
     }
     s->at = at + 1;
-    *ret_escaped = escaped;
     return true;
 }
 
@@ -170,11 +187,11 @@ static bool scan_key(struct jsonscan *s, struct jsonscan_piece *ret_key)
         return false;
     ret_key->at = start;
     ret_key->len = (size_t)(s->at - start);
-    jsonscan_space(s);
+    skip_space(s);
     if (!next_is(s, ':', ':'))
         return false;
     s->at++;
-    jsonscan_space(s);
+    skip_space(s);
     return true;
 }
 
@@ -189,7 +206,7 @@ static enum jsonscan_result scan_container(struct jsonscan *s, int depth)
     if (depth > s->max_depth)
         return JSONSCAN_DEEP;
     s->at++;
-    jsonscan_space(s);
+    skip_space(s);
     if (next_is(s, close, close)) {
         s->at++;
         return JSONSCAN_OK;
@@ -200,12 +217,12 @@ static enum jsonscan_result scan_container(struct jsonscan *s, int depth)
         r = scan_value(s, depth, &escaped);
         if (r != JSONSCAN_OK)
             return r;
-        jsonscan_space(s);
+        skip_space(s);
         if (!next_is(s, ',', close))
             return JSONSCAN_BROKEN;
         if (*s->at++ == close)
             return JSONSCAN_OK;
-        jsonscan_space(s);
+        skip_space(s);
     }
 }
 
@@ -248,13 +265,13 @@ static enum jsonscan_result scan_piece(struct jsonscan *s, int depth,
 
     ret_value->at = start;
     ret_value->len = (size_t)(s->at - start);
-    jsonscan_space(s);
+    skip_space(s);
     return r;
 }
 
 enum jsonscan_result jsonscan_value(struct jsonscan *s, struct jsonscan_piece *ret_value)
 {
-    jsonscan_space(s);
+    skip_space(s);
     return scan_piece(s, 0, ret_value);
 }
 
@@ -264,17 +281,17 @@ enum jsonscan_result jsonscan_member(struct jsonscan *s, struct jsonscan_piece *
     char open = s->inside ? ',' : '{';
 
     if (!s->inside)
-        jsonscan_space(s);
+        skip_space(s);
     if (!next_is(s, open, s->inside ? '}' : '{'))
         return JSONSCAN_BROKEN;
     if (*s->at++ == '}') {
-        jsonscan_space(s);
+        skip_space(s);
         return JSONSCAN_END;
     }
-    jsonscan_space(s);
+    skip_space(s);
     if (!s->inside && next_is(s, '}', '}')) {
         s->at++;
-        jsonscan_space(s);
+        skip_space(s);
         return JSONSCAN_END;
     }
     s->inside = true;

@@ -6,8 +6,9 @@
 
 static const char replacement[] = "\xEF\xBF\xBD";
 
-/* How many bytes of the sequence at `s` are right (as far as they are there), and how
- * many it needs. An ASCII byte is 1 of 1, a byte that begins nothing 0 of 1. */
+/* utf8_length for what is broken or cut: how many bytes of the sequence at `s` are right
+ * (as far as they are there), and how many it needs. An ASCII byte is 1 of 1, a byte that
+ * begins nothing 0 of 1. */
 static size_t sequence(const unsigned char *s, size_t len, size_t *ret_need)
 {
     unsigned char lo = 0x80, hi = 0xBF;
@@ -35,15 +36,6 @@ static size_t sequence(const unsigned char *s, size_t len, size_t *ret_need)
         hi = 0xBF;
     }
     return n;
-}
-
-size_t utf8_length(const unsigned char *s, size_t len)
-{
-    size_t need;
-
-    if (!len)
-        return 0;
-    return sequence(s, len, &need) == need ? need : 0;
 }
 
 size_t utf8_invalid_length(const unsigned char *s, size_t len)

@@ -11,17 +11,21 @@
 #include <stdbool.h>
 
 struct auth;
+struct clients;
 struct feed;
 struct hub;
 struct listener;
+struct owners;
 struct loop;
 struct pg;
 struct pg_pool;
 struct publisher;
 struct reader;
+struct rate;
 struct redis;
 struct statics;
 struct strmap;
+struct timer;
 
 struct bridge {
     const struct bridge_conf *conf; /* borrowed */
@@ -35,12 +39,18 @@ struct bridge {
     struct reader *reader; /* reading connection: replay, cursors, state */
     struct publisher *publisher; /* publishing connection: POST …/events, canary */
     struct hub *hub;
+    struct clients *clients; /* open streams */
+    struct owners *owners;   /* changes of ownership; NULL without Postgres */
     struct list conns;  /* struct conn: HTTP connections (conn.c: conns_init/_fini) */
     struct list conns_dead; /* closed in this turn, freed at its end */
     size_t conn_count;
+    struct strmap *questions; /* access.c: ownership asked for; NULL when there is none */
+    struct rate *guests;      /* route_session.c: new guests per address; NULL at first */
     struct bridge_stats stats;
     char instance[INSTANCE_SIZE];
     bool draining;
+    struct timer *shutdown_delay, *drain_check;
+    int64_t stop_at_ms;
 };
 
 struct bridge *bridge_new(const struct bridge_conf *conf, struct auth *auth,

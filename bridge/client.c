@@ -1,0 +1,364 @@
+/* client: the last room before the browser. client_send puts a reference into the queue;
+ * client_flush writes it; client_close is the one funnel through which a stream ends.
+ * Must never free itself (the reaper does) and never write outside client_flush. */
+#include "bridge/client.h"
+
+#include "bridge/auth.h"
+#include "bridge/bridge.h"
+#include "bridge/clients.h"
+#include "bridge/hub.h"
+#include "bridge/sse.h"
+#include "bridge/sub.h"
+#include "common/log.h"
+#include "common/loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    IOV_MAX_TURN = 64,
+    WRITES_A_TURN = 8,       /* then others first */
+    READ_MAX = 4096,         /* bytes a reader may send on a stream in its life */
+    PAGE_LOW_MARK = 64 << 10 /* ask for the next page below this */
+};
+
+static void mark_dirty(struct client *c)
+{
+    if (!list_linked(&c->dirty))
+        list_push(&c->set->dirty, &c->dirty);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    struct client *c = arg;
+    char scratch[1024];
+    ssize_t n = recv(fd, scratch, sizeof(scratch), 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        client_close(c, CLOSE_CLIENT);
+        return;
+    }
+    c->read_bytes += (uint32_t)n;
+    if (c->read_bytes > READ_MAX)
+        client_close(c, CLOSE_WROTE);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    client_flush(arg);
+}
+
+static struct client *client_alloc(struct clients *set, const struct client_spec *spec)
+{
+    struct client *c = calloc(1, sizeof(*c) + spec->threads * sizeof(struct sub));
+    if (!c)
+        return NULL;
+    list_init(&c->node);
+    list_init(&c->dirty);
+    list_init(&c->quiet);
+    list_init(&c->blocked);
+    c->set = set;
+    c->fd = spec->fd;
+    c->count = (uint16_t)spec->threads;
+    c->merge = spec->merge;
+    c->out.unchunked = spec->http10;
+    c->number = ++set->made;
+    c->opened_ms = c->wrote_ms = set->now_ms;
+    for (size_t i = 0; i < spec->threads; i++) {
+        list_init(&c->subs[i].node);
+        c->subs[i].client = c;
+    }
+    return c;
+}
+
+struct client *client_new(struct clients *set, const struct client_spec *spec)
+{
+    struct client *c = client_alloc(set, spec);
+    if (!c) {
+        close(spec->fd);
+        return NULL;
+    }
+    c->identity = identity_ref(spec->identity);
+    c->address = strdup(spec->address);
+    c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
+    c->readable = event_new(loop_base(set->bridge->loop), c->fd, EV_READ | EV_PERSIST,
+                            on_readable, c);
+    struct msg *head =
+        sse_head(spec->http10, spec->headers, clients_retry_ms(set));
+    list_push(&set->all, &c->node);
+    clients_count(set, c, +1);
+    set->bridge->stats.streams_opened++;
+    bool ok = c->address && (!spec->run_id || c->run_id) && c->readable && head &&
+              outbuf_push(&c->out, head, false) && event_add(c->readable, NULL) == 0;
+    msg_unref(head);
+    if (!ok) {
+        client_close(c, CLOSE_MEMORY);
+        return NULL;
+    }
+    if (spec->http10)
+        set->bridge->stats.streams_http10++;
+    list_push(&set->quiet, &c->quiet);
+    mark_dirty(c);
+    return c;
+}
+
+/* On a stream of several threads every event carries all positions. */
+static struct msg *reframe(struct sub *s, struct msg *m)
+{
+    char position[POSITION_SIZE];
+    struct event_view view = {.type = m->type, .id = m->id, .ts = m->ts};
+    if (!event_id_zero(m->id)) {
+        s->pos = m->id;
+        s->has_pos = true;
+    }
+    bool known = !event_id_zero(m->id) && client_position(s->client, position);
+    return msg_event(msg_json(m), m->json_len, &view, known ? position : NULL);
+}
+
+static bool wanted(const struct client *c, const struct msg *m)
+{
+    if (!c->run_id)
+        return true;
+    return m->run_len == strlen(c->run_id) &&
+           memcmp(m->data + m->run_at, c->run_id, m->run_len) == 0;
+}
+
+/* Tries to put `m` into the newest queued token; only slow readers come here. */
+static bool merge_into_tail(struct client *c, const struct msg *m)
+{
+    struct msg *tail = outbuf_tail(&c->out);
+    if (!c->merge || c->count > 1 || !tail || tail->type != EVENT_TOKEN ||
+        m->type != EVENT_TOKEN)
+        return false;
+    struct msg *merged = sse_merge(tail, m);
+    if (!merged)
+        return false;
+    outbuf_replace_tail(&c->out, merged);
+    c->merged++;
+    c->set->bridge->stats.events_merged++;
+    return true;
+}
+
+static void push(struct sub *s, struct msg *m, bool live)
+{
+    struct client *c = s->client;
+    if (outbuf_push(&c->out, m, live)) {
+        c->events++;
+        mark_dirty(c);
+    } else {
+        client_close(c, CLOSE_MEMORY);
+    }
+}
+
+static void end_with_run(struct client *c, const struct msg *m)
+{
+    if (c->run_id && (m->type == EVENT_DONE || m->type == EVENT_ERROR))
+        client_end(c, CLOSE_ENDED);
+}
+
+static void deliver(struct sub *s, struct msg *m, bool live)
+{
+    struct client *c = s->client;
+    if (c->count == 1) {
+        push(s, m, live);
+        return;
+    }
+    struct msg *own = reframe(s, m);
+    if (own)
+        push(s, own, live);
+    else
+        client_close(c, CLOSE_MEMORY);
+    msg_unref(own);
+}
+
+void client_send(struct sub *s, struct msg *m)
+{
+    struct client *c = s->client;
+    const struct bridge_conf *conf = c->set->bridge->conf;
+    if (c->closed || c->ending || !wanted(c, m))
+        return;
+    size_t queued = outbuf_live(&c->out);
+    size_t limit = (size_t)conf->client_queue_bytes;
+    if (queued > limit * (size_t)conf->client_merge_percent / 100 &&
+        merge_into_tail(c, m))
+        return;
+    if (queued && queued + m->len > limit) {
+        client_close(c, CLOSE_SLOW);
+        return;
+    }
+    deliver(s, m, true);
+    end_with_run(c, m);
+}
+
+void client_replay(struct sub *s, struct msg *m)
+{
+    struct client *c = s->client;
+    if (c->closed || c->ending || !wanted(c, m))
+        return;
+    deliver(s, m, false);
+    end_with_run(c, m);
+}
+
+bool client_position(const struct client *c, char out[POSITION_SIZE])
+{
+    size_t len = 0;
+    if (!c->count)
+        return false;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct sub *s = &c->subs[i];
+        struct event_id pos =
+            s->state == SUB_LIVE && s->topic ? s->topic->pos : s->pos;
+        if (!s->has_pos)
+            return false;
+        if (i)
+            out[len++] = ',';
+        if (event_id_zero(pos))
+            out[len++] = '0';
+        else
+            len += event_id_format(&pos, out + len);
+    }
+    out[len] = '\0';
+    return true;
+}
+
+void client_say(struct client *c, const char *name, const char *json, int64_t retry_ms)
+{
+    char position[POSITION_SIZE];
+    if (c->closed)
+        return;
+    bool known = client_position(c, position);
+    struct msg *m = sse_named(name, json, known ? position : NULL, retry_ms);
+    if (m && outbuf_push(&c->out, m, false))
+        mark_dirty(c);
+    else
+        client_close(c, CLOSE_MEMORY);
+    msg_unref(m);
+}
+
+void client_keepalive(struct client *c)
+{
+    struct msg *m = msg_text(":keepalive\n", 11);
+    if (m && outbuf_push(&c->out, m, false))
+        mark_dirty(c);
+    msg_unref(m);
+    c->set->bridge->stats.keepalives++;
+}
+
+void client_end(struct client *c, enum close_reason reason)
+{
+    if (c->closed || c->ending)
+        return;
+    if (reason == CLOSE_ENDED && !c->out.unchunked) {
+        struct msg *m = sse_last_chunk();
+        if (!m || !outbuf_push(&c->out, m, false)) {
+            msg_unref(m);
+            client_close(c, CLOSE_MEMORY);
+            return;
+        }
+        msg_unref(m);
+    }
+    c->ending = true;
+    c->reason = (uint8_t)reason;
+    mark_dirty(c);
+}
+
+void client_close(struct client *c, enum close_reason reason)
+{
+    if (c->closed)
+        return;
+    c->closed = true;
+    c->reason = (uint8_t)reason;
+    list_remove(&c->node);
+    list_remove(&c->dirty);
+    list_remove(&c->quiet);
+    list_remove(&c->blocked);
+    list_push(&c->set->dead, &c->node);
+}
+
+static void on_progress(struct client *c, size_t n)
+{
+    struct clients *set = c->set;
+    outbuf_consume(&c->out, n);
+    c->bytes += n;
+    set->bridge->stats.bytes_out += n;
+    c->wrote_ms = set->now_ms;
+    list_remove(&c->quiet);
+    list_push(&set->quiet, &c->quiet);
+    if (list_linked(&c->blocked)) {
+        list_remove(&c->blocked);
+        c->blocked_ms = set->now_ms;
+        list_push(&set->blocked, &c->blocked);
+    }
+}
+
+static void block(struct client *c)
+{
+    if (list_linked(&c->blocked))
+        return;
+    c->blocked_ms = c->set->now_ms;
+    list_push(&c->set->blocked, &c->blocked);
+    if (!c->writable)
+        c->writable = event_new(loop_base(c->set->bridge->loop), c->fd,
+                                EV_WRITE | EV_PERSIST, on_writable, c);
+    if (!c->writable || event_add(c->writable, NULL) != 0)
+        client_close(c, CLOSE_MEMORY);
+}
+
+static void unblock(struct client *c)
+{
+    list_remove(&c->blocked);
+    if (c->writable)
+        event_free(c->writable);
+    c->writable = NULL;
+}
+
+/* true: go on writing */
+static bool write_some(struct client *c)
+{
+    struct iovec iov[IOV_MAX_TURN];
+    struct msghdr msg = {.msg_iov = iov};
+    msg.msg_iovlen = (size_t)outbuf_iov(&c->out, iov, IOV_MAX_TURN);
+    ssize_t n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+        if (errno == EINTR)
+            return true;
+        if (errno == EAGAIN || errno == ENOBUFS)
+            block(c);
+        else
+            client_close(c, CLOSE_CLIENT);
+        return false;
+    }
+    size_t left = c->out.bytes - (size_t)n;
+    on_progress(c, (size_t)n);
+    return left > 0;
+}
+
+void client_flush(struct client *c)
+{
+    for (int i = 0; i < WRITES_A_TURN && c->out.bytes; i++)
+        if (!write_some(c))
+            break;
+    if (c->closed)
+        return;
+    if (c->out.bytes) {
+        block(c);
+    } else {
+        unblock(c);
+        if (c->ending) {
+            client_close(c, c->reason);
+            return;
+        }
+    }
+    if (c->out.bytes < PAGE_LOW_MARK)
+        for (size_t i = 0; i < c->count; i++)
+            if (c->subs[i].state == SUB_REPLAYING && !c->subs[i].page)
+                sub_more(&c->subs[i]);
+}

@@ -1,0 +1,53 @@
+/* clients: all open streams of one reactor: their limits, the end-of-turn flush, the
+ * tick that keeps them alive or cuts them, the drain. */
+#ifndef THREADCAST_CLIENTS_H
+#define THREADCAST_CLIENTS_H
+
+#include "bridge/client.h"
+#include "common/list.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bridge;
+struct strmap;
+struct timer;
+
+#define CLIENTS_TURN_EVENTS 256 /* latency samples of one turn */
+
+struct clients {
+    struct bridge *bridge;
+    struct list all, dirty, quiet, blocked, dead;
+    struct timer *tick, *drain;
+    struct strmap *by_address, *by_sub; /* counts, as pointers */
+    int64_t now_ms, wall_ms; /* of this turn */
+    int64_t drain_until_ms;
+    uint64_t made, ticks;
+    int64_t turn_ts[CLIENTS_TURN_EVENTS]; /* ts of the events of this turn */
+    uint32_t turn_count;
+};
+
+struct clients *clients_new(struct bridge *b);
+void clients_free(struct clients *set);
+
+/* Why a new stream is refused for now ("too many streams"), or NULL. */
+const char *clients_full(struct clients *set, const char *sub, const char *address);
+void clients_count(struct clients *set, const struct client *c, int change);
+
+void clients_flush(struct clients *set); /* end of the turn: one writev a client */
+/* The only place where streams are freed: behind clients_flush. (reaper.c) */
+void reaper_run(struct clients *set);
+void clients_saw(struct clients *set, int64_t ts_ms); /* an event came in, for latency */
+
+/* Says `bye` to everybody, spread over ms; `done` when none is left is the caller's
+ * business (clients_empty). */
+void clients_drain(struct clients *set, int64_t ms);
+bool clients_empty(const struct clients *set);
+
+/* Closes the streams of `sub` on that thread without a word; returns how many. */
+int clients_cut(struct clients *set, const char *sub, const char *thread_id);
+
+/* A jittered `retry:` value in ms. */
+int64_t clients_retry_ms(const struct clients *set);
+
+#endif

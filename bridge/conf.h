@@ -1,0 +1,48 @@
+/* conf: the options of threadcast-bridge. The table in conf.c is what --help prints. */
+#ifndef THREADCAST_BRIDGE_CONF_H
+#define THREADCAST_BRIDGE_CONF_H
+
+#include "common/conf.h"
+#include "common/redis.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum auth_mode { AUTH_MODE_JWT, AUTH_MODE_NONE };
+
+struct bridge_conf {
+    /* where */
+    char *listen; /* host:port, [v6]:port */
+    char *app_dir;
+    char *redis_url, *redis_prefix, *tls_ca_file;
+    char *database_url, *database_listen_url, *database_schema; /* url NULL: Redis alone */
+    int64_t database_pool;
+    /* who */
+    int auth; /* enum auth_mode */
+    char *jwt_secret, *jwt_secret_file, *jwt_public_key_file, *jwt_audience, *jwt_issuer;
+    char *ticket_secret; /* NULL: derived from jwt_secret, else random */
+    bool allow_query_token, demo;
+    char *allowed_origins; /* comma separated */
+    char *public_origin, *trusted_proxies; /* comma separated addresses or CIDR */
+    int64_t ticket_max_s, guest_ttl_s;
+    int64_t demo_sessions_per_min;
+    /* streams */
+    int64_t keepalive_ms, retry_ms, client_queue_bytes, client_merge_percent;
+    int64_t max_clients, max_clients_per_ip, max_streams_per_user, max_threads_per_stream;
+    int64_t write_stall_ms, replay_page, replay_concurrency, topic_held_bytes;
+    /* http */
+    int64_t request_timeout_ms, idle_timeout_ms, max_connections, upstream_timeout_ms;
+    /* publishing (POST …/events) */
+    int64_t history_max_events, history_max_bytes, history_ttl_s;
+    /* process */
+    int64_t drain_ms, shutdown_delay_ms;
+    int log_level, log_format;
+    /* made by bridge_conf_validate */
+    struct redis_url redis;
+};
+
+extern const struct conf_spec bridge_conf_spec;
+bool bridge_conf_validate(void *conf, struct buf *err);
+void bridge_conf_free(struct bridge_conf *conf);
+
+#endif

@@ -1,0 +1,158 @@
+/* feed: Redis → hub. Channel names are checked here before they become a key of
+ * anything; payloads are not looked at. */
+#include "bridge/feed.h"
+
+#include "bridge/bridge.h"
+#include "bridge/hub.h"
+#include "bridge/publisher.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/redis.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CANARY_EVERY_MS = 2000, CANARY_MISSING_MS = 2500 };
+
+struct feed {
+    struct bridge *bridge;
+    struct redis *redis;
+    struct timer *canary;
+    int64_t canary_sent_ms; /* 0: none is out */
+    char canary_channel[NAMES_PREFIX_MAX + 64];
+    size_t canary_len;
+};
+
+static void canary_send(void *arg)
+{
+    struct feed *f = arg;
+    if (redis_state(f->redis) != REDIS_READY)
+        return;
+    if (f->canary_sent_ms) {
+        f->canary_sent_ms = 0;
+        f->bridge->stats.canary_lost++;
+        redis_drop(f->redis, "the canary did not come back");
+        return;
+    }
+    if (publisher_ready(f->bridge->publisher)) {
+        f->canary_sent_ms = clock_ms();
+        publisher_hint(f->bridge->publisher, f->canary_channel, "{}");
+        timer_start(f->canary, CANARY_MISSING_MS);
+    } else {
+        timer_start(f->canary, CANARY_EVERY_MS);
+    }
+}
+
+static void on_ready(struct redis *r, void *arg)
+{
+    struct feed *f = arg;
+    f->canary_sent_ms = 0;
+    redis_subscribe(r, f->canary_channel, f->canary_len);
+    log_info("subscriber connected", LOG_S("redis", redis_version(r)));
+    hub_feed_ready(f->bridge->hub);
+}
+
+static void on_down(struct redis *r, const char *why, void *arg)
+{
+    struct feed *f = arg;
+    (void)r;
+    timer_stop(f->canary);
+    f->bridge->stats.redis_down++;
+    log_warn("subscriber lost", LOG_S("why", why));
+    hub_feed_down(f->bridge->hub);
+}
+
+static bool is_canary(const struct feed *f, const char *channel, size_t len)
+{
+    return len == f->canary_len && memcmp(channel, f->canary_channel, len) == 0;
+}
+
+static void on_subscribed(struct redis *r, const char *channel, size_t len, void *arg)
+{
+    (void)r;
+    struct feed *f = arg;
+    size_t id_len;
+    if (is_canary(f, channel, len)) {
+        timer_start(f->canary, CANARY_EVERY_MS);
+        return;
+    }
+    const char *id = names_thread_of_channel(f->bridge->conf->redis_prefix, channel, len,
+                                             &id_len);
+    if (id)
+        hub_subscribed(f->bridge->hub, id, id_len);
+}
+
+static void on_message(struct redis *r, const char *channel, size_t channel_len,
+                       const char *data, size_t len, void *arg)
+{
+    (void)r;
+    struct feed *f = arg;
+    size_t id_len;
+    const char *id = names_thread_of_channel(f->bridge->conf->redis_prefix, channel,
+                                             channel_len, &id_len);
+    if (id) {
+        hub_message(f->bridge->hub, id, id_len, data, len);
+    } else if (is_canary(f, channel, channel_len) && f->canary_sent_ms) {
+        f->canary_sent_ms = 0;
+        timer_start(f->canary, CANARY_EVERY_MS);
+    }
+}
+
+struct feed *feed_new(struct bridge *b)
+{
+    struct feed *f = calloc(1, sizeof(*f));
+    if (!f)
+        return NULL;
+    f->bridge = b;
+    f->canary_len = (size_t)snprintf(f->canary_channel, sizeof(f->canary_channel),
+                                     "%sthreadcast:canary:%s", b->conf->redis_prefix,
+                                     b->instance);
+    char name[64];
+    snprintf(name, sizeof(name), "threadcast-bridge:%s:subscribe", b->instance);
+    struct redis_options o = {.url = &b->conf->redis,
+                              .name = name,
+                              .tls_ca_file = b->conf->tls_ca_file,
+                              .subscriber = true};
+    static const struct redis_events events = {.on_ready = on_ready,
+                                               .on_down = on_down,
+                                               .on_subscribed = on_subscribed,
+                                               .on_message = on_message};
+    f->canary = timer_new(b->loop, canary_send, f);
+    f->redis = f->canary ? redis_new(b->loop, &o, &events, f) : NULL;
+    if (!f->redis) {
+        timer_free(f->canary);
+        free(f);
+        return NULL;
+    }
+    return f;
+}
+
+void feed_free(struct feed *f)
+{
+    if (!f)
+        return;
+    redis_free(f->redis);
+    timer_free(f->canary);
+    free(f);
+}
+
+bool feed_ready(const struct feed *f)
+{
+    return redis_state(f->redis) == REDIS_READY;
+}
+
+bool feed_subscribe(struct feed *f, const char *thread_id)
+{
+    char channel[NAMES_KEY_SIZE];
+    size_t len = names_channel(channel, f->bridge->conf->redis_prefix, thread_id);
+    return redis_subscribe(f->redis, channel, len);
+}
+
+void feed_unsubscribe(struct feed *f, const char *thread_id)
+{
+    char channel[NAMES_KEY_SIZE];
+    size_t len = names_channel(channel, f->bridge->conf->redis_prefix, thread_id);
+    redis_unsubscribe(f->redis, channel, len);
+}

@@ -1,0 +1,20 @@
+/* feed: the bridge's subscriber connection. It does nothing else: what Redis says about a
+ * channel goes to the hub. A canary, published on the publisher's connection and expected
+ * back here, notices a subscription that is dead although its socket is not. */
+#ifndef THREADCAST_FEED_H
+#define THREADCAST_FEED_H
+
+#include <stdbool.h>
+
+struct bridge;
+struct feed;
+
+struct feed *feed_new(struct bridge *b);
+void feed_free(struct feed *f);
+bool feed_ready(const struct feed *f);
+
+/* false: not connected; the hub is told by hub_feed_ready when it is. */
+bool feed_subscribe(struct feed *f, const char *thread_id);
+void feed_unsubscribe(struct feed *f, const char *thread_id);
+
+#endif

@@ -1,0 +1,85 @@
+/* threadcast-bridge: serves what is published to Redis as Server-Sent Events. */
+#include "bridge/auth.h"
+#include "bridge/bridge.h"
+#include "bridge/conf.h"
+#include "bridge/static.h"
+#include "common/log.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* A stream is a descriptor: take as many as we may. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void warn_loudly(const struct bridge_conf *conf)
+{
+    if (conf->auth == AUTH_MODE_NONE)
+        log_warn("NO AUTHENTICATION: whoever reaches this address may read and write "
+                 "every thread (--auth none)",
+                 LOG_S("listen", conf->listen));
+    if (!conf->database_url)
+        log_info("no DATABASE_URL: serving publishers from Redis alone");
+}
+
+static int run(const struct bridge_conf *conf)
+{
+    struct buf err;
+    struct auth *auth = NULL;
+    struct statics *statics = NULL;
+    struct bridge *b = NULL;
+    int status = 1;
+    buf_init(&err);
+    if (!(auth = auth_new(conf, &err)))
+        goto out;
+    if (conf->demo && !(statics = statics_load(conf->app_dir, &err)))
+        goto out;
+    if (!(b = bridge_new(conf, auth, statics, &err)))
+        goto out;
+    warn_loudly(conf);
+    bridge_run(b);
+    status = 0;
+
+out:
+    if (status)
+        fprintf(stderr, "threadcast-bridge: %s\n", err.data ? err.data : "out of memory");
+    bridge_free(b);
+    statics_free(statics);
+    auth_free(auth);
+    buf_fini(&err);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct bridge_conf conf = {.auth = AUTH_MODE_JWT};
+    int status = 0;
+    switch (conf_load(&bridge_conf_spec, &conf, argc, argv, environ, NULL,
+                      bridge_conf_validate)) {
+    case CONF_RUN:
+        log_setup(conf.log_level, conf.log_format);
+        json_object_seed(0);
+        raise_descriptor_limit();
+        status = run(&conf);
+        break;
+    case CONF_EXIT:
+        break;
+    case CONF_BAD:
+        status = 2;
+        break;
+    }
+    bridge_conf_free(&conf);
+    return status;
+}

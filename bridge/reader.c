@@ -1,0 +1,241 @@
+/* reader: questions to Redis that change nothing: pages of logs (pages.c) and where the
+ * live runs of a thread stand.
+ *
+ *   cursor:  HGETALL state ┐
+ *            XREVRANGE tail ┴▶ smallest beginning of the live runs, moved back until no
+ *                             ended run is cut ─▶ XREVRANGE: the entry in front of it
+ */
+#include "bridge/reader.h"
+
+#include "bridge/bridge.h"
+#include "bridge/pages.h"
+#include "bridge/state_word.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct reader {
+    struct bridge *bridge;
+    struct redis *redis;
+    struct pages *pages;
+};
+
+/* One question about one thread, until `fn` is called. */
+struct ask {
+    struct reader *reader;
+    cursor_fn *fn;
+    void *arg;
+    struct thread_cursor cursor;
+    struct event_id began; /* of the earliest run that must not be cut */
+    bool failed, live;
+    int waiting; /* replies */
+    char log[NAMES_KEY_SIZE];
+};
+
+static bool is_run(const struct redis_reply *field, char kind)
+{
+    return field->len > 2 && field->str[0] == kind && field->str[1] == ':';
+}
+
+static void find_live(struct ask *a, const struct redis_reply *state)
+{
+    for (size_t i = 0; i + 1 < state->count; i += 2) {
+        const struct redis_reply *field = state->items[i], *value = state->items[i + 1];
+        struct event_id began;
+        if (!is_run(field, 'r') || !state_word_id(value->str, value->len, 2, &began))
+            continue;
+        if (!a->live || event_id_cmp(began, a->began) < 0)
+            a->began = began;
+        a->live = true;
+    }
+}
+
+/* Moves `began` in front of every ended run that it would cut; true when it moved. */
+static bool uncut(struct ask *a, const struct redis_reply *state)
+{
+    bool moved = false;
+    for (size_t i = 0; i + 1 < state->count; i += 2) {
+        const struct redis_reply *field = state->items[i], *value = state->items[i + 1];
+        struct event_id began, ended;
+        if (!is_run(field, 'x') || !state_word_id(value->str, value->len, 1, &began) ||
+            !state_word_id(value->str, value->len, 2, &ended))
+            continue;
+        if (event_id_cmp(began, a->began) < 0 && event_id_cmp(ended, a->began) >= 0) {
+            a->began = began;
+            moved = true;
+        }
+    }
+    return moved;
+}
+
+static void answer(struct ask *a)
+{
+    a->cursor.ok = !a->failed;
+    a->fn(&a->cursor, a->arg);
+    free(a);
+}
+
+static void on_before(struct redis *r, const struct redis_reply *reply, void *arg)
+{
+    (void)r;
+    struct ask *a = arg;
+    if (!reply || reply->type != REDIS_ARRAY)
+        a->failed = true;
+    else if (!reply->count || reply->items[0]->count < 1 ||
+             !event_id_parse(reply->items[0]->items[0]->str,
+                             reply->items[0]->items[0]->len, &a->cursor.run))
+        a->cursor.run = (struct event_id){a->began.epoch, a->began.n - 1};
+    answer(a);
+}
+
+static void ask_before(struct ask *a)
+{
+    char began[EVENT_ID_SIZE + 1] = "(";
+    event_id_format(&a->began, began + 1);
+    if (!redis_sendv(a->reader->redis, on_before, a, "XREVRANGE", a->log, began, "-",
+                     "COUNT", "1", NULL)) {
+        a->failed = true;
+        answer(a);
+    }
+}
+
+static void one_less(struct ask *a)
+{
+    if (--a->waiting)
+        return;
+    if (a->failed || !a->live) {
+        a->cursor.run = a->cursor.tail;
+        answer(a);
+    } else {
+        ask_before(a);
+    }
+}
+
+static void on_state(struct redis *r, const struct redis_reply *reply, void *arg)
+{
+    (void)r;
+    struct ask *a = arg;
+    if (!reply || reply->type != REDIS_ARRAY) {
+        a->failed = true;
+    } else {
+        a->cursor.exists |= reply->count > 0;
+        find_live(a, reply);
+        while (a->live && uncut(a, reply))
+            ;
+    }
+    one_less(a);
+}
+
+static void on_tail(struct redis *r, const struct redis_reply *reply, void *arg)
+{
+    (void)r;
+    struct ask *a = arg;
+    if (!reply || reply->type != REDIS_ARRAY) {
+        a->failed = true;
+    } else if (reply->count && reply->items[0]->count == 2) {
+        a->cursor.exists = true;
+        event_id_parse(reply->items[0]->items[0]->str, reply->items[0]->items[0]->len,
+                       &a->cursor.tail);
+    }
+    one_less(a);
+}
+
+void reader_cursor(struct reader *r, const char *thread_id, cursor_fn *fn, void *arg)
+{
+    char state[NAMES_KEY_SIZE];
+    struct ask *a = calloc(1, sizeof(*a));
+    if (!a) {
+        fn(&(struct thread_cursor){.ok = false}, arg);
+        return;
+    }
+    *a = (struct ask){.reader = r, .fn = fn, .arg = arg, .waiting = 1};
+    names_log(a->log, r->bridge->conf->redis_prefix, thread_id);
+    names_state(state, r->bridge->conf->redis_prefix, thread_id);
+    bool sent =
+        r->redis && redis_sendv(r->redis, on_state, a, "HGETALL", state, NULL);
+    if (sent && redis_sendv(r->redis, on_tail, a, "XREVRANGE", a->log, "+", "-", "COUNT",
+                            "1", NULL)) {
+        a->waiting++;
+    } else {
+        a->failed = true;
+        if (!sent)
+            one_less(a);
+    }
+}
+
+static void on_ready(struct redis *r, void *arg)
+{
+    (void)r;
+    struct reader *reader = arg;
+    pages_ready(reader->pages);
+}
+
+static void on_down(struct redis *r, const char *why, void *arg)
+{
+    (void)r;
+    struct reader *reader = arg;
+    reader->bridge->stats.redis_down++;
+    log_warn("reader lost", LOG_S("why", why));
+}
+
+struct reader *reader_new(struct bridge *b)
+{
+    struct reader *r = calloc(1, sizeof(*r));
+    if (!r)
+        return NULL;
+    r->bridge = b;
+    char name[64];
+    snprintf(name, sizeof(name), "threadcast-bridge:%s:read", b->instance);
+    struct redis_options o = {.url = &b->conf->redis,
+                              .name = name,
+                              .tls_ca_file = b->conf->tls_ca_file,
+                              .reply_ms = b->conf->upstream_timeout_ms};
+    static const struct redis_events events = {.on_ready = on_ready, .on_down = on_down};
+    r->redis = redis_new(b->loop, &o, &events, r);
+    r->pages =
+        r->redis ? pages_new(b, r->redis, (size_t)b->conf->replay_concurrency) : NULL;
+    if (!r->pages) {
+        reader_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void reader_close(struct reader *r)
+{
+    if (r && r->redis)
+        redis_free(r->redis);
+    if (r)
+        r->redis = NULL;
+}
+
+void reader_free(struct reader *r)
+{
+    if (!r)
+        return;
+    reader_close(r);
+    pages_free(r->pages);
+    free(r);
+}
+
+bool reader_ready(const struct reader *r)
+{
+    return r->redis && redis_state(r->redis) == REDIS_READY;
+}
+
+struct redis *reader_redis(struct reader *r)
+{
+    return r->redis;
+}
+
+struct pages *reader_pages(struct reader *r)
+{
+    return r->pages;
+}
+
+struct bridge *reader_bridge(struct reader *r)
+{
+    return r->bridge;
+}

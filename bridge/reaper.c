@@ -1,0 +1,91 @@
+/* reaper: the one place where streams are freed, at the end of the turn in which they
+ * were closed: subscription, queue, timers and descriptor go together. */
+#include "bridge/auth.h"
+#include "bridge/bridge.h"
+#include "bridge/clients.h"
+#include "bridge/hub.h"
+#include "common/log.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+const char *close_reason_text(enum close_reason reason)
+{
+    static const char *const text[CLOSE_REASONS] = {
+        [CLOSE_CLIENT] = "client left",    [CLOSE_SLOW] = "slow",
+        [CLOSE_STALLED] = "write stalled", [CLOSE_WROTE] = "client wrote",
+        [CLOSE_TOKEN] = "token ended",     [CLOSE_REVOKED] = "access revoked",
+        [CLOSE_DRAIN] = "draining",        [CLOSE_BUSY] = "busy",
+        [CLOSE_ENDED] = "run ended",       [CLOSE_DEMO] = "cut on request",
+        [CLOSE_MEMORY] = "out of memory",
+    };
+    return text[reason];
+}
+
+static void count_reason(struct bridge_stats *s, enum close_reason reason)
+{
+    uint64_t *counter[CLOSE_REASONS] = {
+        [CLOSE_CLIENT] = &s->closed_client,   [CLOSE_SLOW] = &s->closed_slow,
+        [CLOSE_STALLED] = &s->closed_stalled, [CLOSE_WROTE] = &s->closed_wrote,
+        [CLOSE_TOKEN] = &s->closed_token,     [CLOSE_REVOKED] = &s->closed_revoked,
+        [CLOSE_DRAIN] = &s->closed_drain,     [CLOSE_BUSY] = &s->closed_busy,
+        [CLOSE_ENDED] = &s->closed_ended,     [CLOSE_DEMO] = &s->closed_demo,
+        [CLOSE_MEMORY] = &s->closed_memory,
+    };
+    ++*counter[reason];
+}
+
+/* FIN behind what the kernel still holds; unread bytes would make it a reset. */
+static void hang_up(int fd)
+{
+    char scratch[4096];
+    shutdown(fd, SHUT_WR);
+    while (recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT) > 0)
+        ;
+    close(fd);
+}
+
+static void reap(struct client *c)
+{
+    struct clients *set = c->set;
+    char position[POSITION_SIZE];
+    const char *thread_id = c->count && c->subs[0].topic ? c->subs[0].topic->thread_id : "";
+    log_info("stream closed", LOG_I("stream", c->number), LOG_S("thread", thread_id),
+             LOG_S("reason", close_reason_text(c->reason)),
+             LOG_S("last", client_position(c, position) ? position : ""),
+             LOG_I("events", c->events), LOG_I("bytes", c->bytes),
+             LOG_I("merged", c->merged), LOG_I("ms", set->now_ms - c->opened_ms));
+    count_reason(&set->bridge->stats, c->reason);
+    for (size_t i = 0; i < c->count; i++)
+        hub_leave(&c->subs[i]);
+    clients_count(set, c, -1);
+    if (c->readable)
+        event_free(c->readable);
+    if (c->writable)
+        event_free(c->writable);
+    hang_up(c->fd);
+    outbuf_fini(&c->out);
+    identity_unref(c->identity);
+    free(c->address);
+    free(c->run_id);
+    c->fd = -1;
+    c->identity = NULL;
+    c->readable = c->writable = NULL;
+    c->address = c->run_id = NULL;
+    c->count = 0;
+}
+
+void reaper_run(struct clients *set)
+{
+    LIST_EACH(node, next, &set->dead) {
+        struct client *c = LIST_ITEM(node, struct client, node);
+        if (c->fd >= 0)
+            reap(c);
+        if (c->pending)
+            continue; /* a question still points here; its answer comes soon */
+        list_remove(&c->node);
+        free(c);
+    }
+}

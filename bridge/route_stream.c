@@ -1,0 +1,80 @@
+/* route_stream: GET /v1/threads/<id>/events and GET /v1/events?thread=…&thread=… */
+#include "bridge/auth.h"
+#include "bridge/bridge.h"
+#include "bridge/request.h"
+#include "bridge/routes.h"
+#include "bridge/stream.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void open_now(struct stream_plan *plan)
+{
+    stream_open(plan);
+}
+
+void route_thread_events(struct request *r)
+{
+    if (!auth_require(r, true))
+        return;
+    struct stream_plan *plan = stream_plan_new(r);
+    if (!plan)
+        return;
+    plan->count = 1;
+    snprintf(plan->threads[0].thread_id, sizeof(plan->threads[0].thread_id), "%s",
+             r->param);
+    stream_positions(plan);
+    stream_admit(plan, open_now);
+}
+
+static bool already(const struct stream_plan *plan, const char *thread_id)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (strcmp(plan->threads[i].thread_id, thread_id) == 0)
+            return true;
+    return false;
+}
+
+/* false: answered */
+static bool read_threads(struct stream_plan *plan)
+{
+    struct request *r = plan->request;
+    struct span name, value;
+    size_t pos = 0, len;
+    size_t max = (size_t)r->bridge->conf->max_threads_per_stream;
+    while (http_query_next(r->http.query, &pos, &name, &value)) {
+        if (name.len != 6 || memcmp(name.at, "thread", 6) != 0)
+            continue;
+        if (plan->count == max || plan->count == STREAM_THREADS_MAX) {
+            request_error(r, 400, "too_many_threads",
+                          "A stream can follow at most 32 threads.");
+            return false;
+        }
+        char *id = plan->threads[plan->count].thread_id;
+        if (!http_decode(value, true, id, THREAD_ID_MAX + 1, &len) ||
+            !thread_id_valid(id, len) || already(plan, id)) {
+            request_error(r, 400, "bad_thread_id",
+                          "Every thread= must be a different valid thread id.");
+            return false;
+        }
+        plan->count++;
+    }
+    if (!plan->count)
+        request_error(r, 400, "no_thread", "Say ?thread=<id>, up to 32 times.");
+    return plan->count > 0;
+}
+
+void route_events(struct request *r)
+{
+    if (!auth_require(r, true))
+        return;
+    struct stream_plan *plan = stream_plan_new(r);
+    if (!plan)
+        return;
+    if (!read_threads(plan)) {
+        stream_plan_free(plan);
+        return;
+    }
+    stream_positions(plan);
+    stream_admit(plan, open_now);
+}

@@ -1,0 +1,32 @@
+/* routes: one function per method and path. Each answers its request, now or later. */
+#ifndef THREADCAST_ROUTES_H
+#define THREADCAST_ROUTES_H
+
+struct request;
+
+typedef void route_fn(struct request *r);
+
+/* Origin rules, then the table, then the route. Unknown path 404, other method 405 with
+ * Allow; HEAD is served where GET is, except on streams (405). */
+void routes_dispatch(struct request *r);
+
+/* route_stream.c */
+route_fn route_thread_events, route_events, route_run_events;
+/* route_messages.c */
+route_fn route_messages_get, route_messages_post;
+/* route_threads.c */
+route_fn route_threads_get, route_threads_post;
+/* route_runs.c */
+route_fn route_run_get, route_run_cancel;
+/* route_publish.c */
+route_fn route_events_post;
+/* route_session.c */
+route_fn route_session_post, route_session_delete, route_tickets_post, route_demo_session;
+/* route_demo.c (in the event path: drops the visitor's own streams) */
+route_fn route_demo_cut;
+/* route_health.c */
+route_fn route_healthz, route_readyz, route_metrics;
+/* static.c */
+route_fn route_static;
+
+#endif

@@ -1,0 +1,39 @@
+/* stats: the bridge's numbers, one struct per reactor; the table in stats.c names them. */
+#ifndef THREADCAST_BRIDGE_STATS_H
+#define THREADCAST_BRIDGE_STATS_H
+
+#include "common/stats.h"
+
+#include <stdint.h>
+
+struct bridge_stats {
+    /* http */
+    uint64_t accepted, connections, http_requests, http_refused, accept_errors;
+    uint64_t responses_2xx, responses_4xx, responses_5xx;
+    uint64_t auth_missing, auth_refused, access_denied, origin_refused;
+    uint64_t limit_connections, limit_clients, limit_per_ip, limit_per_user;
+    uint64_t limit_demo_sessions;
+    /* streams */
+    uint64_t clients, streams_opened, streams_http10, topics;
+    uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
+        closed_drain, closed_ended, closed_wrote, closed_demo, closed_memory,
+        closed_busy;
+    uint64_t busy, resets, keepalives;
+    uint64_t resume_hits, resume_misses, no_content;
+    /* events */
+    uint64_t events_in, events_bare, events_out, bytes_out, events_merged;
+    uint64_t drop_not_json, drop_wrong_thread, drop_too_large, drop_other,
+        drop_duplicate;
+    uint64_t holes, fills, replays, replay_events, replay_waiting;
+    struct stats_histogram publish_latency; /* event ts is ms: from ts to socket */
+    struct stats_histogram turn;            /* callbacks of one loop turn */
+    /* publishing over HTTP */
+    uint64_t published, publish_refused, publish_failed;
+    /* upstreams */
+    uint64_t redis_down, redis_errors, pg_down, pg_errors, canary_lost;
+};
+
+struct bridge;
+void bridge_stats_render(struct bridge *b, struct buf *out);
+
+#endif

@@ -1,0 +1,209 @@
+/* sub: from "wants to read this thread" to "is live", without a gap and without a
+ * duplicate:
+ *
+ *   subscribe ─▶ cursor (when no id was given) ─▶ page, page, … ─▶ live
+ *
+ * The channel is subscribed before the log is read, so what is published behind a page
+ * reaches the feed. A page is joined to the feed when it goes at least as far. Must never
+ * write to the socket. */
+#include "bridge/sub.h"
+
+#include "bridge/bridge.h"
+#include "bridge/clients.h"
+#include "bridge/hub.h"
+#include "bridge/pages.h"
+#include "bridge/replay.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    PAGE_FIRST = 64,          /* entries, before we know how large they are */
+    PAGE_BYTES = 256 << 10,   /* aim */
+    PAGE_MIN = 8,
+    QUEUE_LOW_MARK = 64 << 10 /* bytes left to write when the next page is read */
+};
+
+static void on_page(const struct redis_reply *entries, void *arg);
+
+/* Have all threads of this stream been found? Then it can no longer be refused. */
+static void check_joined(struct client *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->subs[i].state < SUB_REPLAYING)
+            return;
+    c->join_by_ms = 0;
+}
+
+/* Nothing was given and nothing replayed: a reconnect should have a position. */
+static void say_ready(struct client *c)
+{
+    char position[POSITION_SIZE], json[POSITION_SIZE + 16];
+    if (c->greeted || c->events)
+        return;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct sub *s = &c->subs[i];
+        if (s->since == SINCE_ID || s->since == SINCE_UNKNOWN || s->state < SUB_AHEAD)
+            return;
+    }
+    if (!client_position(c, position))
+        return;
+    c->greeted = true;
+    snprintf(json, sizeof(json), "{\"at\":\"%s\"}", position);
+    client_say(c, "ready", json, 0);
+}
+
+static struct event_id feed_at(const struct topic *t)
+{
+    return t->live ? t->pos : t->seen;
+}
+
+static void go_live(struct sub *s)
+{
+    struct topic *t = s->topic;
+    if (!t->live++) {
+        t->pos = s->pos;
+        s->state = SUB_LIVE;
+    } else {
+        s->state = event_id_cmp(s->pos, t->pos) > 0 ? SUB_AHEAD : SUB_LIVE;
+    }
+    say_ready(s->client);
+}
+
+static void sub_page(struct sub *s, int count)
+{
+    struct bridge *b = s->client->set->bridge;
+    s->asked = feed_at(s->topic);
+    s->generation = s->topic->generation;
+    s->page_count = (uint16_t)count;
+    s->page = page_read(reader_pages(b->reader), s->topic->thread_id, s->pos, !s->proven,
+                        count, on_page, s);
+    if (!s->page)
+        client_close(s->client, CLOSE_MEMORY);
+}
+
+void sub_more(struct sub *s)
+{
+    if (s->state != SUB_REPLAYING || s->page || s->client->closed ||
+        s->client->ending || s->client->out.bytes >= QUEUE_LOW_MARK)
+        return;
+    sub_page(s, s->page_count ? s->page_count : PAGE_FIRST);
+}
+
+static int next_count(const struct sub *s, size_t entries, size_t bytes)
+{
+    int64_t max = s->client->set->bridge->conf->replay_page;
+    int64_t fit = bytes ? (int64_t)(entries * PAGE_BYTES / bytes) : max;
+    if (fit < PAGE_MIN)
+        fit = PAGE_MIN;
+    return (int)(fit < max ? fit : max);
+}
+
+static bool position_lost(struct sub *s, const struct redis_reply *entries)
+{
+    struct bridge_stats *stats = &s->client->set->bridge->stats;
+    bool good = s->proven || page_proves(entries, s->pos);
+    if (s->since == SINCE_ID && !s->client->greeted)
+        *(good ? &stats->resume_hits : &stats->resume_misses) += 1;
+    return !good;
+}
+
+static void on_page(const struct redis_reply *entries, void *arg)
+{
+    struct sub *s = arg;
+    s->page = NULL;
+    if (position_lost(s, entries)) {
+        sub_reset(s, "the position is no longer in the log");
+        return;
+    }
+    check_joined(s->client);
+    s->client->greeted |= s->since == SINCE_ID;
+    size_t before = s->client->out.bytes;
+    replay_page(s, entries);
+    if (s->client->closed || s->client->ending)
+        return;
+    bool full = entries->count >= s->page_count;
+    struct event_id feed = feed_at(s->topic);
+    s->proven = event_id_zero(s->pos);
+    s->page_count =
+        (uint16_t)next_count(s, entries->count, s->client->out.bytes - before);
+    if (full || (event_id_cmp(s->pos, feed) < 0 && !event_id_eq(feed, s->asked)))
+        sub_more(s);
+    else if (s->topic->state != TOPIC_SUBSCRIBED)
+        return; /* hub_subscribed goes on from here */
+    else if (s->generation != s->topic->generation)
+        sub_more(s); /* read before this subscription: something may lie between */
+    else
+        go_live(s);
+}
+
+static void replay_from(struct sub *s, struct event_id pos, bool proven)
+{
+    s->pos = pos;
+    s->has_pos = true;
+    s->proven = proven;
+    s->page_count = 0;
+    s->state = SUB_REPLAYING;
+    sub_more(s);
+}
+
+void sub_start(struct sub *s)
+{
+    if (s->state != SUB_WAITING || s->client->closed)
+        return;
+    switch ((enum sub_since)s->since) {
+    case SINCE_ID:
+        replay_from(s, s->pos, false);
+        break;
+    case SINCE_UNKNOWN:
+        sub_reset(s, "the position is not one of this thread");
+        break;
+    case SINCE_RUN:
+    case SINCE_NOW:
+        s->state = SUB_ASKING;
+        hub_ask_cursor(s->topic);
+        break;
+    }
+}
+
+void sub_on_cursor(struct sub *s, const struct thread_cursor *cursor)
+{
+    if (s->state != SUB_ASKING || s->client->closed)
+        return;
+    struct event_id pos = s->since == SINCE_NOW ? cursor->tail : cursor->run;
+    const char *reset = s->reset;
+    s->reset = NULL;
+    s->pos = pos;
+    s->has_pos = true;
+    s->state = SUB_REPLAYING;
+    if (reset) {
+        char json[160];
+        snprintf(json, sizeof(json), "{\"reason\":\"%s\"}", reset);
+        client_say(s->client, "reset", json, 0);
+        s->client->greeted = true;
+        s->client->set->bridge->stats.resets++;
+    }
+    replay_from(s, pos, true);
+}
+
+void sub_stop(struct sub *s)
+{
+    page_cancel(s->page);
+    s->page = NULL;
+}
+
+void sub_reset(struct sub *s, const char *why)
+{
+    struct topic *t = s->topic;
+    sub_stop(s);
+    if (s->state >= SUB_AHEAD) {
+        t->live--;
+        if (!t->live)
+            t->seen = t->pos;
+    }
+    s->state = SUB_ASKING;
+    s->since = SINCE_RUN;
+    s->reset = why;
+    s->has_pos = false;
+    hub_ask_cursor(t);
+}

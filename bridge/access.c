@@ -192,6 +192,7 @@ void access_changed(struct bridge *b, const char *thread_id)
     size_t pos = 0;
     struct question *q;
 
+    b->owner_changes++;
     while (b->questions && (q = strmap_next(b->questions, &pos, NULL)))
         if (!thread_id || !strcmp(q->thread_id, thread_id))
             q->stale = true;

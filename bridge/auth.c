@@ -28,10 +28,16 @@ struct auth {
     struct jwt_rules rules; /* borrows `key` and the configuration */
 };
 
+/* `JWT_SECRET= threadcast-bridge` is the same as none. */
+static bool given(const char *text)
+{
+    return text && *text;
+}
+
 /* The secret's bytes, from where the configuration says. */
 static bool secret_text(const struct bridge_conf *conf, struct buf *out, struct buf *err)
 {
-    if (conf->jwt_secret) {
+    if (given(conf->jwt_secret)) {
         buf_str(out, conf->jwt_secret);
         if (out->failed)
             buf_str(err, "out of memory");
@@ -65,8 +71,8 @@ static struct key *load_secret(const struct bridge_conf *conf, struct buf *err)
     buf_init(&text);
     if (secret_text(conf, &text, err))
         key = make_key(key_from_secret,
-                       conf->jwt_secret ? "JWT_SECRET" : conf->jwt_secret_file, &text,
-                       err);
+                       given(conf->jwt_secret) ? "JWT_SECRET" : conf->jwt_secret_file,
+                       &text, err);
     if (text.data)
         OPENSSL_cleanse(text.data, text.len);
     buf_fini(&text);
@@ -88,25 +94,26 @@ static struct key *load_public(const struct bridge_conf *conf, struct buf *err)
 /* Which key, when the configuration names exactly one. */
 static struct key *load_key(const struct bridge_conf *conf, struct buf *err)
 {
-    int given = !!conf->jwt_secret + !!conf->jwt_secret_file + !!conf->jwt_public_key_file;
+    bool public = given(conf->jwt_public_key_file);
+    int count = given(conf->jwt_secret) + given(conf->jwt_secret_file) + public;
 
-    if (given > 1) {
+    if (count > 1) {
         buf_str(err, "JWT_SECRET, JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE: give one only");
         return NULL;
     }
-    if (given == 0) {
+    if (count == 0) {
         buf_str(err, conf->demo ? "--demo needs JWT_SECRET_FILE, where it keeps the key "
                                   "that it makes, or JWT_SECRET"
                                 : "no key for tokens: give JWT_SECRET, JWT_SECRET_FILE or "
                                   "JWT_PUBLIC_KEY_FILE");
         return NULL;
     }
-    if (conf->demo && conf->jwt_public_key_file) {
+    if (conf->demo && public) {
         buf_str(err, "--demo signs its guests in by itself and needs JWT_SECRET; it "
                      "cannot do so with JWT_PUBLIC_KEY_FILE");
         return NULL;
     }
-    return conf->jwt_public_key_file ? load_public(conf, err) : load_secret(conf, err);
+    return public ? load_public(conf, err) : load_secret(conf, err);
 }
 
 static struct key *load_ticket_key(const struct bridge_conf *conf, const struct key *key,
@@ -115,7 +122,7 @@ static struct key *load_ticket_key(const struct bridge_conf *conf, const struct 
     static const char label[] = "threadcast ticket 1";
     struct key *own = NULL, *derived = NULL;
 
-    if (conf->ticket_secret) {
+    if (given(conf->ticket_secret)) {
         struct buf text = {.data = conf->ticket_secret,
                            .len = strlen(conf->ticket_secret)};
         own = make_key(key_from_secret, "ticket secret", &text, err);
@@ -155,7 +162,9 @@ struct auth *auth_new(const struct bridge_conf *conf, struct buf *err)
     a->ticket_key = a->key ? load_ticket_key(conf, a->key, err) : NULL;
     if (!a->ticket_key)
         goto fail;
-    a->rules = (struct jwt_rules){a->key, {conf->jwt_audience, conf->jwt_issuer}};
+    a->rules.key = a->key;
+    a->rules.claims.audience = given(conf->jwt_audience) ? conf->jwt_audience : NULL;
+    a->rules.claims.issuer = given(conf->jwt_issuer) ? conf->jwt_issuer : NULL;
     return a;
 
 fail:

@@ -136,11 +136,12 @@ bool origin_admit(struct request *r)
 void origin_cors(struct request *r)
 {
     struct span origin = http_header(&r->http, "Origin");
+    const char *allowed = r->bridge->conf->allowed_origins;
     char text[SITE_HOST_SIZE + SITE_SCHEME_SIZE + 16];
 
     if (r->extra.data && strstr(r->extra.data, "Vary: Origin"))
         return;
-    if (origin.at || r->bridge->conf->allowed_origins)
+    if (origin.at || (allowed && *allowed))
         request_header(r, "Vary", "Origin");
     if (!origin.at || origin.len >= sizeof(text) || !origin_allowed(r, origin))
         return;

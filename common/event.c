@@ -229,7 +229,7 @@ static enum event_check judge(struct check *c, const char *thread_id, size_t len
 
     if (c->verdict != EVENT_OK)
         return c->verdict;
-    if (v->thread_id.at &&
+    if (thread_id && v->thread_id.at &&
         (v->thread_id.len != len || memcmp(v->thread_id.at, thread_id, len) != 0))
         return EVENT_WRONG_THREAD;
     if (v->type == EVENT_OTHER) {

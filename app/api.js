@@ -157,17 +157,9 @@ export async function readMessages(threadId, { limit = 50, before } = {}) {
  * @returns {Promise<Receipt>}
  */
 export async function postMessage(threadId, content, key) {
-    for (let attempt = 1; ; attempt++) {
-        try {
-            return await signedIn('POST', `${threadPath(threadId)}/messages`, { content }, {
-                'Idempotency-Key': key,
-            });
-        } catch (error) {
-            const again = error instanceof ApiError && error.transient && attempt < 4;
-            if (!again) throw error;
-            await pause(300 * 2 ** attempt * (0.5 + Math.random()));
-        }
-    }
+    return patiently(4, () => signedIn('POST', `${threadPath(threadId)}/messages`, { content }, {
+        'Idempotency-Key': key,
+    }));
 }
 
 /**
@@ -212,9 +204,25 @@ export function newKey() {
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** @param {number} ms */
-export function pause(ms) {
-    return new Promise((resolve) => setTimeout(resolve, ms));
+/**
+ * Tries again what may pass, later and later, and never in step with everybody else.
+ * @template T
+ * @param {number} times
+ * @param {() => Promise<T>} action
+ * @param {() => void} [onFailure] called before each pause
+ * @returns {Promise<T>}
+ */
+export async function patiently(times, action, onFailure) {
+    for (let attempt = 1; ; attempt++) {
+        try {
+            return await action();
+        } catch (error) {
+            if (!(error instanceof ApiError) || !error.transient || attempt >= times) throw error;
+            onFailure?.();
+            const longest = Math.min(15_000, 500 * 2 ** attempt);
+            await new Promise((resolve) => setTimeout(resolve, longest * (0.5 + Math.random() / 2)));
+        }
+    }
 }
 
 /** @param {any} row @returns {Thread} */

@@ -84,7 +84,7 @@ function closeAll() {
 }
 
 async function refreshThreads() {
-    const listed = await api.listThreads();
+    const listed = await api.patiently(Infinity, api.listThreads, () => tell('The server cannot be reached yet.'));
     const known = new Set(listed.map(({ id }) => id));
     // one that was made while the answer was on its way is not in it
     threads = [...threads.filter(({ id }) => !known.has(id)), ...listed];
@@ -144,10 +144,15 @@ async function guarded(promise) {
         banner.hidden = true;
         return result;
     } catch (error) {
-        setText(banner, error instanceof Error ? error.message : String(error));
-        banner.hidden = false;
+        tell(error instanceof Error ? error.message : String(error));
         return undefined;
     }
+}
+
+/** @param {string} trouble */
+function tell(trouble) {
+    setText(banner, trouble);
+    banner.hidden = false;
 }
 
 // ---- drawing ---------------------------------------------------------------------------
@@ -219,7 +224,8 @@ for (const button of welcome.querySelectorAll('button')) {
 }
 globalThis.addEventListener('hashchange', openFromAddress);
 
-await guarded(api.openSession());
+// Everything else signs in by itself when it has to; doing it first saves a round trip.
+await api.openSession().catch(() => { /* the next request says what is wrong */ });
 await Promise.all([guarded(refreshThreads()), openFromAddress()]);
 drawPage();
 composer.focus();

@@ -84,12 +84,18 @@ export class Conversation {
 
     /** Reads the history, then opens the stream where the history ends. */
     async open() {
-        const history = await api.readMessages(this.threadId);
-        if (this.#closed) return;
-        this.state = withMessages(this.state, history.messages);
-        this.earlier = history.next;
-        this.#follow(history.cursor);
-        this.#onChange();
+        try {
+            const history = await api.patiently(Infinity, () => api.readMessages(this.threadId),
+                                                () => this.#onLink('offline'));
+            if (this.#closed) return;
+            this.state = withMessages(this.state, history.messages);
+            this.earlier = history.next;
+            this.#follow(history.cursor);
+            this.#onChange();
+        } catch (error) {
+            this.#onLink('refused');
+            throw error;
+        }
     }
 
     close() {

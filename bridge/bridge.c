@@ -3,8 +3,9 @@
  *   libevent turn: sockets, Redis, Postgres, timers
  *   end of turn:   clients_flush (one write a client) ─▶ reaper_run (frees)
  *
- * SIGTERM: /readyz fails at once; after --shutdown-delay-ms it accepts no more, says `bye`
- * to everybody over --drain-ms, and ends when the last stream and request are gone. */
+ * SIGTERM: /readyz fails at once; after --shutdown-delay-ms it accepts no more, says
+ * `bye` to everybody over --drain-ms, and ends when the last stream and request are gone.
+ */
 #include "bridge/bridge.h"
 
 #include "bridge/auth.h"

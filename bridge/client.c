@@ -91,8 +91,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
     c->readable = event_new(loop_base(set->bridge->loop), c->fd, EV_READ | EV_PERSIST,
                             on_readable, c);
-    struct msg *head =
-        sse_head(spec->http10, spec->headers, clients_retry_ms(set));
+    struct msg *head = sse_head(spec->http10, spec->headers, clients_retry_ms(set));
     list_push(&set->all, &c->node);
     clients_count(set, c, +1);
     set->bridge->stats.streams_opened++;
@@ -214,8 +213,7 @@ bool client_position(const struct client *c, char out[POSITION_SIZE])
         return false;
     for (size_t i = 0; i < c->count; i++) {
         const struct sub *s = &c->subs[i];
-        struct event_id pos =
-            s->state == SUB_LIVE && s->topic ? s->topic->pos : s->pos;
+        struct event_id pos = s->state == SUB_LIVE && s->topic ? s->topic->pos : s->pos;
         if (!s->has_pos)
             return false;
         if (i)

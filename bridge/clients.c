@@ -21,7 +21,8 @@ enum { TICK_MS = 250, SCAN_TICKS = 2, DRAIN_STEP_MS = 20, WARN_MAX_MS = 60000 };
 static void keep_alive(struct clients *set)
 {
     int64_t due = set->now_ms - set->bridge->conf->keepalive_ms;
-    LIST_EACH(node, next, &set->quiet) {
+    LIST_EACH(node, next, &set->quiet)
+    {
         struct client *c = LIST_ITEM(node, struct client, quiet);
         if (c->wrote_ms > due)
             break;
@@ -34,7 +35,8 @@ static void keep_alive(struct clients *set)
 static void cut_stalled(struct clients *set)
 {
     int64_t due = set->now_ms - set->bridge->conf->write_stall_ms;
-    LIST_EACH(node, next, &set->blocked) {
+    LIST_EACH(node, next, &set->blocked)
+    {
         struct client *c = LIST_ITEM(node, struct client, blocked);
         if (c->blocked_ms > due)
             break;
@@ -70,7 +72,8 @@ static void check_token(struct client *c)
 
 static void scan(struct clients *set)
 {
-    LIST_EACH(node, next, &set->all) {
+    LIST_EACH(node, next, &set->all)
+    {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (c->ending)
             continue;
@@ -111,7 +114,8 @@ static void on_drain(void *arg)
     int64_t steps = (set->drain_until_ms - clock_ms()) / DRAIN_STEP_MS;
     uint64_t share = steps > 0 ? set->bridge->stats.clients / (uint64_t)steps + 1
                                : set->bridge->stats.clients;
-    LIST_EACH(node, next, &set->all) {
+    LIST_EACH(node, next, &set->all)
+    {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (c->ending)
             continue;
@@ -164,7 +168,7 @@ void clients_free(struct clients *set)
     if (!set)
         return;
     LIST_EACH(node, next, &set->all)
-        client_close(LIST_ITEM(node, struct client, node), CLOSE_DRAIN);
+    client_close(LIST_ITEM(node, struct client, node), CLOSE_DRAIN);
     reaper_run(set);
     timer_free(set->tick);
     timer_free(set->drain);
@@ -242,7 +246,8 @@ void clients_flush(struct clients *set)
 int clients_cut(struct clients *set, const char *sub, const char *thread_id)
 {
     int closed = 0;
-    LIST_EACH(node, next, &set->all) {
+    LIST_EACH(node, next, &set->all)
+    {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (strcmp(c->identity->sub, sub) != 0)
             continue;

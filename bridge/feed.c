@@ -78,8 +78,8 @@ static void on_subscribed(struct redis *r, const char *channel, size_t len, void
         timer_start(f->canary, CANARY_EVERY_MS);
         return;
     }
-    const char *id = names_thread_of_channel(f->bridge->conf->redis_prefix, channel, len,
-                                             &id_len);
+    const char *id =
+        names_thread_of_channel(f->bridge->conf->redis_prefix, channel, len, &id_len);
     if (id)
         hub_subscribed(f->bridge->hub, id, id_len);
 }
@@ -106,9 +106,9 @@ struct feed *feed_new(struct bridge *b)
     if (!f)
         return NULL;
     f->bridge = b;
-    f->canary_len = (size_t)snprintf(f->canary_channel, sizeof(f->canary_channel),
-                                     "%sthreadcast:canary:%s", b->conf->redis_prefix,
-                                     b->instance);
+    f->canary_len =
+        (size_t)snprintf(f->canary_channel, sizeof(f->canary_channel),
+                         "%sthreadcast:canary:%s", b->conf->redis_prefix, b->instance);
     char name[64];
     snprintf(name, sizeof(name), "threadcast-bridge:%s:subscribe", b->instance);
     struct redis_options o = {.url = &b->conf->redis,

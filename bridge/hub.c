@@ -145,7 +145,8 @@ void hub_subscribed(struct hub *h, const char *thread_id, size_t len)
         topic_drop(t);
         return;
     }
-    LIST_EACH(node, next, &t->subs) {
+    LIST_EACH(node, next, &t->subs)
+    {
         struct sub *s = LIST_ITEM(node, struct sub, node);
         sub_start(s);
         sub_more(s);
@@ -161,7 +162,7 @@ static void on_cursor(const struct thread_cursor *cursor, void *arg)
     t->asking = false;
     if (cursor->ok)
         LIST_EACH(node, next, &t->subs)
-            sub_on_cursor(LIST_ITEM(node, struct sub, node), cursor);
+    sub_on_cursor(LIST_ITEM(node, struct sub, node), cursor);
     topic_drop(t);
 }
 
@@ -176,8 +177,8 @@ void hub_ask_cursor(struct topic *t)
 static bool has_asking(const struct topic *t)
 {
     LIST_EACH(node, next, &t->subs)
-        if (LIST_ITEM(node, struct sub, node)->state == SUB_ASKING)
-            return true;
+    if (LIST_ITEM(node, struct sub, node)->state == SUB_ASKING)
+        return true;
     return false;
 }
 
@@ -198,7 +199,8 @@ void hub_publish(struct topic *t, struct msg *m)
     bool numbered = !event_id_zero(m->id);
     if (numbered)
         t->pos = m->id;
-    LIST_EACH(node, next, &t->subs) {
+    LIST_EACH(node, next, &t->subs)
+    {
         struct sub *s = LIST_ITEM(node, struct sub, node);
         switch ((enum sub_state)s->state) {
         case SUB_WAITING:
@@ -282,8 +284,7 @@ void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char
             t->seen = view.id;
         return; /* the log has it */
     }
-    if (event_id_follows(t->pos, view.id) ||
-        (event_id_zero(t->pos) && view.id.n == 1)) {
+    if (event_id_follows(t->pos, view.id) || (event_id_zero(t->pos) && view.id.n == 1)) {
         publish_json(t, data, len, &view);
     } else if (view.id.epoch == t->pos.epoch && view.id.n <= t->pos.n) {
         stats->drop_duplicate++;
@@ -296,7 +297,8 @@ void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char
 
 void hub_reset(struct topic *t, const char *why)
 {
-    LIST_EACH(node, next, &t->subs) {
+    LIST_EACH(node, next, &t->subs)
+    {
         struct sub *s = LIST_ITEM(node, struct sub, node);
         if (s->state >= SUB_AHEAD)
             sub_reset(s, why);

@@ -94,8 +94,7 @@ static bool ask(struct page *page)
         event_id_format(&page->from, from + 1);
     }
     snprintf(count, sizeof(count), "%d", page->count);
-    const char *start =
-        event_id_zero(page->from) || !page->inclusive ? from : from + 1;
+    const char *start = event_id_zero(page->from) || !page->inclusive ? from : from + 1;
     return redis_sendv(p->redis, on_reply, page, "XRANGE", key, start, "+", "COUNT",
                        count, NULL);
 }
@@ -166,8 +165,8 @@ bool page_entry(const struct redis_reply *entries, size_t i, const char *thread_
         const struct redis_reply *name = fields->items[f], *value = fields->items[f + 1];
         if (name->len != 1 || name->str[0] != 'e')
             continue;
-        if (event_check(value->str, value->len, thread_id, strlen(thread_id),
-                        ret_view) == EVENT_OK &&
+        if (event_check(value->str, value->len, thread_id, strlen(thread_id), ret_view) ==
+                EVENT_OK &&
             event_id_eq(ret_view->id, *ret_id))
             *ret_json = (struct span){value->str, value->len};
         return true;

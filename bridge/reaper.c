@@ -51,7 +51,8 @@ static void reap(struct client *c)
 {
     struct clients *set = c->set;
     char position[POSITION_SIZE];
-    const char *thread_id = c->count && c->subs[0].topic ? c->subs[0].topic->thread_id : "";
+    const char *thread_id =
+        c->count && c->subs[0].topic ? c->subs[0].topic->thread_id : "";
     log_info("stream closed", LOG_I("stream", c->number), LOG_S("thread", thread_id),
              LOG_S("reason", close_reason_text(c->reason)),
              LOG_S("last", client_position(c, position) ? position : ""),
@@ -79,7 +80,8 @@ static void reap(struct client *c)
 
 void reaper_run(struct clients *set)
 {
-    LIST_EACH(node, next, &set->dead) {
+    LIST_EACH(node, next, &set->dead)
+    {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (c->fd >= 0)
             reap(c);

@@ -70,8 +70,8 @@ static void merge(struct sub *s, struct pending *p, struct span json,
 static void entry(struct sub *s, struct pending *p, struct span json,
                   const struct event_view *view)
 {
-    if (p->used && event_mergeable(p->json.data, p->json.len, &p->view, json.at,
-                                   json.len, view)) {
+    if (p->used &&
+        event_mergeable(p->json.data, p->json.len, &p->view, json.at, json.len, view)) {
         merge(s, p, json, view);
         return;
     }

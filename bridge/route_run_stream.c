@@ -4,9 +4,9 @@
  *   Postgres: whose thread, how it stands ─▶ access ─▶ Redis: tail, r:<run>, x:<run>
  *     live             from its beginning (or the position given), until its end
  *     not begun        from the tail that was read before that was known
- *     ended            from the log while the log holds it; 204 when the position given is
- *                      at its end, or the log no longer holds it
- *     ended, no log    without a position: from Postgres, text and end
+ *     ended            from the log while the log holds it; 204 when the position given
+ * is at its end, or the log no longer holds it ended, no log    without a position: from
+ * Postgres, text and end
  */
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
@@ -35,8 +35,7 @@ static void no_content(struct stream_plan *plan)
 static void replay_json(struct client *c, const struct buf *json)
 {
     struct event_view view;
-    if (json->failed ||
-        event_check(json->data, json->len, NULL, 0, &view) != EVENT_OK)
+    if (json->failed || event_check(json->data, json->len, NULL, 0, &view) != EVENT_OK)
         return;
     struct msg *m = msg_event(json->data, json->len, &view, NULL);
     if (m)
@@ -48,10 +47,11 @@ static void replay_ends(struct client *c, const struct event_run *run, const cha
 {
     size_t i;
     json_t *end, *ends = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    json_array_foreach(ends, i, end) {
+    json_array_foreach(ends, i, end)
+    {
         const char *type = json_string_value(json_object_get(end, "type"));
-        char *content = json_dumps(json_object_get(end, "content"),
-                                   JSON_COMPACT | JSON_ENCODE_ANY);
+        char *content =
+            json_dumps(json_object_get(end, "content"), JSON_COMPACT | JSON_ENCODE_ANY);
         int64_t ts = json_integer_value(json_object_get(end, "ts"));
         enum event_type t = !type                        ? EVENT_OTHER
                             : strcmp(type, "done") == 0  ? EVENT_DONE
@@ -162,8 +162,8 @@ static void on_run_state(const struct run_state *state, void *arg)
 
 static void ask_redis(struct stream_plan *plan)
 {
-    run_state_ask(plan->request->bridge->reader, plan->threads[0].thread_id,
-                  plan->run_id, on_run_state, plan);
+    run_state_ask(plan->request->bridge->reader, plan->threads[0].thread_id, plan->run_id,
+                  on_run_state, plan);
 }
 
 static void on_run(enum pg_outcome outcome, const struct pg_result *res,

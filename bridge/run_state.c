@@ -1,5 +1,5 @@
-/* run_state: XREVRANGE (the tail, first), HMGET r:<run> x:<run>, then one look whether the
- * run's first entry is still there. */
+/* run_state: XREVRANGE (the tail, first), HMGET r:<run> x:<run>, then one look whether
+ * the run's first entry is still there. */
 #include "bridge/run_state.h"
 
 #include "bridge/bridge.h"
@@ -78,8 +78,8 @@ static void on_tail(struct redis *r, const struct redis_reply *reply, void *arg)
     else if (reply->count && reply->items[0]->count == 2)
         event_id_parse(reply->items[0]->items[0]->str, reply->items[0]->items[0]->len,
                        &a->state.tail);
-    if (a->failed || !redis_sendv(a->redis, on_fields, a, "HMGET", a->key, a->live,
-                                  a->ended, NULL)) {
+    if (a->failed ||
+        !redis_sendv(a->redis, on_fields, a, "HMGET", a->key, a->live, a->ended, NULL)) {
         a->failed = true;
         answer(a);
     }

@@ -88,8 +88,7 @@ struct msg *sse_merge(const struct msg *a, const struct msg *b)
     struct msg *m = NULL;
     buf_init(&json);
     event_merge(&json, msg_json(a), a->json_len, &av, msg_json(b), b->json_len, &bv);
-    if (!json.failed &&
-        event_check(json.data, json.len, NULL, 0, &view) == EVENT_OK)
+    if (!json.failed && event_check(json.data, json.len, NULL, 0, &view) == EVENT_OK)
         m = msg_event(json.data, json.len, &view, NULL);
     buf_fini(&json);
     return m;

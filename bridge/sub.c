@@ -18,8 +18,8 @@
 #include <string.h>
 
 enum {
-    PAGE_FIRST = 64,          /* entries, before we know how large they are */
-    PAGE_BYTES = 256 << 10,   /* aim */
+    PAGE_FIRST = 64,        /* entries, before we know how large they are */
+    PAGE_BYTES = 256 << 10, /* aim */
     PAGE_MIN = 8,
     QUEUE_LOW_MARK = 64 << 10 /* bytes left to write when the next page is read */
 };
@@ -84,8 +84,8 @@ static void sub_page(struct sub *s, int count)
 
 void sub_more(struct sub *s)
 {
-    if (s->state != SUB_REPLAYING || s->page || s->client->closed ||
-        s->client->ending || s->client->out.bytes >= QUEUE_LOW_MARK)
+    if (s->state != SUB_REPLAYING || s->page || s->client->closed || s->client->ending ||
+        s->client->out.bytes >= QUEUE_LOW_MARK)
         return;
     sub_page(s, s->page_count ? s->page_count : PAGE_FIRST);
 }

@@ -1,0 +1,202 @@
+// Agents in any language: one JSON object in, one JSON event a line out.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { before, test } from 'node:test';
+import { ROOT, Stack, until } from './harness.mjs';
+
+/** @type {Stack} */
+let stack;
+/** @type {string} */
+let dir;
+
+/** A program in the stack's directory; answers the agent's definition. */
+function program(name, text) {
+    const file = path.join(dir, name);
+    fs.writeFileSync(file, text, { mode: 0o755 });
+    return `${name.replace(/\W/g, '')}=exec:${file}`;
+}
+
+/** The examples that are shipped, wherever they are. @param {RegExp} pattern */
+function example(pattern) {
+    const found = ['examples', 'worker/agents', 'docs/examples', 'worker/examples'].flatMap((folder) => {
+        const full = path.join(ROOT, folder);
+        return fs.existsSync(full) ? fs.readdirSync(full, { recursive: true })
+            .map((name) => path.join(full, String(name))) : [];
+    }).find((name) => pattern.test(name));
+    assert.ok(found, `no example ${pattern}`);
+    return String(found);
+}
+
+before(async () => {
+    stack = await Stack.start({ workers: 0 });
+    dir = stack.dir;
+    const python = example(/\.py$/);
+    const shell = example(/\.sh$/);
+    const agents = [
+        `py=exec:${fs.statSync(python).mode & 0o111 ? python : `/usr/bin/python3 ${python}`}`,
+        `sh=exec:${fs.statSync(shell).mode & 0o111 ? shell : `/bin/sh ${shell}`}`,
+        program('echo', `#!/usr/bin/python3
+import json, sys
+job = json.load(sys.stdin)
+print(json.dumps({"type": "token", "content": json.dumps(job)}), flush=True)
+print(json.dumps({"type": "done", "content": {"finishReason": "stop"}}), flush=True)
+`),
+        program('fail', '#!/bin/sh\necho "this went wrong" >&2\nexit 3\n'),
+        program('silent', '#!/bin/sh\nexit 0\n'),
+        program('garbage', '#!/bin/sh\necho hello\nprintf "\\377\\376\\n"\necho "[1]"\n' +
+            'echo \'{"type":"token","content":"ok"}\'\necho \'{"type":"done","content":{}}\'\n'),
+        program('hang', '#!/bin/sh\ntrap "" TERM\necho \'{"type":"token","content":"waiting"}\'\n' +
+            '(trap "" TERM; exec tail -f /dev/null) & echo $! > ' + path.join(dir, 'grandchild') + '\n' +
+            'while :; do tail -f /dev/null & wait $!; done\n'),
+        program('forger', '#!/bin/sh\n' +
+            'echo \'{"type":"token","content":"a","runId":"x","threadId":"other","id":"9-9","attempt":7}\'\n' +
+            'echo \'{"type":"done","content":{}}\'\necho \'{"type":"token","content":"after the end"}\'\n' +
+            'echo \'{"type":"done","content":{}}\'\n'),
+        program('env', '#!/bin/sh\ncat >/dev/null\n/usr/bin/python3 - <<X\n' +
+            'import json, os\n' +
+            'print(json.dumps({"type": "token", "content": json.dumps({"env": dict(os.environ), ' +
+            '"fds": sorted(os.listdir("/proc/%d/fd" % os.getppid()))})}))\n' +
+            'print(json.dumps({"type": "done", "content": {}}))\nX\n'),
+        program('flood', `#!/usr/bin/python3
+import json, sys
+for i in range(3000):
+    print(json.dumps({"type": "token", "content": "%04d " % i + "x" * 95}))
+print(json.dumps({"type": "done", "content": {}}))
+`),
+        program('utf8', `#!/usr/bin/python3
+import json, sys, os
+line = json.dumps({"type": "token", "content": "日本🇦🇹\\u2028"}, ensure_ascii=False).encode() + b"\\n"
+for byte in line:
+    os.write(1, bytes([byte]))
+print(json.dumps({"type": "done", "content": {}}))
+`),
+    ];
+    await stack.startWorker({ agents: agents.join(','), 'exec-kill-ms': 300, 'demo-rate': 0,
+                              'max-attempts': 2 });
+});
+
+/** @param {string} agent */
+async function ask(agent, content = 'hello') {
+    const thread = await stack.thread();
+    const receipt = await stack.post(thread, content, { agent });
+    const stream = stack.threadEvents(thread, `since=${receipt.cursor}&merge=0`);
+    return { thread, receipt, stream, ...receipt };
+}
+
+/** @param {string} agent */
+async function answer(agent, content = 'hello') {
+    const asked = await ask(agent, content);
+    const end = await asked.stream.next((event) => ['done', 'error'].includes(event.json?.type), 60_000);
+    const row = await stack.ended(asked.runId);
+    asked.stream.close();
+    return { ...asked, end: end.json, row, text: asked.stream.text(asked.runId),
+             record: await stack.messageText(asked.runs[0].messageId) };
+}
+
+for (const agent of ['py', 'sh']) {
+    test(`the example in ${agent} answers`, async () => {
+        const { end, text, record, row } = await answer(agent, 'Hallo Welt 🌍');
+        assert.equal(end.type, 'done', JSON.stringify(end));
+        assert.equal(row.status, 'done');
+        assert.ok(text.length > 0);
+        assert.equal(record, text);
+    });
+}
+
+test('stdin is one JSON object with the conversation', async () => {
+    const { text, thread, runId } = await answer('echo', 'what do you get?');
+    const job = JSON.parse(text);
+    const flat = JSON.stringify(job);
+    assert.ok(flat.includes('what do you get?'));
+    assert.ok(flat.includes(thread));
+    assert.ok(flat.includes(runId));
+});
+
+test('exit 1: an error with a code that is safe to show; stderr goes to the log', async () => {
+    const { end, row } = await answer('fail');
+    assert.equal(end.type, 'error');
+    assert.match(end.content.code, /^[a-z_]+$/);
+    assert.equal(typeof end.content.message, 'string');
+    assert.equal(typeof end.content.retryable, 'boolean');
+    assert.ok(!JSON.stringify(end).includes('went wrong'));
+    assert.equal(row.status, 'failed');
+    await until(() => stack.worker.output.includes('this went wrong'), { what: 'stderr in the log' });
+});
+
+test('stdout closed without an end: one end all the same', async () => {
+    const { end, row } = await answer('silent');
+    assert.ok(['done', 'error'].includes(end.type));
+    assert.ok(['done', 'failed'].includes(row.status));
+});
+
+test('garbage between the lines does not stop a run', async () => {
+    const { end, text } = await answer('garbage');
+    assert.ok(end.type === 'error' || text === 'ok', JSON.stringify(end));
+});
+
+test('forged fields are not taken; after the end nothing follows', async () => {
+    const { stream, runId, thread, text, end } = await answer('forger');
+    assert.equal(text, 'a');
+    assert.equal(end.type, 'done');
+    for (const event of stream.json) {
+        assert.equal(event.runId, runId);
+        assert.equal(event.threadId, thread);
+        assert.equal(event.attempt, 1);
+    }
+    assert.equal(stream.json.at(-1).type, 'done');
+});
+
+test('no secret in its environment, no descriptor inherited', async () => {
+    const { text } = await answer('env');
+    const { env, fds } = JSON.parse(text);
+    const all = JSON.stringify(env);
+    assert.ok(!all.includes(stack.pg.password), all);
+    for (const name of ['DATABASE_URL', 'REDIS_URL', 'JWT_SECRET']) assert.equal(env[name], undefined);
+    assert.ok(fds.every((fd) => Number(fd) <= 2 || Number(fd) >= 10), `descriptors ${fds}`);
+});
+
+test('a flood is slowed, not lost', async () => {
+    const { end, text, record } = await answer('flood');
+    assert.equal(end.type, 'done', JSON.stringify(end));
+    assert.equal(text.length, 3000 * 100);
+    assert.equal(record, text);
+});
+
+test('characters split at every byte', async () => {
+    const { text } = await answer('utf8');
+    assert.equal(text, '日本🇦🇹\u2028');
+});
+
+test('cancel: SIGTERM, then SIGKILL to the whole group', async () => {
+    const { runId, stream, runs } = await ask('hang');
+    await stream.type('token');
+    const file = path.join(dir, 'grandchild');
+    const pid = await until(() => fs.existsSync(file) && Number(fs.readFileSync(file, 'utf8')), { what: 'the grandchild' });
+    const cancelled = await stack.request('POST', `/v1/runs/${runId}/cancel`, { json: {} });
+    assert.equal(cancelled.status, 202, cancelled.text);
+    const end = await stream.type('done');
+    assert.equal(end.json.content.finishReason, 'cancelled');
+    assert.equal((await stack.ended(runId)).status, 'cancelled');
+    assert.equal(await stack.messageText(runs[0].messageId), 'waiting', 'the partial message is kept');
+    await until(() => {
+        try {
+            return fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1][0] === 'Z';
+        } catch {
+            return true;
+        }
+    }, { what: `the grandchild ${pid} has gone` });
+    stream.close();
+});
+
+test('an agent that is not there is refused or fails clearly', async () => {
+    const thread = await stack.thread();
+    const answer = await stack.request('POST', `/v1/threads/${thread}/messages`, { json: { content: 'x', agent: 'nobody' } });
+    if (answer.status === 202) {
+        const row = await stack.ended(answer.json.runId);
+        assert.equal(row.status, 'failed');
+    } else {
+        assert.equal(answer.status, 400, answer.text);
+    }
+});

@@ -3,6 +3,7 @@
 #include "bridge/conf.h"
 
 #include "bridge/address.h"
+#include "bridge/origin.h"
 #include "common/log.h"
 #include "common/names.h"
 #include "threadcast_version.h"
@@ -50,47 +51,9 @@ static bool check_schema(const char *value, struct buf *err)
     return false;
 }
 
-/* `https://chat.example.org`, `http://localhost:3000`: scheme and host, no path. */
-static bool origin_valid(const char *at, size_t len)
-{
-    size_t scheme = len > 8 && strncmp(at, "https://", 8) == 0  ? 8
-                    : len > 7 && strncmp(at, "http://", 7) == 0 ? 7
-                                                                : 0;
-
-    if (scheme == 0)
-        return false;
-    for (size_t i = scheme; i < len; i++)
-        if (at[i] <= ' ' || at[i] >= 0x7f || strchr("/?#@\\*\"<>,", at[i]) ||
-            (at[i] >= 'A' && at[i] <= 'Z'))
-            return false;
-    return true;
-}
-
 static bool check_origins(const char *value, struct buf *err)
 {
-    for (const char *at = value; *at;) {
-        size_t len;
-        at += strspn(at, " ");
-        len = strcspn(at, ", ");
-        if (!origin_valid(at, len)) {
-            buf_str(err, "must be origins like https://chat.example.org, comma separated, "
-                         "in lower case, without a path");
-            return false;
-        }
-        at += len;
-        at += strspn(at, " ");
-        if (*at == ',')
-            at++;
-    }
-    return true;
-}
-
-static bool check_origin(const char *value, struct buf *err)
-{
-    if (origin_valid(value, strlen(value)))
-        return true;
-    buf_str(err, "must be an origin like https://chat.example.org");
-    return false;
+    return origin_list_valid(value, err);
 }
 
 static bool check_given(const char *value, struct buf *err)
@@ -227,7 +190,7 @@ static const struct conf_option options[] = {
     {.name = "public-origin",
      .kind = CONF_STR,
      .offset = AT(public_origin),
-     .check = check_origin,
+     .check = check_origins,
      .help = "Origin under which browsers see this bridge; default: scheme and Host of "
              "the request."},
     {.name = "trusted-proxies",

@@ -43,6 +43,8 @@ void request_unref(struct request *r)
         return;
     if (r->identity)
         identity_unref(r->identity);
+    if (r->state_free)
+        r->state_free(r->state);
     buf_fini(&r->extra);
     free(r->head);
     free((char *)(void *)(uintptr_t)r->body);

@@ -28,6 +28,8 @@ struct request {
     struct buf extra;          /* further response header lines, each with CRLF */
     int refs;
     bool answered;
+    void *state; /* of the route, freed with the request */
+    void (*state_free)(void *state);
     bool overloaded; /* one connection too many: only a stream may still take it over */
 };
 

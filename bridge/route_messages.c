@@ -1,0 +1,232 @@
+/* route_messages: what was said in a thread, and saying something. The cursor is read
+ * from Redis before Postgres is asked, in both: whatever happens between the two is then
+ * behind the cursor, and history plus stream shows everything once. */
+#include "bridge/ask.h"
+#include "bridge/auth.h"
+#include "bridge/bridge.h"
+#include "bridge/request.h"
+#include "bridge/routes.h"
+#include "common/pg.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_BYTES "4194304" /* of contents in one answer; one message always fits */
+
+/* What waits in r->state. */
+struct messages {
+    char cursor[EVENT_ID_SIZE];
+    /* GET */
+    int limit;
+    char before[BEFORE_SIZE];
+    /* POST */
+    json_t *body;
+    char key[KEY_MAX + 1];
+    char hash[HASH_SIZE];
+};
+
+static void messages_free(void *arg)
+{
+    struct messages *m = arg;
+
+    json_decref(m->body);
+    free(m);
+}
+
+static struct messages *messages_new(struct request *r)
+{
+    struct messages *m = calloc(1, sizeof *m);
+
+    if (!m) {
+        request_error(r, 503, "unavailable", "Out of memory, try again.");
+        return NULL;
+    }
+    r->state = m;
+    r->state_free = messages_free;
+    return m;
+}
+
+/* --- GET ---------------------------------------------------------------------------- */
+
+static const char get_sql[] =
+    "WITH page AS ("
+    "  SELECT m.*, r.status, r.error"
+    "    FROM messages m LEFT JOIN runs r ON r.id = m.run_id"
+    "   WHERE m.thread_id = $1"
+    "     AND ($2::uuid IS NULL OR m.seq < (SELECT seq FROM messages"
+    "                                        WHERE id = $2::uuid AND thread_id = $1))"
+    "   ORDER BY m.seq DESC LIMIT $3::int + 1),"
+    " counted AS ("
+    "  SELECT *, row_number() OVER newest AS nth,"
+    "         sum(octet_length(content)) OVER newest AS bytes"
+    "    FROM page WINDOW newest AS (ORDER BY seq DESC)),"
+    " kept AS ("
+    "  SELECT * FROM counted"
+    "   WHERE nth <= $3::int AND (nth = 1 OR bytes <= " PAGE_BYTES "))"
+    "SELECT (SELECT coalesce(jsonb_agg(jsonb_build_object("
+    "                 'id', id, 'seq', seq, 'role', role, 'content', content,"
+    "                 'author', author, 'replyTo', reply_to, 'runId', run_id,"
+    "                 'metadata', metadata, 'createdAt', created_at)"
+    "               || CASE WHEN role = 'assistant' AND status IN ('failed', 'cancelled')"
+    "                       THEN jsonb_build_object('status', status, 'error', error)"
+    "                       ELSE '{}' END ORDER BY seq), '[]') FROM kept)::text,"
+    "       CASE WHEN (SELECT count(*) FROM page) > (SELECT count(*) FROM kept)"
+    "            THEN (SELECT id::text FROM kept ORDER BY seq LIMIT 1) END,"
+    "       $2::uuid IS NULL"
+    "         OR EXISTS (SELECT FROM messages WHERE id = $2::uuid AND thread_id = $1)";
+
+static void on_page(struct request *r, const struct pg_result *res)
+{
+    const struct messages *m = r->state;
+    const char *next = pg_value(res, 0, 1);
+    struct buf out;
+
+    if (!pg_bool(res, 0, 2)) {
+        request_error(r, 400, "bad_before", "`before` is no message of this thread.");
+        return;
+    }
+    buf_init(&out);
+    buf_str(&out, "{\"messages\":");
+    buf_add(&out, pg_value(res, 0, 0), pg_length(res, 0, 0));
+    buf_printf(&out, ",\"cursor\":\"%s\",\"next\":", m->cursor);
+    if (next)
+        buf_json(&out, next, strlen(next));
+    else
+        buf_str(&out, "null");
+    buf_char(&out, '}');
+    if (out.failed)
+        request_error(r, 503, "unavailable", "Out of memory, try again.");
+    else
+        request_reply(r, 200, "application/json", out.data, out.len);
+    buf_fini(&out);
+}
+
+static void on_get_cursor(struct request *r, const struct thread_cursor *cursor)
+{
+    struct messages *m = r->state;
+    char limit[16];
+    const char *params[] = {r->param, m->before[0] ? m->before : NULL, limit};
+
+    cursor_text(cursor, m->cursor);
+    snprintf(limit, sizeof limit, "%d", m->limit);
+    ask_pg(r, get_sql, 3, params, on_page);
+}
+
+static void on_may_read(struct request *r)
+{
+    ask_cursor(r, r->param, on_get_cursor);
+}
+
+void route_messages_get(struct request *r)
+{
+    struct messages *m;
+
+    if (!auth_require(r, false))
+        return;
+    m = messages_new(r);
+    if (!m || !ask_page(r, &m->limit, m->before))
+        return;
+    if (m->before[0] && !uuid_valid(m->before, strlen(m->before))) {
+        request_error(r, 400, "bad_before", "`before` is a message's id.");
+        return;
+    }
+    ask_access(r, ACCESS_READ, on_may_read);
+}
+
+/* --- POST --------------------------------------------------------------------------- */
+
+/* A JSON string that is a word, or not there. */
+static bool word_or_none(const json_t *value)
+{
+    return !value || (json_is_string(value) &&
+                      word_valid(json_string_value(value), json_string_length(value)));
+}
+
+/* NULL: the body is good. */
+static const char *body_fault(const json_t *body)
+{
+    const json_t *content = json_object_get(body, "content");
+    const json_t *metadata = json_object_get(body, "metadata");
+    size_t known = 1 + (metadata != NULL) + (json_object_get(body, "agent") != NULL);
+
+    if (!json_is_string(content) || json_string_length(content) == 0)
+        return "`content` must be a text that is not empty.";
+    if (!word_or_none(json_object_get(body, "agent")))
+        return "`agent` must be 1 to 64 of A-Z a-z 0-9 . _ : -";
+    if (metadata && !json_is_object(metadata))
+        return "`metadata` must be an object.";
+    if (!word_or_none(json_object_get(metadata, "agent")))
+        return "`metadata.agent` must be 1 to 64 of A-Z a-z 0-9 . _ : -";
+    if (json_object_size(body) != known)
+        return "Only `content`, `agent` and `metadata` are known.";
+    return NULL;
+}
+
+static void on_posted(struct request *r, const struct pg_result *res)
+{
+    const char *outcome = pg_value(res, 0, 0);
+    const char *answer = pg_value(res, 0, 1);
+
+    if (strcmp(outcome, "forbidden") == 0)
+        ask_forbidden(r);
+    else if (strcmp(outcome, "conflict") == 0)
+        request_error(r, 409, "idempotency_conflict",
+                      "This Idempotency-Key was used with another body.");
+    else if (answer)
+        request_reply(r, 202, "application/json", answer, strlen(answer));
+    else
+        request_error(r, 500, "internal", "The answer that was kept is empty.");
+}
+
+static void on_post_cursor(struct request *r, const struct thread_cursor *cursor)
+{
+    struct messages *m = r->state;
+    const json_t *metadata = json_object_get(m->body, "metadata");
+    char *metadata_text = metadata ? json_dumps(metadata, JSON_COMPACT) : NULL;
+    const char *params[] = {
+        r->param,
+        r->identity->sub,
+        json_string_value(json_object_get(m->body, "content")),
+        json_string_value(json_object_get(m->body, "agent")),
+        metadata_text,
+        m->cursor,
+        m->key[0] ? m->key : NULL,
+        m->key[0] ? m->hash : NULL,
+    };
+
+    cursor_text(cursor, m->cursor);
+    if (metadata && !metadata_text)
+        request_error(r, 503, "unavailable", "Out of memory, try again.");
+    else
+        ask_pg(r,
+               "SELECT outcome, answer::text FROM post_message($1, $2, $3, $4, $5::jsonb, "
+               "$6, $7, $8)",
+               8, params, on_posted);
+    free(metadata_text);
+}
+
+void route_messages_post(struct request *r)
+{
+    struct messages *m;
+    const char *fault;
+
+    if (!auth_require(r, false))
+        return;
+    m = messages_new(r);
+    if (!m || ask_key(r, m->key) < 0)
+        return;
+    m->body = request_body_object(r);
+    if (!m->body)
+        return;
+    fault = body_fault(m->body);
+    if (fault) {
+        request_error(r, 400, "bad_message", fault);
+        return;
+    }
+    if (!hash_hex(r->body, r->body_len, "", 0, m->hash)) {
+        request_error(r, 500, "internal", "The body could not be hashed.");
+        return;
+    }
+    ask_cursor(r, r->param, on_post_cursor);
+}

@@ -144,10 +144,10 @@ void buf_json(struct buf *b, const char *s, size_t len)
 
 void buf_consume(struct buf *b, size_t len)
 {
-    if (!len)
-        return;
     if (len > b->len)
         len = b->len;
+    if (!len)
+        return;
     memmove(b->data, b->data + len, b->len - len + 1);
     b->len -= len;
 }

@@ -212,17 +212,18 @@ static void read_argv(struct load *l, int argc, char *const *argv)
 
 /* --- environment ----------------------------------------------------------------------- */
 
+/* Prefixes are not compared, so BRIDGE_REDIS_URL finds REDIS_URL. */
 static void unknown_env(struct load *l, const char *name)
 {
-    char best[CONF_ENV_SIZE] = "", env[CONF_ENV_SIZE];
-    struct nearest n = {.name = name};
+    size_t prefix = strlen(l->spec->env_prefix);
+    char best[CONF_ENV_SIZE], env[CONF_ENV_SIZE];
+    struct nearest n = {.name = name + prefix};
 
     for (size_t i = 0; i < l->spec->option_count; i++) {
-        const char *before = n.best;
-        size_t distance = n.distance;
+        size_t before = n.best ? n.distance : NEAREST_FAR;
         conf_env_name(l->spec, &l->spec->options[i], env);
-        nearest_offer(&n, env);
-        if (n.best && (n.best != before || n.distance != distance))
+        nearest_offer(&n, env + (l->spec->options[i].env ? 0 : prefix));
+        if (n.best && n.distance < before)
             memcpy(best, env, sizeof(best));
     }
     begin_error(l);

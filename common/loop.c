@@ -310,7 +310,7 @@ int64_t backoff_next(struct backoff *b, int64_t max_ms)
         b->attempts++;
     if (ms > max_ms)
         ms = max_ms;
-    return clock_jitter(ms) / 2 + ms / 4;
+    return ms / 2 + (clock_jitter(ms) - ms / 2) / 2;
 }
 
 void backoff_reset(struct backoff *b)

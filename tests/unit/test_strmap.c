@@ -1,0 +1,110 @@
+#include "common/strmap.h"
+
+#include "unit.h"
+
+static int values[4000];
+
+static size_t key_of(int i, char out[16])
+{
+    return (size_t)snprintf(out, 16, "key-%d", i);
+}
+
+static void sets_gets_and_removes(void **state)
+{
+    struct strmap *m = strmap_new();
+    char key[16];
+
+    (void)state;
+    assert_null(strmap_get(m, "a", 1));
+    assert_null(strmap_remove(m, "a", 1));
+    for (int i = 0; i < 4000; i++)
+        assert_true(strmap_set(m, key, key_of(i, key), &values[i]));
+    assert_int_equal(strmap_count(m), 4000);
+    for (int i = 0; i < 4000; i++)
+        assert_ptr_equal(strmap_get(m, key, key_of(i, key)), &values[i]);
+    assert_true(strmap_set(m, "key-7", 5, &values[8]));
+    assert_int_equal(strmap_count(m), 4000);
+    assert_ptr_equal(strmap_get(m, "key-7", 5), &values[8]);
+    for (int i = 0; i < 4000; i += 2)
+        assert_non_null(strmap_remove(m, key, key_of(i, key)));
+    assert_int_equal(strmap_count(m), 2000);
+    for (int i = 0; i < 4000; i++)
+        assert_int_equal(strmap_get(m, key, key_of(i, key)) != NULL, i % 2);
+    strmap_free(m);
+    strmap_free(NULL);
+}
+
+static void keys_are_bytes(void **state)
+{
+    struct strmap *m = strmap_new();
+    char key[] = "a\0b";
+
+    (void)state;
+    assert_true(strmap_set(m, key, 3, &values[1]));
+    assert_true(strmap_set(m, key, 1, &values[2]));
+    assert_true(strmap_set(m, "", 0, &values[3]));
+    key[0] = 'x'; /* the map has its own copy */
+    assert_ptr_equal(strmap_get(m, "a\0b", 3), &values[1]);
+    assert_ptr_equal(strmap_get(m, "a", 1), &values[2]);
+    assert_ptr_equal(strmap_get(m, "", 0), &values[3]);
+    assert_null(strmap_get(m, "a\0", 2));
+    strmap_free(m);
+}
+
+static void walks_while_removing(void **state)
+{
+    struct strmap *m = strmap_new();
+    size_t pos = 0, seen = 0;
+    char key[16];
+    const char *k;
+    int *v;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        strmap_set(m, key, key_of(i, key), &values[i]);
+    while ((v = strmap_next(m, &pos, &k))) {
+        key_of((int)(v - values), key);
+        assert_string_equal(k, key);
+        if (seen++ % 3)
+            assert_ptr_equal(strmap_remove(m, key, strlen(key)), v);
+    }
+    assert_int_equal(seen, 1000);
+    pos = seen = 0;
+    while (strmap_next(m, &pos, NULL))
+        seen++;
+    assert_int_equal(seen, 334);
+    assert_int_equal(strmap_count(m), 334);
+    strmap_free(m);
+}
+
+/* A few keys that come and go for ever: neither lost nor slower, and no growth. */
+static void survives_churn(void **state)
+{
+    struct strmap *m = strmap_new();
+    char key[16];
+
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        assert_true(strmap_set(m, key, key_of(i, key), &values[i % 4000]));
+        if (i >= 10)
+            assert_non_null(strmap_remove(m, key, key_of(i - 10, key)));
+        if (i % 1000 == 0) {
+            for (int j = i > 9 ? i - 9 : 0; j <= i; j++)
+                assert_ptr_equal(strmap_get(m, key, key_of(j, key)), &values[j % 4000]);
+        }
+    }
+    assert_int_equal(strmap_count(m), 10);
+    strmap_free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sets_gets_and_removes),
+        cmocka_unit_test(keys_are_bytes),
+        cmocka_unit_test(walks_while_removing),
+        cmocka_unit_test(survives_churn),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

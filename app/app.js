@@ -58,6 +58,7 @@ async function openFromAddress() {
     const threadId = threadInAddress();
     if (threadId === (first?.threadId ?? '')) return;
     closeAll();
+    tell('');
     if (threadId) await openThread(threadId);
     drawPage();
     sidebar.close();
@@ -84,7 +85,9 @@ function closeAll() {
 }
 
 async function refreshThreads() {
-    const listed = await api.patiently(Infinity, api.listThreads, () => tell('The server cannot be reached yet.'));
+    const trouble = 'The server cannot be reached yet.';
+    const listed = await api.patiently(Infinity, api.listThreads, () => tell(trouble));
+    if (banner.textContent === trouble) tell('');
     const known = new Set(listed.map(({ id }) => id));
     // one that was made while the answer was on its way is not in it
     threads = [...threads.filter(({ id }) => !known.has(id)), ...listed];
@@ -95,6 +98,7 @@ async function refreshThreads() {
 
 /** @param {string} text */
 async function send(text) {
+    tell('');
     const conversation = first ?? await startThread(text);
     await conversation?.send(text);
 }
@@ -124,7 +128,9 @@ async function toggleSecond() {
     } else if (first) {
         second = new Conversation(first.threadId, () => secondView.invalidate());
         const position = parseId(first.ledger.position);
-        setText(joined, position ? `came in at #${position.n}` : '');
+        setText(sameness, 'catching up…');
+        sameness.dataset.state = 'waiting';
+        setText(joined, position ? `joined at #${position.n}` : '');
         secondView.show(second);
         views.append(secondView.element);
         await guarded(second.open());
@@ -140,19 +146,17 @@ async function toggleSecond() {
  */
 async function guarded(promise) {
     try {
-        const result = await promise;
-        banner.hidden = true;
-        return result;
+        return await promise;
     } catch (error) {
         tell(error instanceof Error ? error.message : String(error));
         return undefined;
     }
 }
 
-/** @param {string} trouble */
+/** @param {string} trouble '' when it is over */
 function tell(trouble) {
     setText(banner, trouble);
-    banner.hidden = false;
+    banner.hidden = !trouble;
 }
 
 // ---- drawing ---------------------------------------------------------------------------
@@ -163,7 +167,6 @@ function drawPage() {
     firstView.element.hidden = !first;
     views.classList.toggle('has-two', Boolean(second));
     secondButton.setAttribute('aria-pressed', String(Boolean(second)));
-    secondButton.disabled = !first;
     const thread = threads.find(({ id }) => id === first?.threadId);
     setText(byId('title', HTMLElement), thread?.title || (first ? 'Conversation' : 'New conversation'));
     document.title = thread?.title ? `${thread.title} · Threadcast` : 'Threadcast';
@@ -178,6 +181,7 @@ function drawChrome() {
         stopping: live.length > 0 && live.every(({ runId }) => first?.stopping.has(runId)),
     });
     cutButton.disabled = first?.link !== 'live';
+    secondButton.disabled = !first || first.link === 'refused';
     announce(live.length);
     drawSameness();
 }
@@ -190,16 +194,12 @@ function announce(live) {
     running = live;
 }
 
-/** Do both views show the same? Asked when both have read up to the same event. */
+/** Do both views show the same? Asked whenever both have read up to the same event. */
 function drawSameness() {
-    if (!first || !second) return;
-    if (first.ledger.position !== second.ledger.position) {
-        setText(sameness, 'catching up…');
-        sameness.dataset.state = 'waiting';
-        return;
-    }
+    if (!first || !second || first.ledger.position !== second.ledger.position) return;
     const same = textOf(first) === textOf(second);
-    setText(sameness, same ? '✓ same text' : '≠ different text');
+    const position = parseId(first.ledger.position);
+    setText(sameness, `${same ? '✓ same text' : '≠ other text'}${position ? ` at #${position.n}` : ''}`);
     sameness.dataset.state = same ? 'same' : 'different';
 }
 

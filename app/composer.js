@@ -42,8 +42,9 @@ export class Composer {
         this.#stop.disabled = stopping;
     }
 
+    /** Ready to type; but a phone's keyboard would cover what there is to read. */
     focus() {
-        this.#input.focus();
+        if (matchMedia('(pointer: fine)').matches) this.#input.focus();
     }
 
     #submit() {

@@ -24,6 +24,8 @@ export class ThreadView {
     #views = new Map();
     #frame = 0;
     #follow = true;
+    /** where it was scrolled to when we last looked */
+    #top = 0;
 
     #earlier = h('button', { class: 'quiet earlier', type: 'button', hidden: true, onclick: () => this.#loadEarlier() },
         'Show earlier messages');
@@ -44,6 +46,7 @@ export class ThreadView {
             heading,
             h('div', { class: 'thread-main' }, this.#scroller, this.#jump),
             h('footer', { class: 'facts' }, this.#link, this.#counts, this.#detail));
+        new ResizeObserver(() => this.#follow && this.toEnd()).observe(this.#scroller);
     }
 
     /** @param {Conversation | null} conversation */
@@ -129,11 +132,16 @@ export class ThreadView {
             + `\nlost: holes in the numbers, and answers that differ from the record`
             + `\nduplicated: the same number twice`;
         setText(this.#detail, detailOf(conversation));
+        this.#detail.title = this.#detail.textContent ?? '';
     }
 
     #onScroll() {
         const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-        this.#follow = scrollHeight - clientHeight - scrollTop < NEAR_END_PX;
+        // Only somebody who scrolls *up* wants to stay there; a panel that changes its size
+        // scrolls as well.
+        if (scrollHeight - clientHeight - scrollTop < NEAR_END_PX) this.#follow = true;
+        else if (scrollTop < this.#top) this.#follow = false;
+        this.#top = scrollTop;
         this.#jump.hidden = this.#follow;
     }
 
@@ -150,14 +158,14 @@ export class ThreadView {
 /** The most interesting thing to say right now. @param {Conversation} conversation */
 function detailOf(conversation) {
     const { outage, notice } = conversation;
-    if (outage && outage.ms === null) return `${notice} Last event ${shortId(outage.after)}.`.trim();
+    if (outage && outage.ms === null) return `${notice} cut at ${shortId(outage.after)}`.trim();
     const latest = [...conversation.state.runs.keys()].at(-1) ?? '';
     const { eventMs, tokenMs } = conversation.delays(latest);
     return [
         notice,
+        outage?.ms != null && outage.resumed && `cut at ${shortId(outage.after)}, back with ${shortId(outage.resumed)} after ${formatMs(outage.ms)}`,
         eventMs !== null && `first event ${formatMs(eventMs)}`,
         tokenMs !== null && `first token ${formatMs(tokenMs)}`,
-        outage?.ms != null && outage.resumed && `cut after ${shortId(outage.after)}, resumed with ${shortId(outage.resumed)} ${formatMs(outage.ms)} later`,
     ].filter(Boolean).join(' · ');
 }
 

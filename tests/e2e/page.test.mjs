@@ -180,7 +180,7 @@ describe('the page', () => {
         await visitor.page.getByRole('button', { name: 'Cut my connection' }).click();
         await until(async () => (await visitor.counts()).reconnects > 0);
         await assertWhole(visitor, { reconnects: 1 });
-        assert.match(await visitor.view().locator('.detail').textContent() ?? '', /cut after #\d+, resumed with #\d+/);
+        assert.match(await visitor.view().locator('.detail').textContent() ?? '', /cut at #\d+, back with #\d+ after/);
     }));
 
     it('shows the same in a second view that comes in later', () => visit(async (visitor) => {
@@ -192,7 +192,7 @@ describe('the page', () => {
         await assertWhole(visitor);
         await assertWhole(visitor, { index: 1 });
         assert.equal(await visitor.shown(1), await visitor.shown(0));
-        await visitor.page.getByText('✓ same text').waitFor();
+        await visitor.page.getByText(/^✓ same text at #\d+$/).waitFor();
         await visitor.ask('And another one');
         await visitor.finished(1);
         assert.equal(await visitor.view(1).locator('.from-user').count(), 2, 'the prompt came over, too');
@@ -296,7 +296,7 @@ describe('the page', () => {
 
     it('can be used with the keyboard', () => visit(async (visitor) => {
         const { page } = visitor;
-        assert.equal(await page.evaluate(() => document.activeElement?.id), 'prompt');
+        await page.locator('#prompt:focus').waitFor();
         await page.keyboard.type('one');
         await page.keyboard.press('Shift+Enter');
         await page.keyboard.type('two');

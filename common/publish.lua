@@ -8,8 +8,8 @@
 --
 -- It must never do half of it: whatever can refuse (types, rights, memory, a replica, a
 -- broken disk) has refused before the first PUBLISH, for what was published cannot be
--- called back. It must never print a number with tostring: from 1e14 on that is 1e+14, and
--- epochs are 1.7e15 (%d is exact, and twice to four times as fast as %.0f). It calls Redis
+-- called back. It must never print a number with tostring: from 1e14 on that is 1e+14,
+-- and epochs are 1.7e15 (%d is exact, and up to four times as fast as %.0f). It calls Redis
 -- as little as it can: each call costs 0.5 to 3 of the 20 µs that one event takes.
 --
 -- KEYS  1 log (stream)  2 state (hash)  3 once (string), or the same as 2, or left out
@@ -35,7 +35,7 @@ local EXACT = 9007199254740991           -- largest integer a Lua number holds e
 -- 1. The arguments ----------------------------------------------------------------------
 
 if ARGV[1] ~= '1' then
-    return redis.error_reply('THREADCAST version ' .. (ARGV[1] or '') .. ' is not known, 1 is')
+    return redis.error_reply('THREADCAST version ' .. (ARGV[1] or '') .. ' is not 1')
 end
 local outside = mode == 'outside'
 local begins = mode == 'begin' or mode == 'beginend'
@@ -168,6 +168,9 @@ if fresh or begins then
         not may('XTRIM', log, 'MINID', '=', '1-1') and 'XTRIM' or
         not may('HDEL', state, 'x') and 'HDEL'
 end
+if once then
+    forbidden = forbidden or not may('SET', once, 'x', 'EX', '1') and 'SET'
+end
 if forbidden then
     return redis.error_reply('NOPERM this user may not ' .. forbidden)
 end
@@ -204,7 +207,7 @@ if fresh then
 end
 
 -- A write that changes nothing, but that Redis refuses when it would refuse the others:
--- READONLY, OOM, MISCONF, NOREPLICAS. (Of HSETNX nothing goes to the file when v is there.)
+-- READONLY, OOM, MISCONF, NOREPLICAS. (Nothing goes to the file when v is there.)
 call('HSETNX', state, 'v', '1')
 
 -- 5. Write ------------------------------------------------------------------------------
@@ -224,7 +227,9 @@ for i = FIRST + skip, FIRST + count - 1 do
     n_text = format('%d', n)
     id = epoch_text .. '-' .. n_text
     json = '{"id":"' .. id .. '",' .. sub(ARGV[i], 2)
-    call('PUBLISH', channel, json)
+    if type(pcall('PUBLISH', channel, json)) == 'table' then -- can only be the first
+        return redis.error_reply('NOPERM this user may not PUBLISH to the channel')
+    end
     local added = pcall('XADD', log, id, 'e', json)
     if added.err then -- somebody else wrote to the log: the next call makes a new epoch
         call('HDEL', state, 'epoch')

@@ -1,0 +1,485 @@
+/* jwt: what a token must be to be believed, and the hostile ones. */
+#include "bridge/jwt.h"
+#include "test_tokens.h"
+
+#include <openssl/hmac.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct key *secret;
+static struct jwt_rules rules;
+
+static int setup(void **state)
+{
+    struct buf err;
+    (void)state;
+    buf_init(&err);
+    secret = key_from_secret(TEST_SECRET, strlen(TEST_SECRET), &err);
+    rules = (struct jwt_rules){.key = secret};
+    buf_fini(&err);
+    return secret ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    key_free(secret);
+    return 0;
+}
+
+/* The word for a token: "" when it is accepted. */
+static const char *verdict_of(const char *token, size_t len, int64_t now)
+{
+    struct identity *id = NULL;
+    const char *why = "unset";
+    /* in memory of its own, so that a read past its end is seen */
+    char *copy = malloc(len ? len : 1);
+    memcpy(copy, token, len);
+    bool ok = jwt_verify(&rules, copy, len, now, &id, &why);
+    free(copy);
+    assert_int_equal(ok, id != NULL);
+    identity_unref(id);
+    return ok ? "" : why;
+}
+
+static const char *verdict_at(const char *header, const char *payload, int64_t now)
+{
+    struct buf b;
+    buf_init(&b);
+    token_text(&b, secret, header, payload);
+    assert_false(b.failed);
+    const char *why = verdict_of(b.data, b.len, now);
+    buf_fini(&b);
+    return why;
+}
+
+static const char *verdict(const char *header, const char *payload)
+{
+    return verdict_at(header, payload, TEST_NOW_MS);
+}
+
+#define assert_claims(payload_, why_)                                                    \
+    assert_string_equal(verdict(HS256_HEADER, payload_), why_)
+
+static void a_good_token_says_who(void **state)
+{
+    struct identity *id = NULL;
+    const char *why = NULL;
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    token_text(&b, secret, HS256_HEADER, GOOD_CLAIMS);
+    assert_true(jwt_verify(&rules, b.data, b.len, TEST_NOW_MS, &id, &why));
+    assert_string_equal(id->sub, "ann");
+    assert_int_equal(id->expires_ms, 1700003600000);
+    assert_int_equal(id->life_ms, 4600000);
+    assert_false(id->everything || id->ticket || id->read || id->write || id->owned);
+    identity_unref(id);
+    buf_fini(&b);
+}
+
+static void our_own_tokens_are_good(void **state)
+{
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    assert_true(jwt_sign(secret, GOOD_CLAIMS, strlen(GOOD_CLAIMS), &b));
+    assert_string_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "");
+    buf_fini(&b);
+}
+
+/* RFC 7515 A.1: signed well, but nobody's (no sub), and it expired in 2011 */
+static void the_rfc_example_is_signed_well(void **state)
+{
+    static const char token[] =
+        "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkz"
+        "ODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU"
+        "1p1r_wW1gFWFOEjXk";
+    char bytes[64];
+    size_t len;
+    struct buf err;
+    (void)state;
+    buf_init(&err);
+    const char *text = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4"
+                       "hcgUuTwjAzZr1Z9CAow";
+    assert_true(base64url_decode(text, strlen(text), bytes, sizeof(bytes), &len));
+    rules.key = key_from_secret(bytes, len, &err);
+    assert_string_equal(verdict_of(token, strlen(token), 1300819379000), "subject");
+    assert_string_equal(verdict_of(token, strlen(token), TEST_NOW_MS), "expired");
+    key_free((struct key *)(uintptr_t)rules.key);
+    rules.key = secret;
+    assert_string_equal(verdict_of(token, strlen(token), TEST_NOW_MS), "signature");
+    buf_fini(&err);
+}
+
+static void the_token_has_no_say_in_the_algorithm(void **state)
+{
+    static const char *const algs[] = {
+        "none",  "None",  "NONE",  "nOnE",   "",      "HS384", "HS512", "RS256", "ES256",
+        "EdDSA", "PS256", "hs256", "HS256 ", " HS256", "HS256\\u0020", "Ed25519", "dir",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(algs) / sizeof(algs[0]); i++) {
+        char header[64];
+        snprintf(header, sizeof(header), "{\"alg\":\"%s\"}", algs[i]);
+        assert_string_equal(verdict(header, GOOD_CLAIMS), "algorithm");
+    }
+    assert_string_equal(verdict("{}", GOOD_CLAIMS), "algorithm");
+    assert_string_equal(verdict("{\"ALG\":\"HS256\"}", GOOD_CLAIMS), "algorithm");
+    assert_string_equal(verdict("{\"alg\":null}", GOOD_CLAIMS), "algorithm");
+    assert_string_equal(verdict("{\"alg\":1}", GOOD_CLAIMS), "algorithm");
+    assert_string_equal(verdict("{\"alg\":[\"HS256\"]}", GOOD_CLAIMS), "algorithm");
+    assert_string_equal(verdict("{\"alg\":\"HS\\u003256\"}", GOOD_CLAIMS), "");
+}
+
+static void none_without_signature_is_refused(void **state)
+{
+    static const char *const tails[] = {"", "AA", "bm9uZQ"};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct buf b;
+        buf_init(&b);
+        base64url_encode(&b, "{\"alg\":\"none\"}", 14);
+        buf_char(&b, '.');
+        base64url_encode(&b, GOOD_CLAIMS, strlen(GOOD_CLAIMS));
+        buf_printf(&b, ".%s", tails[i]);
+        assert_string_not_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "");
+        buf_fini(&b);
+    }
+}
+
+/* The public key is public: whoever signs with its text must not get in. */
+static void a_pem_is_no_secret(void **state)
+{
+    static const char *const pems[] = {TEST_RSA_PEM, TEST_EC_PEM, TEST_ED_PEM};
+    struct buf err;
+    (void)state;
+    buf_init(&err);
+    for (size_t i = 0; i < 3; i++) {
+        unsigned char mac[KEY_MAC_SIZE];
+        unsigned size;
+        for (int trim = 0; trim < 2; trim++) {
+            struct buf b;
+            buf_init(&b);
+            base64url_encode(&b, HS256_HEADER, strlen(HS256_HEADER));
+            buf_char(&b, '.');
+            base64url_encode(&b, GOOD_CLAIMS, strlen(GOOD_CLAIMS));
+            HMAC(EVP_sha256(), pems[i], (int)strlen(pems[i]) - trim,
+                 (unsigned char *)b.data, b.len, mac, &size);
+            buf_char(&b, '.');
+            base64url_encode(&b, mac, size);
+            rules.key = key_from_pem(pems[i], strlen(pems[i]), &err);
+            assert_string_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "algorithm");
+            key_free((struct key *)(uintptr_t)rules.key);
+            buf_fini(&b);
+        }
+    }
+    rules.key = secret;
+    buf_fini(&err);
+}
+
+static void extensions_are_refused(void **state)
+{
+    (void)state;
+    assert_string_equal(verdict("{\"alg\":\"HS256\",\"crit\":[\"exp\"]}", GOOD_CLAIMS),
+                        "critical");
+    assert_string_equal(verdict("{\"alg\":\"HS256\",\"crit\":[]}", GOOD_CLAIMS), "critical");
+    assert_string_equal(verdict("{\"alg\":\"HS256\",\"crit\":null}", GOOD_CLAIMS),
+                        "critical");
+    assert_string_equal(verdict("{\"alg\":\"HS256\",\"alg\":\"HS256\"}", GOOD_CLAIMS),
+                        "malformed");
+    assert_string_equal(verdict("{\"alg\":\"HS256\",\"alg\":\"none\"}", GOOD_CLAIMS),
+                        "malformed");
+    assert_string_equal(verdict("{\"alg\":\"HS256\",\"kid\":\"../../etc\",\"typ\":\"x\","
+                                "\"jku\":\"http://evil/\"}",
+                                GOOD_CLAIMS),
+                        "");
+}
+
+static void every_flipped_bit_is_refused(void **state)
+{
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    token_text(&b, secret, HS256_HEADER, GOOD_CLAIMS);
+    for (size_t i = 0; i < b.len * 8; i++) {
+        b.data[i / 8] = (char)(b.data[i / 8] ^ 1 << i % 8);
+        assert_string_not_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "");
+        b.data[i / 8] = (char)(b.data[i / 8] ^ 1 << i % 8);
+    }
+    assert_string_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "");
+    buf_fini(&b);
+}
+
+static void every_cut_and_every_tail_is_refused(void **state)
+{
+    static const char *const tails[] = {"=", "==", ".", "..", "A", "\n", " ", "%3d"};
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    token_text(&b, secret, HS256_HEADER, GOOD_CLAIMS);
+    for (size_t n = 0; n < b.len; n++)
+        assert_string_not_equal(verdict_of(b.data, n, TEST_NOW_MS), "");
+    size_t len = b.len;
+    for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+        buf_str(&b, tails[i]);
+        assert_string_not_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "");
+        b.len = len;
+    }
+    buf_char(&b, '\0');
+    assert_string_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "malformed");
+    buf_fini(&b);
+}
+
+static void shapes_that_are_none(void **state)
+{
+    static const char *const rows[] = {
+        "", ".", "..", "...", "....", "a", "a.b", "a.b.", ".b.c", "a..c", "a.b.c.d",
+        "e30.e30.e30", "Bearer a.b.c", "a.b.c\r\nX: y", "t1.e30.e30",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_string_not_equal(verdict_of(rows[i], strlen(rows[i]), TEST_NOW_MS), "");
+    struct buf b;
+    buf_init(&b);
+    token_text(&b, secret, HS256_HEADER, GOOD_CLAIMS);
+    char *dot = strchr(b.data, '.');
+    *dot = ':'; /* one dot */
+    assert_string_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "malformed");
+    buf_fini(&b);
+}
+
+static void the_last_bits_have_one_spelling(void **state)
+{
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    token_text(&b, secret, HS256_HEADER, GOOD_CLAIMS);
+    /* 32 bytes are 43 characters, the last of which has two bits to spare */
+    char *last = &b.data[b.len - 1];
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    ptrdiff_t value = strchr(digits, *last) - digits;
+    assert_int_equal(value % 4, 0);
+    for (int spare = 1; spare < 4; spare++) {
+        *last = digits[value + spare];
+        assert_string_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "malformed");
+    }
+    buf_fini(&b);
+}
+
+static void length_is_limited(void **state)
+{
+    struct buf payload, b;
+    (void)state;
+    for (int extra = 0; extra < 2; extra++) {
+        buf_init(&payload);
+        buf_init(&b);
+        buf_str(&payload, "{\"sub\":\"ann\",\"exp\":1700003600,\"x\":\"");
+        /* 36 + 1 + 4/3 of it + 1 + 43 */
+        while (payload.len < 3007)
+            buf_char(&payload, 'x');
+        buf_str(&payload, "\"}");
+        token_text(&b, secret, HS256_HEADER, payload.data);
+        assert_in_range(b.len, 4090, 4096);
+        assert_string_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "");
+        while (b.len < 4096 + (size_t)extra)
+            buf_char(&b, '.');
+        assert_string_equal(verdict_of(b.data, b.len, TEST_NOW_MS),
+                            extra ? "too_long" : "malformed");
+        buf_fini(&b);
+        buf_fini(&payload);
+    }
+}
+
+static void payloads_that_are_no_claims(void **state)
+{
+    struct buf deep;
+    (void)state;
+    assert_claims("[]", "malformed");
+    assert_claims("null", "malformed");
+    assert_claims("\"x\"", "malformed");
+    assert_claims("{}x", "malformed");
+    assert_claims("{\"sub\":\"ann\",\"exp\":1700003600", "malformed");
+    assert_claims("{\"sub\":\"ann\",\"sub\":\"bob\",\"exp\":1700003600}", "malformed");
+    assert_claims("{\"sub\":\"ann\",\"exp\":1,\"exp\":1700003600}", "malformed");
+    assert_claims("{\"sub\":\"a\xff\",\"exp\":1700003600}", "malformed");
+    assert_claims("{\"sub\":\"a\\u0000\",\"exp\":1700003600}", "malformed");
+    assert_claims("{\"sub\":\"a\\ud800\",\"exp\":1700003600}", "malformed");
+    for (int levels = 31; levels <= 33; levels++) { /* and the object itself */
+        buf_init(&deep);
+        buf_str(&deep, "{\"sub\":\"ann\",\"exp\":1700003600,\"x\":");
+        for (int i = 0; i < levels; i++)
+            buf_char(&deep, '[');
+        for (int i = 0; i < levels; i++)
+            buf_char(&deep, ']');
+        buf_char(&deep, '}');
+        assert_claims(deep.data, levels == 31 ? "" : "malformed");
+        buf_fini(&deep);
+    }
+    buf_init(&deep);
+    for (int i = 0; i < 3000; i++)
+        buf_char(&deep, '[');
+    assert_claims(deep.data, "malformed");
+    buf_fini(&deep);
+    buf_init(&deep); /* braces inside of strings are no levels */
+    buf_str(&deep, "{\"sub\":\"ann\",\"exp\":1700003600,\"x\":\"\\\"");
+    for (int i = 0; i < 100; i++)
+        buf_char(&deep, '{');
+    buf_str(&deep, "\"}");
+    assert_claims(deep.data, "");
+    buf_fini(&deep);
+}
+
+static void expiry_is_required_and_sane(void **state)
+{
+    static const char *const rows[] = {
+        "\"1700003600\"", "1700003600.5", "1.7e9", "null", "true", "[1700003600]", "0",
+        "-1", "9007199254740992", "9223372036854775807",
+    };
+    (void)state;
+    assert_claims("{\"sub\":\"ann\"}", "dates");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char claims[96];
+        snprintf(claims, sizeof(claims), "{\"sub\":\"ann\",\"exp\":%s}", rows[i]);
+        assert_claims(claims, "dates");
+    }
+    /* 2^63 and more are no integers at all */
+    assert_claims("{\"sub\":\"ann\",\"exp\":9223372036854775808}", "malformed");
+    assert_claims("{\"sub\":\"ann\",\"exp\":1e400}", "malformed");
+    assert_claims("{\"sub\":\"ann\",\"exp\":9007199254740991}", "");
+    assert_claims("{\"sub\":\"ann\",\"exp\":1}", "expired");
+}
+
+static void dates_have_30_seconds_of_leeway(void **state)
+{
+    const char *claims = "{\"sub\":\"ann\",\"nbf\":1700000000,\"exp\":1700003600}";
+    const char *iat = "{\"sub\":\"ann\",\"iat\":1700000000,\"exp\":1700003600}";
+    (void)state;
+    assert_string_equal(verdict_at(HS256_HEADER, claims, 1700003600000 + 29999), "");
+    assert_string_equal(verdict_at(HS256_HEADER, claims, 1700003600000 + 30000), "expired");
+    assert_string_equal(verdict_at(HS256_HEADER, claims, 1700000000000 - 30000), "");
+    assert_string_equal(verdict_at(HS256_HEADER, claims, 1700000000000 - 30001), "not_yet");
+    assert_string_equal(verdict_at(HS256_HEADER, iat, 1700000000000 - 30001), "not_yet");
+    assert_claims("{\"sub\":\"ann\",\"nbf\":\"1\",\"exp\":1700003600}", "dates");
+    assert_claims("{\"sub\":\"ann\",\"iat\":1.5,\"exp\":1700003600}", "dates");
+    assert_claims("{\"sub\":\"ann\",\"nbf\":-1,\"exp\":1700003600}", "dates");
+}
+
+/* One that is accepted on leeway must not end before it was accepted. */
+static void an_identity_ends_in_the_future(void **state)
+{
+    struct identity *id = NULL;
+    const char *why;
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    token_text(&b, secret, HS256_HEADER, GOOD_CLAIMS);
+    assert_true(jwt_verify(&rules, b.data, b.len, 1700003600000, &id, &why));
+    assert_int_equal(id->expires_ms, 1700003630000);
+    identity_unref(id);
+    buf_fini(&b);
+}
+
+static void subjects_are_required_and_clean(void **state)
+{
+    struct buf b;
+    (void)state;
+    assert_claims("{\"exp\":1700003600}", "subject");
+    assert_claims("{\"sub\":\"\",\"exp\":1700003600}", "subject");
+    assert_claims("{\"sub\":1,\"exp\":1700003600}", "subject");
+    assert_claims("{\"sub\":null,\"exp\":1700003600}", "subject");
+    assert_claims("{\"sub\":[\"ann\"],\"exp\":1700003600}", "subject");
+    assert_claims("{\"sub\":\"a\\r\\nb\",\"exp\":1700003600}", "subject");
+    assert_claims("{\"sub\":\"a\\tb\",\"exp\":1700003600}", "subject");
+    assert_claims("{\"sub\":\"a\\u007f\",\"exp\":1700003600}", "subject");
+    assert_claims("{\"sub\":\"\xc3\xa4 \xf0\x9f\x87\xa6\xf0\x9f\x87\xb9\","
+                  "\"exp\":1700003600}",
+                  "");
+    for (size_t n = 255; n <= 257; n++) {
+        buf_init(&b);
+        buf_str(&b, "{\"exp\":1700003600,\"sub\":\"");
+        for (size_t i = 0; i < n; i++)
+            buf_char(&b, 'a');
+        buf_str(&b, "\"}");
+        assert_claims(b.data, n <= 256 ? "" : "subject");
+        buf_fini(&b);
+    }
+}
+
+static void audience_and_issuer_when_configured(void **state)
+{
+#define TOKEN(more) "{\"sub\":\"ann\",\"exp\":1700003600" more "}"
+    (void)state;
+    assert_claims(TOKEN(",\"aud\":\"x\",\"iss\":\"y\""), "");
+    assert_claims(TOKEN(",\"aud\":1"), "audience");
+    assert_claims(TOKEN(",\"aud\":[\"x\",1]"), "audience");
+    assert_claims(TOKEN(",\"iss\":[\"y\"]"), "issuer");
+    rules.claims = (struct claims_rules){"me", "them"};
+    assert_claims(TOKEN(""), "audience");
+    assert_claims(TOKEN(",\"aud\":\"me\""), "issuer");
+    assert_claims(TOKEN(",\"aud\":\"me\",\"iss\":\"them\""), "");
+    assert_claims(TOKEN(",\"aud\":[\"a\",\"me\"],\"iss\":\"them\""), "");
+    assert_claims(TOKEN(",\"aud\":[],\"iss\":\"them\""), "audience");
+    assert_claims(TOKEN(",\"aud\":[\"me\",{}],\"iss\":\"them\""), "audience");
+    assert_claims(TOKEN(",\"aud\":\"mee\",\"iss\":\"them\""), "audience");
+    assert_claims(TOKEN(",\"aud\":\"me \",\"iss\":\"them\""), "audience");
+    assert_claims(TOKEN(",\"aud\":\"me\",\"iss\":\"Them\""), "issuer");
+    assert_claims(TOKEN(",\"aud\":\"me\",\"iss\":[\"them\"]"), "issuer");
+    rules.claims = (struct claims_rules){NULL, NULL};
+}
+
+static void grants_of_the_wrong_type_refuse_the_token(void **state)
+{
+    static const char *const rows[] = {
+        "null", "true", "\"*\"", "[]", "1", "{\"read\":\"t1\"}", "{\"read\":null}",
+        "{\"read\":{}}", "{\"read\":[1]}", "{\"read\":[null]}", "{\"read\":[[\"t1\"]]}",
+        "{\"read\":[\"\"]}", "{\"read\":[\"t 1\"]}", "{\"read\":[\"*a\"]}",
+        "{\"read\":[\"a*b\"]}", "{\"read\":[\"a**\"]}", "{\"read\":[\"**\"]}",
+        "{\"read\":[\"a*\",\"b/c\"]}", "{\"write\":\"*\"}", "{\"write\":[true]}",
+        "{\"read\":[\"t1\"],\"write\":[\"a?\"]}", "{\"read\":[\"a*\\n\"]}",
+        "{\"read\":[\"\xc3\xa4*\"]}", "{\"read\":[],\"read\":[\"*\"]}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char claims[160];
+        snprintf(claims, sizeof(claims), "{\"sub\":\"ann\",\"exp\":1700003600,"
+                                         "\"threadcast\":%s}",
+                 rows[i]);
+        assert_string_not_equal(verdict(HS256_HEADER, claims), "");
+    }
+    assert_claims(TOKEN(",\"threadcast\":{}"), "");
+    assert_claims(TOKEN(",\"threadcast\":{\"read\":[],\"write\":[]}"), "");
+    assert_claims(TOKEN(",\"threadcast\":{\"read\":[\"*\",\"a*\",\"t1\"],\"later\":1}"), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_good_token_says_who),
+        cmocka_unit_test(our_own_tokens_are_good),
+        cmocka_unit_test(the_rfc_example_is_signed_well),
+        cmocka_unit_test(the_token_has_no_say_in_the_algorithm),
+        cmocka_unit_test(none_without_signature_is_refused),
+        cmocka_unit_test(a_pem_is_no_secret),
+        cmocka_unit_test(extensions_are_refused),
+        cmocka_unit_test(every_flipped_bit_is_refused),
+        cmocka_unit_test(every_cut_and_every_tail_is_refused),
+        cmocka_unit_test(shapes_that_are_none),
+        cmocka_unit_test(the_last_bits_have_one_spelling),
+        cmocka_unit_test(length_is_limited),
+        cmocka_unit_test(payloads_that_are_no_claims),
+        cmocka_unit_test(expiry_is_required_and_sane),
+        cmocka_unit_test(dates_have_30_seconds_of_leeway),
+        cmocka_unit_test(an_identity_ends_in_the_future),
+        cmocka_unit_test(subjects_are_required_and_clean),
+        cmocka_unit_test(audience_and_issuer_when_configured),
+        cmocka_unit_test(grants_of_the_wrong_type_refuse_the_token),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -13,6 +13,8 @@
  * @property {string | null} replyTo
  * @property {string | null} runId
  * @property {number} order the record's order; later is larger
+ * @property {'' | 'failed' | 'cancelled'} ended an answer that did not end well: how
+ * @property {string} error safe to show; '' when there is none
  *
  * @typedef {object} History
  * @property {Message[]} messages oldest first
@@ -243,6 +245,8 @@ function messageOf(row) {
         author: String(row.author ?? ''),
         replyTo: row.replyTo ?? null,
         runId: row.runId ?? null,
-        order: Number(row.seq ?? Date.parse(row.createdAt ?? '') ?? 0) || 0,
+        order: Number(row.seq) || 0,
+        ended: row.status ?? '',
+        error: String(row.error?.message ?? ''),
     };
 }

@@ -150,6 +150,7 @@ export class Conversation {
         this.drafts = this.drafts.filter((other) => other !== draft);
         this.state = withMessages(this.state, [{
             id: receipt.messageId, role: 'user', text: draft.text, author: '', replyTo: null, runId: null, order,
+            ended: '', error: '',
         }]);
         for (const run of receipt.runs) {
             this.#sentAt.set(run.runId, sentAt);

@@ -54,10 +54,10 @@ export class MessageView {
         this.element.classList.toggle('is-waiting', live && !item.text);
         this.element.setAttribute('aria-busy', String(live));
         setText(this.#label, item.label || 'Assistant');
-        setText(this.#status, run && live ? statusOf(run, facts.stopping) : endOf(run));
+        setText(this.#status, run && live ? statusOf(run, facts.stopping) : endOf(item));
         this.#steps.update(run?.steps ?? [], live);
         this.#formatted.set(item.text);
-        const error = run?.outcome?.kind === 'error' ? run.outcome.message || 'The run failed.' : '';
+        const error = item.outcome?.kind === 'error' ? item.outcome.message || 'The run failed.' : '';
         this.#error.hidden = !error;
         setText(this.#error, error);
         const words = run ? factsOf(run, facts) : '';
@@ -74,13 +74,13 @@ function statusOf(run, stopping) {
     return `${STATUS_WORDS[run.status] ?? run.status}…`;
 }
 
-/** @param {Run | null} run */
-function endOf(run) {
+/** @param {Item} item */
+function endOf({ run, outcome }) {
     if (run?.status === 'outside') return 'from outside';
-    switch (run?.outcome?.kind) {
+    switch (outcome?.kind) {
     case 'cancelled': return 'Stopped';
     case 'error': return 'Failed';
-    default: return run?.outcome?.reason === 'length' ? 'Cut at its length limit' : '';
+    default: return outcome?.reason === 'length' ? 'Cut at its length limit' : '';
     }
 }
 

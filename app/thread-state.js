@@ -84,6 +84,7 @@
  * @property {string} text
  * @property {Message | null} message when it is in the record
  * @property {Run | null} run when the stream told of it
+ * @property {Outcome | null} outcome of an answer, from whoever told of it
  * @property {string} label
  */
 
@@ -219,7 +220,8 @@ export function timeline(state) {
     const items = roots.flatMap((item) => [item, ...answers.get(item.message?.id ?? '') ?? []]);
     state.notes.forEach((note, index) => {
         items.splice(Math.min(note.after + index, items.length), 0, {
-            key: `note-${note.serial}`, role: 'note', text: note.text, message: null, run: null, label: note.type,
+            key: `note-${note.serial}`, role: 'note', text: note.text, message: null, run: null, outcome: null,
+            label: note.type,
         });
     });
     return items;
@@ -233,8 +235,15 @@ function itemOf(message, run) {
         text: message ? message.text : run?.text ?? '',
         message,
         run,
+        outcome: run?.outcome ?? outcomeOf(message),
         label: message?.author || run?.agent || '',
     };
+}
+
+/** @param {Message | null} message @returns {Outcome | null} null as well when all is well */
+function outcomeOf(message) {
+    if (!message?.ended) return null;
+    return { kind: message.ended === 'cancelled' ? 'cancelled' : 'error', reason: message.ended, message: message.error };
 }
 
 // ---- one run -------------------------------------------------------------------------

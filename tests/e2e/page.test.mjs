@@ -12,7 +12,7 @@ const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile:
 /** what a browser itself says in the console about a connection that was cut on purpose */
 const CUT = /ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_NETWORK_CHANGED/;
 
-const stack = await Stack.start({ demo: true, worker: { agent: 'demo' } });
+const stack = await Stack.start({ demo: true, worker: { agent: 'demo', 'demo-rate': 120 } });
 const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking',
@@ -207,6 +207,9 @@ describe('the page', () => {
         await visitor.page.getByText('Stopped', { exact: true }).waitFor();
         await assertWhole(visitor);
         assert.ok(await visitor.page.getByRole('button', { name: 'Stop the answer' }).isHidden());
+        await visitor.page.reload();
+        await visitor.page.getByText('Stopped', { exact: true }).waitFor();
+        assert.equal(await visitor.shown(), await answerInRecord(visitor.threadId));
     }));
 
     it('takes text of every origin as text', () => visit(async (visitor) => {

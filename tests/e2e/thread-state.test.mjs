@@ -18,7 +18,8 @@ const delta = (content, more = {}) => ({ type: 'delta', ...run, content, ...more
 const done = (more = {}) => ({
     type: 'done', ...run, ts: 3000, content: { messageId: 'a1', finishReason: 'stop' }, ...more });
 const row = (id, order, more = {}) => ({
-    id, role: 'user', text: `text of ${id}`, author: '', replyTo: null, runId: null, order, ...more });
+    id, role: 'user', text: `text of ${id}`, author: '', replyTo: null, runId: null, order,
+    ended: '', error: '', ...more });
 const answer = (id, order, replyTo, text) => row(id, order, { role: 'assistant', author: 'demo', replyTo, text });
 
 /** @param {object[]} events */
@@ -127,6 +128,14 @@ describe('history and stream', () => {
     it('put a prompt of somebody else before the answer that came first', () => {
         const state = withMessages(after([status('started'), token('answer')]), [row('u1', 1)]);
         assert.deepEqual(textsOf(state), ['text of u1', 'answer']);
+    });
+
+    it('tell of an end that only the record knows', () => {
+        const state = withMessages(emptyThread(), [
+            { ...answer('a1', 1, null, 'half'), ended: 'cancelled' },
+            { ...answer('a2', 2, null, 'half'), ended: 'failed', error: 'Too slow.' }, answer('a3', 3, null, 'whole')]);
+        assert.deepEqual(timeline(state).map(({ outcome }) => outcome && [outcome.kind, outcome.message]),
+                         [['cancelled', ''], ['error', 'Too slow.'], null]);
     });
 
     it('sort earlier pages before later ones and know a row again', () => {

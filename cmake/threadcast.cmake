@@ -47,24 +47,40 @@ function(threadcast_unit_test noun)
     set_tests_properties(unit.${noun} PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
 
-# threadcast_fuzz(<noun> <lib>…): tests/fuzz/fuzz_<noun>.c with libFuzzer; the corpus is
-# tests/fuzz/corpus/<noun>. New inputs go to the build directory.
+# threadcast_fuzz(<noun> <lib>…): tests/fuzz/fuzz_<noun>.c; the corpus is
+# tests/fuzz/corpus/<noun>. With the fuzz preset a libFuzzer target, whose new inputs go to
+# the build directory; with the tests a program that replays the corpus.
 function(threadcast_fuzz noun)
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/fuzz_${noun}.c")
+        message(STATUS "fuzz target ${noun}: no source yet")
+        return()
+    endif()
     foreach(lib IN LISTS ARGN)
         if(NOT TARGET ${lib})
             message(STATUS "fuzz target ${noun}: no target ${lib} yet")
             return()
         endif()
     endforeach()
-    add_executable(fuzz_${noun} fuzz_${noun}.c)
-    target_link_libraries(fuzz_${noun} PRIVATE ${ARGN})
-    target_link_options(fuzz_${noun} PRIVATE -fsanitize=fuzzer)
-    set_target_properties(fuzz_${noun} PROPERTIES
-        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/fuzz")
-    set(found "${PROJECT_BINARY_DIR}/fuzz/corpus/${noun}")
-    file(MAKE_DIRECTORY "${found}")
-    add_test(NAME fuzz-smoke.${noun}
-        COMMAND fuzz_${noun} -seed=1 -runs=50000 -max_total_time=30 -max_len=4096
-                "${found}" "${CMAKE_CURRENT_SOURCE_DIR}/corpus/${noun}")
-    set_tests_properties(fuzz-smoke.${noun} PROPERTIES LABELS fuzz-smoke TIMEOUT 120)
+    set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/corpus/${noun}")
+    if(THREADCAST_FUZZ)
+        add_executable(fuzz_${noun} fuzz_${noun}.c)
+        target_link_libraries(fuzz_${noun} PRIVATE ${ARGN} threadcast_warnings)
+        target_link_options(fuzz_${noun} PRIVATE -fsanitize=fuzzer)
+        set_target_properties(fuzz_${noun} PROPERTIES
+            RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/fuzz")
+        set(found "${PROJECT_BINARY_DIR}/fuzz/corpus/${noun}")
+        file(MAKE_DIRECTORY "${found}")
+        add_test(NAME fuzz-smoke.${noun}
+            COMMAND fuzz_${noun} -seed=1 -runs=50000 -max_total_time=30 -max_len=4096
+                    "${found}" "${corpus}")
+        set_tests_properties(fuzz-smoke.${noun} PROPERTIES LABELS fuzz-smoke TIMEOUT 120)
+    endif()
+    if(THREADCAST_TESTS)
+        add_executable(replay_${noun} fuzz_${noun}.c replay.c)
+        target_link_libraries(replay_${noun} PRIVATE ${ARGN} threadcast_warnings)
+        set_target_properties(replay_${noun} PROPERTIES
+            RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+        add_test(NAME unit.replay_${noun} COMMAND replay_${noun} "${corpus}")
+        set_tests_properties(unit.replay_${noun} PROPERTIES LABELS unit TIMEOUT 120)
+    endif()
 endfunction()

@@ -14,9 +14,11 @@ struct list {
     ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 /* Walks `head`; the current item may be removed inside the loop. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): the names of new variables */
 #define LIST_EACH(pos, tmp, head)                                                        \
     for (struct list *pos = (head)->next, *tmp = pos->next; pos != (head);               \
          pos = tmp, tmp = pos->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void list_init(struct list *head)
 {

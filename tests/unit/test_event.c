@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 
 static const struct {
     const char *json;
@@ -312,6 +313,46 @@ static void refuses_nul(void **state)
     assert_int_equal(check("{\"x\":\0" "1}", 8, &v), EVENT_NOT_JSON);
 }
 
+/* A seed's name begins with what is to be said about it. */
+static void answers_the_corpus(void **state)
+{
+    static const struct {
+        const char *prefix;
+        enum event_check result;
+    } answers[] = {
+        {"ok-", EVENT_OK},
+        {"not_json-", EVENT_NOT_JSON},
+        {"not_object-", EVENT_NOT_OBJECT},
+        {"too_deep-", EVENT_TOO_DEEP},
+        {"duplicate_key-", EVENT_DUPLICATE_KEY},
+        {"bad_field-", EVENT_BAD_FIELD},
+        {"wrong_thread-", EVENT_WRONG_THREAD},
+    };
+    static char data[65536];
+    DIR *dir = opendir(THREADCAST_SOURCE_DIR "/tests/fuzz/corpus/event");
+    struct event_view v;
+    struct dirent *entry;
+    size_t known = 0;
+
+    (void)state;
+    assert_non_null(dir);
+    while ((entry = readdir(dir))) {
+        for (size_t i = 0; i < COUNT(answers); i++) {
+            FILE *f;
+            if (strncmp(entry->d_name, answers[i].prefix, strlen(answers[i].prefix)) != 0)
+                continue;
+            f = fdopen(openat(dirfd(dir), entry->d_name, O_RDONLY), "rb");
+            assert_non_null(f);
+            if (check(data, fread(data, 1, sizeof(data), f), &v) != answers[i].result)
+                fail_msg("%s", entry->d_name);
+            fclose(f);
+            known++;
+        }
+    }
+    closedir(dir);
+    assert_true(known >= 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +363,7 @@ int main(void)
         cmocka_unit_test(notices_line_breaks_between_tokens),
         cmocka_unit_test(limits_depth_and_size),
         cmocka_unit_test(refuses_nul),
+        cmocka_unit_test(answers_the_corpus),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

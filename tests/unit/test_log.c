@@ -102,9 +102,10 @@ static void cuts_long_lines(void **state)
     for (size_t f = 0; f < COUNT(fillers); f++) {
         for (size_t len = 1000; len < 1030; len++) {
             char value[8192] = "", *text;
+            size_t size = strlen(fillers[f]);
             json_t *line;
             for (size_t i = 0; i < len; i++)
-                strcat(value, fillers[f]);
+                memcpy(value + i * size, fillers[f], size + 1);
             open_pipe(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
             log_info("m", LOG_S("a", value), LOG_S("b", value), LOG_S("c", value),
                      LOG_S("d", value), LOG_I("n", 1));

@@ -27,12 +27,16 @@ static void on_stop(void *arg)
 
 static void on_first_hook(void *arg)
 {
-    strcat(((struct scene *)arg)->order, "1");
+    struct scene *s = arg;
+
+    s->order[s->turns++] = '1';
 }
 
 static void on_second_hook(void *arg)
 {
-    strcat(((struct scene *)arg)->order, "2");
+    struct scene *s = arg;
+
+    s->order[s->turns++] = '2';
 }
 
 static void ends_turns_in_order(void **state)

@@ -3,7 +3,7 @@
 
 import { h, icon, setText } from './dom.js';
 
-/** @typedef {import('./thread-state.js').Step} Step */
+/** @typedef {import('./steps.js').Step} Step */
 
 export class StepsView {
     #summary = h('span', { class: 'steps-title' });

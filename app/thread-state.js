@@ -16,7 +16,12 @@
 //
 // States are never changed, always replaced, so `a === b` says "nothing to draw".
 
-/** @typedef {import('./api.js').Message} Message */
+import { closeReasoning, closeSteps, withDelta } from './steps.js';
+
+/**
+ * @typedef {import('./api.js').Message} Message
+ * @typedef {import('./steps.js').Step} Step
+ */
 
 /**
  * @typedef {object} ThreadEvent
@@ -28,16 +33,6 @@
  * @property {string} [agentId]
  * @property {string} [messageId]
  * @property {number} [attempt]
- *
- * @typedef {object} Step something the agent did besides writing
- * @property {'reasoning' | 'tool' | 'step' | 'progress' | 'other'} kind
- * @property {string} name
- * @property {string} text
- * @property {string} callId tools: pairs a result with its call
- * @property {any} input tools: the arguments
- * @property {any} output tools: the result
- * @property {'open' | 'done' | 'failed'} state
- * @property {number | null} fraction progress, 0 to 1
  *
  * @typedef {object} Usage
  * @property {number} [inputTokens]
@@ -60,7 +55,7 @@
  * @property {boolean} stalled its worker has been silent for a while
  * @property {string} text
  * @property {number} tokens events that carried text
- * @property {Step[]} steps
+ * @property {readonly Step[]} steps
  * @property {number} rewinds
  * @property {Usage | null} usage
  * @property {Outcome | null} outcome null while it lives
@@ -320,100 +315,19 @@ function stepEnd(run, event) {
     const outcome = event.type === 'error'
         ? { kind: 'error', reason: String(content.code ?? 'error'), message: String(content.message ?? '') }
         : { kind: cancelled ? 'cancelled' : 'done', reason: String(content.finishReason ?? 'stop'), message: '' };
-    const steps = run.steps.map((step) => step.state === 'open' ? { ...step, state: /** @type {'done'} */ ('done') } : step);
-    return { ...run, steps, outcome, usage: content.usage ?? run.usage, endedAt: event.ts ?? 0 };
+    return { ...run, steps: closeSteps(run.steps), outcome, usage: content.usage ?? run.usage, endedAt: event.ts ?? 0 };
 }
-
-// ---- deltas: reasoning, tools, steps ---------------------------------------------------
 
 /** @param {Run} run @param {any} content @returns {Run} */
 function stepDelta(run, content) {
-    switch (content.kind) {
-    case 'usage': return { ...run, usage: usageOf(content) };
-    case 'reasoning': return { ...run, status: 'thinking', steps: addReasoning(run.steps, wordsOf(content)) };
-    case 'tool_call': return { ...run, status: 'working', steps: addCall(run.steps, content) };
-    case 'tool_result': return { ...run, steps: addResult(run.steps, content) };
-    case 'progress': return { ...run, steps: addProgress(run.steps, content) };
-    default: return { ...run, steps: [...closeReasoning(run.steps), plainStep(content)] };
-    }
-}
-
-/** @param {Partial<Step> & Pick<Step, 'kind'>} step @returns {Step} */
-function newStep(step) {
-    return { name: '', text: '', callId: '', input: undefined, output: undefined, state: 'open', fraction: null, ...step };
-}
-
-/** @param {Step[]} steps @param {number} at @param {Step} step @returns {Step[]} */
-function replaced(steps, at, step) {
-    const copy = [...steps];
-    copy[at < 0 ? steps.length + at : at] = step;
-    return copy;
-}
-
-/** @param {any} content */
-function wordsOf(content) {
-    const words = content.text ?? content.message ?? content.summary ?? content.title ?? content.content ?? '';
-    return typeof words === 'string' ? words : JSON.stringify(words);
+    if (content.kind === 'usage') return { ...run, usage: usageOf(content) };
+    const status = content.kind === 'reasoning' ? 'thinking' : content.kind === 'tool_call' ? 'working' : run.status;
+    return { ...run, status, steps: withDelta(run.steps, content) };
 }
 
 /** @param {any} content @returns {Usage} */
 function usageOf({ inputTokens, outputTokens, totalTokens }) {
     return { inputTokens, outputTokens, totalTokens };
-}
-
-/** @param {Step[]} steps @returns {Step[]} */
-function closeReasoning(steps) {
-    const last = steps.at(-1);
-    if (last?.kind !== 'reasoning' || last.state !== 'open') return steps;
-    return replaced(steps, -1, { ...last, state: 'done' });
-}
-
-/** @param {Step[]} steps @param {string} text @returns {Step[]} */
-function addReasoning(steps, text) {
-    const last = steps.at(-1);
-    if (last?.kind === 'reasoning') return replaced(steps, -1, { ...last, text: last.text + text, state: 'open' });
-    return [...steps, newStep({ kind: 'reasoning', name: 'Reasoning', text })];
-}
-
-/** @param {Step[]} steps @param {any} content @returns {Step[]} */
-function addCall(steps, content) {
-    const callId = String(content.callId ?? content.toolCallId ?? content.id ?? '');
-    const name = String(content.name ?? content.tool ?? content.toolName ?? 'tool');
-    const input = content.arguments ?? content.input ?? content.args;
-    return [...closeReasoning(steps), newStep({ kind: 'tool', name, callId, input })];
-}
-
-/** @param {Step[]} steps @param {any} content @returns {Step[]} */
-function addResult(steps, content) {
-    const callId = String(content.callId ?? content.toolCallId ?? content.id ?? '');
-    const at = steps.findLastIndex((step) => step.kind === 'tool' && step.callId === callId && step.state === 'open');
-    const output = content.result ?? content.output ?? content.error;
-    const state = content.error || content.isError || content.ok === false ? 'failed' : 'done';
-    if (at >= 0) return replaced(steps, at, { ...steps[at], output, state });
-    return [...steps, newStep({ kind: 'tool', name: String(content.name ?? 'tool'), callId, output, state })];
-}
-
-/** @param {Step[]} steps @param {any} content @returns {Step[]} */
-function addProgress(steps, content) {
-    const name = String(content.name ?? content.label ?? 'Progress');
-    const total = Number(content.total ?? 1);
-    const done = Number(content.fraction ?? content.done ?? content.current ?? content.value ?? NaN);
-    const part = 'percent' in content ? Number(content.percent) / 100 : done / total;
-    const fraction = Number.isFinite(part) ? Math.min(1, Math.max(0, part)) : null;
-    const step = newStep({ kind: 'progress', name, text: wordsOf(content), fraction, state: fraction === 1 ? 'done' : 'open' });
-    const at = steps.findLastIndex((other) => other.kind === 'progress' && other.name === name);
-    return at >= 0 ? replaced(steps, at, step) : [...steps, step];
-}
-
-/** @param {any} content @returns {Step} */
-function plainStep(content) {
-    const { kind, ...rest } = content;
-    if (!['step', 'activity', 'milestone'].includes(kind)) {
-        return newStep({ kind: 'other', name: String(kind ?? 'delta'), input: rest, state: 'done' });
-    }
-    const name = String(content.name ?? content.title ?? kind);
-    const text = wordsOf(content);
-    return newStep({ kind: 'step', name, text: text === name ? '' : text, state: 'done' });
 }
 
 // ---- events of no run ------------------------------------------------------------------

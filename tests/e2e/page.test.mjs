@@ -221,7 +221,7 @@ describe('the page', () => {
             { type: 'test', content: nasty }, { type: nasty, content: { a: nasty } }, { type: 'token', content: nasty },
             { type: 'status', runId: 'x1', agentId: nasty, messageId: 'x1', attempt: 1, content: { status: 'started' } },
             { type: 'delta', runId: 'x1', attempt: 1, content: { kind: 'reasoning', text: nasty } },
-            { type: 'delta', runId: 'x1', attempt: 1, content: { kind: 'tool_call', callId: nasty, name: nasty, arguments: { nasty } } },
+            { type: 'delta', runId: 'x1', attempt: 1, content: { kind: 'tool_call', toolCallId: nasty, name: nasty, arguments: { nasty } } },
             { type: 'delta', runId: 'x1', attempt: 1, content: { kind: nasty, nasty } },
             { type: 'status', runId: 'x1', attempt: 1, content: { status: nasty } },
             { type: 'token', runId: 'x1', attempt: 1, content: `${nasty}\n\`\`\`${nasty}\n${nasty}\n\`\`\`\n# ${nasty}` },

@@ -172,10 +172,10 @@ describe('deltas', () => {
     it('join reasoning and pair results with their calls', () => {
         const state = after([status('started'),
             delta({ kind: 'reasoning', text: 'Let me ' }), delta({ kind: 'reasoning', text: 'see.' }),
-            delta({ kind: 'tool_call', callId: 'c1', name: 'search', arguments: { q: 1 } }),
-            delta({ kind: 'tool_call', callId: 'c2', name: 'search', arguments: { q: 2 } }),
-            delta({ kind: 'tool_result', callId: 'c1', result: 'one' }),
-            delta({ kind: 'tool_result', callId: 'c2', error: 'no' }),
+            delta({ kind: 'tool_call', toolCallId: 'c1', name: 'search', arguments: { q: 1 } }),
+            delta({ kind: 'tool_call', toolCallId: 'c2', name: 'search', arguments: { q: 2 } }),
+            delta({ kind: 'tool_result', toolCallId: 'c1', result: 'one' }),
+            delta({ kind: 'tool_result', toolCallId: 'c2', result: 'no', isError: true }),
             delta({ kind: 'usage', inputTokens: 1, outputTokens: 2, totalTokens: 3 })]);
         const { steps, usage } = runOf(state);
         assert.deepEqual(steps.map(({ kind, name, state }) => [kind, name, state]), [
@@ -185,14 +185,22 @@ describe('deltas', () => {
         assert.deepEqual(usage, { inputTokens: 1, outputTokens: 2, totalTokens: 3 });
     });
 
-    it('move one progress bar and show what they do not know', () => {
+    it('let a later word on the same thing take the place of the earlier one', () => {
         const state = after([status('started'),
-            delta({ kind: 'progress', name: 'Read', done: 1, total: 4 }),
-            delta({ kind: 'progress', name: 'Read', done: 4, total: 4 }),
-            delta({ kind: 'confetti', colour: 'red' })]);
-        const { steps } = runOf(state);
-        assert.deepEqual(steps.map(({ kind, fraction }) => [kind, fraction]), [['progress', 1], ['other', null]]);
-        assert.deepEqual(steps[1].input, { colour: 'red' });
+            delta({ kind: 'progress', completed: 1, total: 4, unit: 'pages' }),
+            delta({ kind: 'step', name: 'read', state: 'started' }),
+            delta({ kind: 'progress', completed: 4, total: 4, unit: 'pages' }),
+            delta({ kind: 'step', name: 'read', state: 'finished', detail: 'all of it' }),
+            delta({ kind: 'milestone', title: 'Half way' }), delta({ kind: 'activity', message: 'Looking' })]);
+        assert.deepEqual(runOf(state).steps.map(({ kind, name, text, state }) => [kind, name, text, state]), [
+            ['progress', 'Progress', '4 of 4 pages', 'done'], ['step', 'read', 'all of it', 'done'],
+            ['step', 'Half way', '', 'done'], ['other', 'Looking', '', 'done']]);
+        assert.equal(runOf(state).steps[0].fraction, 1);
+    });
+
+    it('are shown as they are when their kind is an application\'s own', () => {
+        const [step] = runOf(after([status('started'), delta({ kind: 'confetti', colour: 'red' })])).steps;
+        assert.deepEqual([step.kind, step.name, step.input], ['other', 'confetti', { colour: 'red' }]);
     });
 
     it('survive contents of any kind', () => {

@@ -259,6 +259,15 @@ describe('the page', () => {
         await assertWhole(visitor, { reconnects: 2 });
     }));
 
+    it('shows the whole answer when Redis forgets everything in the middle of it', () => visit(async (visitor) => {
+        await visitor.ask(PROMPT);
+        assert.ok(await visitor.reads(100), 'the answer is still being written');
+        await stack.redis.client.flushall();
+        assert.equal(await visitor.finished(), await answerInRecord(visitor.threadId));
+        const counts = await visitor.counts();
+        assert.deepEqual([counts.lost, counts.duplicated], [0, 0]);
+    }));
+
     it('says so when something is lost or comes twice', () => withLogs(() => stack, async () => {
         const visitor = await Visitor.come();
         await visitor.page.addInitScript(() => {

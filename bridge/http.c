@@ -34,6 +34,14 @@ static bool span_is(struct span s, const char *word)
 
 /* --- request line ----------------------------------------------------------------- */
 
+static bool method_valid(struct span word)
+{
+    for (size_t i = 0; i < word.len; i++)
+        if (word.at[i] < 'A' || word.at[i] > 'Z')
+            return false;
+    return word.len > 0 && word.len <= 16;
+}
+
 static enum http_status_kind read_method(struct span word, struct http_request *ret,
                                          struct http_refusal *why)
 {
@@ -42,11 +50,6 @@ static enum http_status_kind read_method(struct span word, struct http_request *
         [HTTP_DELETE] = "DELETE", [HTTP_OPTIONS] = "OPTIONS",
     };
 
-    if (word.len == 0 || word.len > 16)
-        return refuse(why, 400, "bad_method", "The method is malformed.");
-    for (size_t i = 0; i < word.len; i++)
-        if (word.at[i] < 'A' || word.at[i] > 'Z')
-            return refuse(why, 400, "bad_method", "The method is malformed.");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (word.len == strlen(names[i]) && memcmp(word.at, names[i], word.len) == 0) {
             ret->method = (enum http_method)i;
@@ -76,19 +79,20 @@ static enum http_status_kind read_request_line(struct span line, struct http_req
     const char *sp1 = memchr(line.at, ' ', line.len);
     const char *sp2 = sp1 ? memchr(sp1 + 1, ' ', (size_t)(end - sp1 - 1)) : NULL;
     enum http_status_kind kind;
+    struct span method;
 
     if (!sp2)
         return refuse(why, 400, "bad_request_line", "The request line is malformed.");
-    kind = read_method((struct span){line.at, (size_t)(sp1 - line.at)}, ret, why);
-    if (kind != HTTP_DONE)
-        return kind;
+    method = (struct span){line.at, (size_t)(sp1 - line.at)};
+    if (!method_valid(method))
+        return refuse(why, 400, "bad_method", "The method is malformed.");
     kind = read_version((struct span){sp2 + 1, (size_t)(end - sp2 - 1)}, ret, why);
     if (kind != HTTP_DONE)
         return kind;
     ret->target = (struct span){sp1 + 1, (size_t)(sp2 - sp1 - 1)};
     if (!url_split(ret->target, &ret->authority, &ret->path, &ret->query))
         return refuse(why, 400, "bad_target", "The request's target is malformed.");
-    return HTTP_DONE;
+    return read_method(method, ret, why); /* last: malformed beats unknown */
 }
 
 /* --- headers ---------------------------------------------------------------------- */
@@ -187,13 +191,9 @@ static enum http_status_kind read_framing(struct http_request *r,
     struct span length = http_header(r, "content-length");
     bool bodyless = r->method != HTTP_POST && r->method != HTTP_DELETE;
 
-    if (http_header(r, "transfer-encoding").at) {
-        if (length.at)
-            return refuse(why, 400, "bad_framing",
-                          "Content-Length and Transfer-Encoding exclude each other.");
+    if (http_header(r, "transfer-encoding").at) /* with or without a length */
         return refuse(why, 501, "transfer_encoding",
                       "Send the body with a Content-Length.");
-    }
     if (!length.at)
         return HTTP_DONE;
     if (!read_length(length, &r->content_length))

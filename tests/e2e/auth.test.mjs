@@ -229,7 +229,7 @@ test('guests: own what they make, stay who they are, choose no ids', async () =>
 
 for (const algorithm of /** @type {const} */ (['RS256', 'ES256', 'EdDSA'])) {
     test(`${algorithm} with a public key`, async () => {
-        const other = await Stack.start({ postgres: false, algorithm, keep: true });
+        const other = await Stack.start({ postgres: false, algorithm });
         try {
             const open = async (/** @type {string} */ token) =>
                 (await other.bridge.fetch('/v1/threads/x/events', { headers: { Authorization: `Bearer ${token}` } })).status;

@@ -147,11 +147,19 @@ export class Worker extends Daemon {}
  * @property {Record<string, string>} [env] for both
  * @property {string[]} [redisArgs]
  * @property {import('./lib/jwt.mjs').Algorithm} [algorithm] of the tokens
- * @property {boolean} [keep] do not stop it by itself at the end of the file
  */
 
 /** @typedef {{ sub?: string, read?: string[], write?: string[], seconds?: number,
  *              token?: string | null }} Who `token` null: nobody */
+
+/** @type {Set<Stack>} */
+const running = new Set();
+// here, where the hook belongs to the file and not to the test that starts a stack
+after(async () => {
+    const results = await Promise.allSettled([...running].map((stack) => stack.stop()));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed) throw /** @type {PromiseRejectedResult} */ (failed).reason;
+});
 
 export class Stack {
     /** @type {Bridge[]} */
@@ -191,7 +199,7 @@ export class Stack {
         const redis = new RedisServer(path.join(dir, 'redis'), await freePort(), options.redisArgs);
         const pg = options.postgres === false ? null : new Postgres(path.join(dir, 'postgres'));
         const stack = new Stack(dir, redis, pg, options);
-        if (!options.keep) after(() => stack.stop());
+        running.add(stack);
         try {
             await Promise.all([redis.start(), pg?.create().then(() => pg.start())]);
             if (pg) await stack.migrate();
@@ -415,6 +423,7 @@ export class Stack {
         await Promise.allSettled([this.redis.kill(), this.postgres?.stop('SIGQUIT')]);
         if (!process.env.THREADCAST_KEEP) fs.rmSync(this.dir, { recursive: true, force: true });
         this.#stopped = true;
+        running.delete(this);
     }
 
     /** Drains the daemons and asserts that they left in good order. */

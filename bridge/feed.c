@@ -20,6 +20,7 @@ struct feed {
     struct bridge *bridge;
     struct redis *redis;
     struct timer *canary;
+    bool down; /* said so */
     int64_t canary_sent_ms; /* 0: none is out */
     char canary_channel[NAMES_PREFIX_MAX + 64];
     size_t canary_len;
@@ -48,6 +49,7 @@ static void canary_send(void *arg)
 static void on_ready(struct redis *r, void *arg)
 {
     struct feed *f = arg;
+    f->down = false;
     f->canary_sent_ms = 0;
     redis_subscribe(r, f->canary_channel, f->canary_len);
     log_info("subscriber connected", LOG_S("redis", redis_version(r)));
@@ -60,7 +62,9 @@ static void on_down(struct redis *r, const char *why, void *arg)
     (void)r;
     timer_stop(f->canary);
     f->bridge->stats.redis_down++;
-    log_warn("subscriber lost", LOG_S("why", why));
+    if (!f->down) /* once, not at every try to come back */
+        log_warn("subscriber lost", LOG_S("why", why));
+    f->down = true;
     hub_feed_down(f->bridge->hub);
 }
 

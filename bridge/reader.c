@@ -20,6 +20,7 @@ struct reader {
     struct bridge *bridge;
     struct redis *redis;
     struct pages *pages;
+    bool down; /* said so */
 };
 
 /* One question about one thread, until `fn` is called. */
@@ -166,8 +167,9 @@ void reader_cursor(struct reader *r, const char *thread_id, cursor_fn *fn, void 
 
 static void on_ready(struct redis *r, void *arg)
 {
-    (void)r;
     struct reader *reader = arg;
+    reader->down = false;
+    log_info("reader connected", LOG_S("redis", redis_version(r)));
     pages_ready(reader->pages);
 }
 
@@ -176,7 +178,9 @@ static void on_down(struct redis *r, const char *why, void *arg)
     (void)r;
     struct reader *reader = arg;
     reader->bridge->stats.redis_down++;
-    log_warn("reader lost", LOG_S("why", why));
+    if (!reader->down) /* once, not at every try to come back */
+        log_warn("reader lost", LOG_S("why", why));
+    reader->down = true;
 }
 
 struct reader *reader_new(struct bridge *b)

@@ -53,7 +53,7 @@ static void reap(struct client *c)
     char position[POSITION_SIZE];
     const char *thread_id =
         c->count && c->subs[0].topic ? c->subs[0].topic->thread_id : "";
-    log_info("stream closed", LOG_I("stream", c->number), LOG_S("thread", thread_id),
+    log_info("client closed", LOG_I("client", c->number), LOG_S("thread", thread_id),
              LOG_S("reason", close_reason_text(c->reason)),
              LOG_S("last", client_position(c, position) ? position : ""),
              LOG_I("events", c->events), LOG_I("bytes", c->bytes),

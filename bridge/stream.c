@@ -54,7 +54,8 @@ static bool parse_ids(struct stream_plan *plan, const char *text, size_t len)
             return false;
         size_t part = (size_t)((comma ? comma : end) - text);
         t->pos = (struct event_id){0, 0};
-        if (!(part == 1 && *text == '0') && !event_id_parse(text, part, &t->pos))
+        bool none = part == 1 && *text == '0';
+        if (!none && (!event_id_parse(text, part, &t->pos) || event_id_zero(t->pos)))
             return false;
         t->since = SINCE_ID;
         text = comma ? comma + 1 : end;

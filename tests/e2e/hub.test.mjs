@@ -1,0 +1,232 @@
+// The event path's promises: no silent gap, no duplicate, nobody delayed, everything gone
+// when the browser goes.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Stack, until } from './harness.mjs';
+import { ScriptRun } from './lib/publisher.mjs';
+
+const stack = await Stack.start({ postgres: false,
+                                  bridge: { 'keepalive-ms': 1000, 'drain-ms': 500 } });
+
+const reader = { sub: 'ann', read: ['*'] };
+
+/** @param {string} thread @param {string} [query] @param {object} [more] */
+async function live(thread, query = '', more = {}) {
+    const stream = stack.threadEvents(thread, query, { ...reader, ...more });
+    await stream.named('ready');
+    return stream;
+}
+
+/** @param {string} thread @param {object} event */
+function bare(thread, event) {
+    return stack.redis.client.publish(`thread:${thread}`, JSON.stringify(event));
+}
+
+/** @param {string} thread */
+async function subscribers(thread) {
+    return Number((await stack.redis.client.pubsub('NUMSUB', `thread:${thread}`))[1]);
+}
+
+/** @param {string} name */
+async function metric(name) {
+    return (await stack.bridge.metrics())[name] ?? 0;
+}
+
+/** Appends to the log as publish.lua would, but tells no subscriber.
+ *  @param {ScriptRun} run @param {string} epoch @param {number} n @param {string} text */
+async function onlyLogged(run, epoch, n, text) {
+    const id = `${epoch}-${n}`;
+    const event = JSON.stringify({ id, ...run.event('token', text) });
+    const log = `{thread:${run.thread}}:log`, state = `{thread:${run.thread}}:state`;
+    await stack.redis.client.multi().xadd(log, id, 'e', event).hset(state, 'n', String(n)).exec();
+    return { id, event };
+}
+
+test('a hole in the numbers is filled from the log before anything later goes out', async () => {
+    const stream = await live('hole');
+    const run = new ScriptRun(stack.redis.client, 'hole');
+    const [, began] = await run.begin();
+    await stream.type('status');
+    const epoch = began.split('-')[0];
+    await onlyLogged(run, epoch, 2, 'lost ');
+    await onlyLogged(run, epoch, 3, 'twice ');
+    await run.tokens('found');
+    await until(() => stream.text() === 'lost twice found', { what: () => `text: ${stream.text()}` });
+    assert.deepEqual(stream.messages.map((e) => e.json.id), [1, 2, 3, 4].map((n) => `${epoch}-${n}`));
+    assert.equal(stream.events.filter((e) => e.event === 'reset').length, 0);
+    stream.close();
+});
+
+test('duplicates and invented ids are dropped, counted, and hold nobody up', async () => {
+    const stream = await live('fake');
+    const run = new ScriptRun(stack.redis.client, 'fake');
+    const [, began] = await run.begin();
+    await run.tokens('a');
+    await until(() => stream.text() === 'a');
+    const epoch = began.split('-')[0];
+    const before = await metric('threadcast_bridge_drops_total{reason="duplicate"}');
+    await bare('fake', { id: began, ...run.event('token', 'again') });
+    for (const id of [`${epoch}-99`, '5-1', '9000000000000000000-7', `${Number(epoch) + 1}-1`])
+        await bare('fake', { id, ...run.event('token', 'invented') });
+    await run.tokens('b');
+    await until(() => stream.text() === 'ab', { what: () => `text: ${stream.text()}` });
+    const late = stack.threadEvents('fake', 'since=0', reader);
+    await until(() => late.text() === 'ab', { what: 'a late reader is not held up' });
+    await run.tokens('c');
+    await until(() => stream.text() === 'abc' && late.text() === 'abc');
+    await until(async () => await metric('threadcast_bridge_drops_total{reason="duplicate"}') > before,
+                { what: 'the duplicate is counted' });
+    for (const s of [stream, late]) s.close();
+});
+
+test('what is not an event of this thread is dropped and counted; bare objects pass', async () => {
+    const stream = await live('bare');
+    const channel = 'thread:bare';
+    for (const text of ['no json', '[1]', '"x"', '{"a":', '{"type":"token","threadId":"other","content":"x"}',
+                        '{"type":"token","content":"\u0000"}', `{"x":${'['.repeat(40)}${']'.repeat(40)}}`])
+        await stack.redis.client.publish(channel, text);
+    await stack.redis.client.publish(channel, Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]));
+    await stack.redis.client.publish(channel, '{ "type":\r\n"test",\n"content":"hello\\n\\u2028" }');
+    await until(() => stream.messages.length === 1, { what: 'the bare event' });
+    assert.equal(stream.messages[0].json.content, 'hello\n\u2028');
+    assert.equal(stream.messages[0].ownId, '');
+    const metrics = await stack.bridge.metrics();
+    assert.ok(metrics['threadcast_bridge_drops_total{reason="not_json"}'] >= 6);
+    assert.ok(metrics['threadcast_bridge_drops_total{reason="wrong_thread"}'] >= 1);
+    stream.close();
+});
+
+test('one subscription per thread however many readers, gone with the last one', async () => {
+    const streams = [];
+    for (let i = 0; i < 20; i++) streams.push(await live('shared'));
+    assert.equal(await subscribers('shared'), 1);
+    const run = new ScriptRun(stack.redis.client, 'shared');
+    await run.begin();
+    await run.tokens('to all');
+    await Promise.all(streams.map((s) => until(() => s.text() === 'to all')));
+    for (const s of streams.slice(1)) s.close();
+    await until(async () => await metric('threadcast_bridge_clients') === 1, { what: 'one client is left' });
+    assert.equal(await subscribers('shared'), 1);
+    streams[0].close();
+    await until(async () => await subscribers('shared') === 0, { what: 'nobody is subscribed' });
+    await until(async () => await metric('threadcast_bridge_topics') === 0, { what: 'no topic is left' });
+});
+
+test('a reader who comes and goes at once leaves the next one a whole subscription', async () => {
+    for (let i = 0; i < 30; i++) {
+        const thread = `flap${i}`;
+        const gone = stack.threadEvents(thread, '', reader);
+        await gone.opened();
+        gone.close();
+        const stays = await live(thread);
+        await bare(thread, { type: 'test', content: i });
+        await until(() => stays.messages.length === 1, { what: `reader ${i} is subscribed` });
+        stays.close();
+    }
+});
+
+test('joining while events pour in loses and repeats nothing', async () => {
+    const run = new ScriptRun(stack.redis.client, 'pour');
+    await run.begin();
+    let going = true;
+    const pouring = (async () => {
+        while (going) await run.tokens('x', 'y', 'z');
+        await run.done();
+    })();
+    const streams = [];
+    for (let i = 0; i < 40; i++) {
+        const stream = stack.threadEvents('pour', i % 2 ? 'merge=0' : '', reader);
+        await stream.opened();
+        streams.push(stream);
+    }
+    going = false;
+    await pouring;
+    for (const [i, stream] of streams.entries()) {
+        await stream.type('done');
+        assert.equal(stream.text(), run.text, `stream ${i}`);
+        const numbers = stream.messages.map((e) => Number(e.json.id.split('-')[1]));
+        assert.ok(numbers.every((n, at) => at === 0 || n > numbers[at - 1]), `stream ${i} is in order`);
+        if (i % 2) assert.ok(numbers.every((n, at) => n === at + 1), `stream ${i} has every number`);
+        stream.close();
+    }
+});
+
+test('a log that was lost under a live stream says reset and goes on', async () => {
+    const stream = await live('gone');
+    const first = new ScriptRun(stack.redis.client, 'gone');
+    await first.begin();
+    await first.tokens('before');
+    await until(() => stream.text() === 'before');
+    await stack.redis.client.del('{thread:gone}:log', '{thread:gone}:state');
+    const second = new ScriptRun(stack.redis.client, 'gone');
+    await second.begin();
+    await second.tokens(' after');
+    await stream.named('reset');
+    await until(() => stream.text() === 'before after', { what: () => stream.text() });
+    stream.close();
+});
+
+test('a stream of many threads: every thread, positions, and a resume of all', async () => {
+    const threads = Array.from({ length: 32 }, (_, i) => `many.${i}`);
+    const query = threads.map((t) => `thread=${t}`).join('&');
+    const runs = threads.map((t) => new ScriptRun(stack.redis.client, t));
+    const stream = stack.events(`/v1/events?${query}`, reader);
+    await stream.named('ready');
+    for (const run of runs.slice(0, 16)) await run.begin();
+    await until(() => stream.messages.length === 16);
+    const position = stream.messages[15].ownId;
+    assert.equal(position.split(',').length, 32);
+    stream.close();
+    for (const run of runs.slice(8)) await (run.next === 1 ? run.begin() : run.tokens('t'));
+    const again = stack.events(`/v1/events?${query}`, { ...reader, lastEventId: position });
+    await until(() => again.messages.length === 24, { what: () => `24, not ${again.messages.length}` });
+    assert.deepEqual(new Set(again.messages.map((e) => e.json.threadId)).size, 24);
+    again.close();
+    const tooMany = await stack.request('GET', `/v1/events?${query}&thread=many.32`, reader);
+    assert.equal(tooMany.status, 400);
+    assert.equal((await stack.request('GET', '/v1/events', reader)).status, 400);
+    assert.equal((await stack.request('GET', '/v1/events?thread=a&thread=a', reader)).status, 400);
+});
+
+test('the queue of a slow reader merges tokens before it is cut', async () => {
+    const bridge = await stack.startBridge({ 'client-queue-bytes': 400_000, 'client-merge-percent': 1 });
+    const slow = await live('merge', '', { bridge });
+    const run = new ScriptRun(stack.redis.client, 'merge');
+    await run.begin();
+    slow.pause();
+    const merged = async () => (await bridge.metrics())['threadcast_bridge_events_merged_total'] ?? 0;
+    // the kernel's buffers take the first megabytes, the queue comes behind them
+    for (let i = 0; i < 60 && await merged() < 500; i++)
+        for (let j = 0; j < 20; j++) await run.tokens(...Array(100).fill('some text that is not so short '));
+    assert.ok(await merged() >= 500, `${await merged()} merged`);
+    await run.done();
+    slow.resume();
+    await slow.type('done');
+    assert.equal(slow.text(), run.text);
+    slow.close();
+});
+
+test('a write that makes no progress is cut; bytes on a stream are not welcome', async () => {
+    const bridge = await stack.startBridge({ 'write-stall-ms': 1000, 'client-queue-bytes': 64 << 20 });
+    const stuck = await live('stuck', '', { bridge });
+    const run = new ScriptRun(stack.redis.client, 'stuck');
+    await run.begin();
+    stuck.pause();
+    for (let i = 0; i < 200; i++) await run.tokens('x'.repeat(60_000)); // more than the kernel takes
+    await until(() => /client closed .*reason="?write stalled/.test(bridge.output),
+                { what: 'the stalled one is cut' });
+    stuck.close();
+    const talker = await live('talker', '', { bridge });
+    talker.write('x'.repeat(8192));
+    await talker.end();
+    assert.match(bridge.output, /client closed .*reason="?client wrote/);
+});
+
+test('a token that ends is announced, then the stream ends', async () => {
+    const stream = stack.threadEvents('token', '', { ...reader, seconds: 4 });
+    const warned = await stream.named('auth');
+    assert.ok(warned.json.expiresAt > Date.now());
+    await stream.end(15_000);
+    assert.equal(stream.ending, 'fin');
+});

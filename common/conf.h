@@ -1,5 +1,6 @@
 /* conf: every option is a row of one table per daemon: flag, environment, file, default,
- * limits, help. `--help`, `--check-config` and the table in the README are made from it. */
+ * limits, help. `--help`, `--check-config` and the table in the README are made from it.
+ */
 #ifndef THREADCAST_CONF_H
 #define THREADCAST_CONF_H
 
@@ -34,8 +35,8 @@ struct conf_option {
 };
 
 struct conf_spec {
-    const char *program; /* "threadcast-bridge" */
-    const char *about;   /* one line for --help */
+    const char *program;    /* "threadcast-bridge" */
+    const char *about;      /* one line for --help */
     const char *env_prefix; /* "BRIDGE_" */
     const struct conf_option *options;
     size_t option_count;
@@ -57,8 +58,7 @@ enum conf_result {
  * `ret_command`: the command word or NULL. `validate` (may be NULL) checks across
  * options before --check-config says that all is well. */
 enum conf_result conf_load(const struct conf_spec *spec, void *out, int argc,
-                           char *const *argv, char *const *envp,
-                           const char **ret_command,
+                           char *const *argv, char *const *envp, const char **ret_command,
                            bool (*validate)(void *out, struct buf *err));
 void conf_free(const struct conf_spec *spec, void *out);
 void conf_help(const struct conf_spec *spec, struct buf *out);     /* --help */

@@ -67,7 +67,7 @@ static enum event_type type_of(const char *name, size_t len)
  * application's own object may use the same words for something else. */
 struct check {
     struct event_view view;
-    unsigned seen, bad; /* bits of enum field */
+    unsigned seen, bad;       /* bits of enum field */
     enum event_check verdict; /* the first doubt that is one in every object */
 };
 

@@ -63,7 +63,8 @@ enum event_check {
  * Escapes inside the strings threadId, runId, agentId, messageId, type and id, and in
  * any key at top level, are refused (BAD_FIELD): names never need them, so comparing
  * bytes is comparing names. In an application's own object (EVENT_OTHER) only `type` and
- * `threadId` are ours: other fields there may be anything, and are then not in the view. */
+ * `threadId` are ours: other fields there may be anything, and are then not in the view.
+ */
 enum event_check event_check(const char *json, size_t len, const char *thread_id,
                              size_t thread_id_len, struct event_view *ret_view);
 const char *event_check_text(enum event_check c); /* a few words for logs, counters */

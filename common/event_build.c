@@ -7,11 +7,11 @@
 #include <string.h>
 
 static const char *const type_names[] = {
-    [EVENT_OTHER] = NULL,       [EVENT_TOKEN] = "token", [EVENT_STATUS] = "status",
-    [EVENT_DELTA] = "delta",    [EVENT_DONE] = "done",   [EVENT_ERROR] = "error",
+    [EVENT_OTHER] = NULL,    [EVENT_TOKEN] = "token", [EVENT_STATUS] = "status",
+    [EVENT_DELTA] = "delta", [EVENT_DONE] = "done",   [EVENT_ERROR] = "error",
 };
 
-/* --- events of a run ------------------------------------------------------------------- */
+/* --- events of a run --------------------------------------------------------- */
 
 static void add_head(struct buf *out, const struct event_run *run, enum event_type type)
 {
@@ -53,7 +53,7 @@ void event_json(struct buf *out, const struct event_run *run, enum event_type ty
     add_foot(out, run, ts_ms);
 }
 
-/* --- an outsider's event --------------------------------------------------------------- */
+/* --- an outsider's event ----------------------------------------------------- */
 
 /* Valid JSON without the space between its tokens. */
 static void add_compact(struct buf *out, const char *json, size_t len)
@@ -144,7 +144,7 @@ enum event_check event_normalize(const char *json, size_t len, const char *threa
     return EVENT_OK;
 }
 
-/* --- neighbours ------------------------------------------------------------------------ */
+/* --- neighbours -------------------------------------------------------------- */
 
 enum { CUTS = 3 };
 

@@ -70,7 +70,7 @@ uint64_t log_dropped(void)
     return atomic_load(&log_lost);
 }
 
-/* --- the line -------------------------------------------------------------------------- */
+/* --- the line ---------------------------------------------------------------- */
 
 struct line {
     char at[LOG_LINE_MAX];
@@ -209,7 +209,7 @@ static void build(struct line *l, enum log_level level, const char *msg,
     put_tail(l, json ? "}\n" : "\n");
 }
 
-/* --- the write ------------------------------------------------------------------------- */
+/* --- the write --------------------------------------------------------------- */
 
 static bool give(const char *at, size_t len)
 {

@@ -144,7 +144,7 @@ void loop_on_turn_end(struct loop *l, void (*fn)(void *arg), void *arg)
     l->hooks = hooks;
 }
 
-/* --- signals --------------------------------------------------------------------------- */
+/* --- signals ----------------------------------------------------------------- */
 
 static void exit_now(int signal_number)
 {
@@ -199,7 +199,7 @@ bool loop_signals(struct loop *l, void (*on_drain)(void *arg), void (*on_hup)(vo
     return l->sigterm && l->sigint && (!on_hup || l->sighup);
 }
 
-/* --- turns ----------------------------------------------------------------------------- */
+/* --- turns ------------------------------------------------------------------- */
 
 static void turn(struct loop *l)
 {
@@ -238,7 +238,7 @@ int64_t loop_max_lag_us(struct loop *l)
     return us;
 }
 
-/* --- timers ---------------------------------------------------------------------------- */
+/* --- timers ------------------------------------------------------------------ */
 
 struct timer {
     struct event *ev;
@@ -298,7 +298,7 @@ bool timer_running(const struct timer *t)
     return evtimer_pending(t->ev, NULL) != 0;
 }
 
-/* --- backoff --------------------------------------------------------------------------- */
+/* --- backoff ----------------------------------------------------------------- */
 
 int64_t backoff_next(struct backoff *b, int64_t max_ms)
 {

@@ -24,7 +24,8 @@ bool loop_signals(struct loop *l, void (*on_drain)(void *arg), void (*on_hup)(vo
                   void *arg);
 void loop_run(struct loop *l); /* until loop_stop */
 void loop_stop(struct loop *l);
-/* Microseconds that the last turn's callbacks took, and the longest since it was asked. */
+/* Microseconds that the last turn's callbacks took, and the longest since it was asked.
+ */
 int64_t loop_lag_us(struct loop *l);
 int64_t loop_max_lag_us(struct loop *l);
 

@@ -1,5 +1,6 @@
 /* names: what may be called what. Thread ids, Redis keys and channels, event ids,
- * UUIDs. Everything that comes from outside passes here before it is a key of anything. */
+ * UUIDs. Everything that comes from outside passes here before it is a key of anything.
+ */
 #ifndef THREADCAST_NAMES_H
 #define THREADCAST_NAMES_H
 

@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* Letters to change, insert, remove or swap; NEAREST_FAR when either is too long to ask. */
+/* Letters to change, insert, remove or swap; NEAREST_FAR when either is too long to ask.
+ */
 #define NEAREST_FAR ((size_t)-1)
 size_t nearest_distance(const char *a, const char *b);
 

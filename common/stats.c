@@ -41,8 +41,8 @@ static void render_number(const struct stats_row *row, uint64_t n, struct buf *o
     buf_printf(out, " %llu\n", (unsigned long long)n);
 }
 
-static void render_histogram(const struct stats_row *row,
-                             const struct stats_histogram *h, struct buf *out)
+static void render_histogram(const struct stats_row *row, const struct stats_histogram *h,
+                             struct buf *out)
 {
     const char *labels = row->labels ? row->labels : "", *comma = row->labels ? "," : "";
     uint64_t sum = 0;

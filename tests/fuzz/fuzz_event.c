@@ -30,7 +30,8 @@ static void check_spans(const char *json, size_t len, const struct event_view *v
             MUST(spans[i].at >= json && spans[i].at + spans[i].len <= json + len);
     }
     MUST(v->ts >= 0 && v->attempt >= 0);
-    MUST(!v->thread_id.at || (v->thread_id.len == 2 && !memcmp(v->thread_id.at, "t1", 2)));
+    MUST(!v->thread_id.at ||
+         (v->thread_id.len == 2 && !memcmp(v->thread_id.at, "t1", 2)));
     MUST(utf8_valid(json, len));
 }
 
@@ -107,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum event_check a_result, b_result;
     size_t cut = size ? data[size - 1] * size / 256 : 0;
     /* copies of the exact size, so that one byte too many is seen */
-    char *a = malloc(size + 1), *b = malloc(size - cut + 1);
+    char *a = calloc(1, size + 1), *b = calloc(1, size - cut + 1);
 
     MUST(a && b);
     if (size) {

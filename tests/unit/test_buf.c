@@ -85,12 +85,18 @@ static void writes_json_strings(void **state)
         {"plain", 5, "\"plain\""},
         {"a\"b\\c/", 6, "\"a\\\"b\\\\c/\""},
         {"\b\f\n\r\t\x01\x1f\x7f", 8, "\"\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\""},
-        {"a\0b", 3, "\"a\xEF\xBF\xBD" "b\""},
+        {"a\0b", 3,
+         "\"a\xEF\xBF\xBD"
+         "b\""},
         {"Österreich 🇦🇹 漢字", 27, "\"Österreich 🇦🇹 漢字\""},
         {"\xE2\x80\xA8", 3, "\"\xE2\x80\xA8\""},
         {"\xFF", 1, "\"\xEF\xBF\xBD\""},
         {"a\xC3", 2, "\"a\xEF\xBF\xBD\""},
-        {"\xF0\x9F\x87" "b", 4, "\"\xEF\xBF\xBD" "b\""},
+        {"\xF0\x9F\x87"
+         "b",
+         4,
+         "\"\xEF\xBF\xBD"
+         "b\""},
         {"\xED\xA0\x80", 3, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""},
     };
 

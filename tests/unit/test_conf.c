@@ -23,24 +23,57 @@ static bool check_listen(const char *value, struct buf *err)
 #define AT(field) offsetof(struct options, field)
 
 static const struct conf_option table[] = {
-    {.name = "listen", .kind = CONF_STR, .offset = AT(listen), .def = "127.0.0.1:8080",
-     .unit = "host:port", .help = "Where to listen.", .check = check_listen},
-    {.name = "keepalive-ms", .kind = CONF_INT, .offset = AT(keepalive_ms), .min = 100,
-     .max = 60000, .def = "15000", .unit = "ms",
+    {.name = "listen",
+     .kind = CONF_STR,
+     .offset = AT(listen),
+     .def = "127.0.0.1:8080",
+     .unit = "host:port",
+     .help = "Where to listen.",
+     .check = check_listen},
+    {.name = "keepalive-ms",
+     .kind = CONF_INT,
+     .offset = AT(keepalive_ms),
+     .min = 100,
+     .max = 60000,
+     .def = "15000",
+     .unit = "ms",
      .help = "A comment line is sent after this time without a byte, so that proxies do "
              "not take the stream for dead."},
-    {.name = "max-clients-that-has-a-long-name", .kind = CONF_INT, .offset = AT(many),
-     .min = -5, .max = INT64_MAX, .def = "0", .help = "Many."},
-    {.name = "demo", .kind = CONF_BOOL, .offset = AT(demo), .def = "false",
+    {.name = "max-clients-that-has-a-long-name",
+     .kind = CONF_INT,
+     .offset = AT(many),
+     .min = -5,
+     .max = INT64_MAX,
+     .def = "0",
+     .help = "Many."},
+    {.name = "demo",
+     .kind = CONF_BOOL,
+     .offset = AT(demo),
+     .def = "false",
      .help = "Serves the demo application."},
-    {.name = "auth", .kind = CONF_CHOICE, .offset = AT(auth), .def = "jwt",
-     .choices = "jwt|none", .help = "Who may come in."},
-    {.name = "redis-prefix", .kind = CONF_STR, .offset = AT(prefix), .def = "",
+    {.name = "auth",
+     .kind = CONF_CHOICE,
+     .offset = AT(auth),
+     .def = "jwt",
+     .choices = "jwt|none",
+     .help = "Who may come in."},
+    {.name = "redis-prefix",
+     .kind = CONF_STR,
+     .offset = AT(prefix),
+     .def = "",
      .help = "Before every name."},
-    {.name = "jwt-secret", .env = "JWT_SECRET", .kind = CONF_SECRET,
-     .offset = AT(secret), .help = "The key.", .check = NULL},
-    {.name = "redis-url", .env = "REDIS_URL", .kind = CONF_SECRET,
-     .offset = AT(redis_url), .def = "redis://127.0.0.1", .help = "Redis."},
+    {.name = "jwt-secret",
+     .env = "JWT_SECRET",
+     .kind = CONF_SECRET,
+     .offset = AT(secret),
+     .help = "The key.",
+     .check = NULL},
+    {.name = "redis-url",
+     .env = "REDIS_URL",
+     .kind = CONF_SECRET,
+     .offset = AT(redis_url),
+     .def = "redis://127.0.0.1",
+     .help = "Redis."},
     {.name = "own", .kind = CONF_SECRET, .offset = AT(own), .help = "Own."},
     {.name = "own-file", .kind = CONF_STR, .offset = AT(own_file), .help = "Made here."},
 };
@@ -54,7 +87,8 @@ static const struct conf_spec spec = {
     .commands = commands,
 };
 
-/* --- one load, with what it printed ----------------------------------------------------- */
+/* --- one load, with what it printed
+ * ----------------------------------------------------- */
 
 static struct options got;
 static const char *command;
@@ -132,7 +166,8 @@ static int clean(void **state)
     return 0;
 }
 
-/* --- tests ------------------------------------------------------------------------------ */
+/* --- tests
+ * ------------------------------------------------------------------------------ */
 
 static void has_defaults(void **state)
 {
@@ -195,7 +230,8 @@ static const struct {
     const char *args, *env, *complaint;
 } bad[] = {
     {"--keepalive 5", "", "unknown option \"--keepalive\""},
-    {"--keepaliv-ms 5", "", "unknown option \"--keepaliv-ms\", did you mean --keepalive-ms?"},
+    {"--keepaliv-ms 5", "",
+     "unknown option \"--keepaliv-ms\", did you mean --keepalive-ms?"},
     {"--lisetn a:1", "", "did you mean --listen?"},
     {"--xyzzy", "", "unknown option \"--xyzzy\"\n"},
     {"--no-listen", "", "unknown option \"--no-listen\""},
@@ -322,8 +358,11 @@ static bool refuse_secret(const char *value, struct buf *err)
 static void never_prints_secrets(void **state)
 {
     struct conf_option option = table[6];
-    struct conf_spec one = {.program = "p", .about = "", .env_prefix = "P_",
-                            .options = &option, .option_count = 1};
+    struct conf_spec one = {.program = "p",
+                            .about = "",
+                            .env_prefix = "P_",
+                            .options = &option,
+                            .option_count = 1};
     char *flags[] = {"p", "--jwt-secret", "hunter2"};
     char *both[] = {"p", "--jwt-secret=hunter2", "--jwt-secretx=hunter2"};
     char *envp[] = {"JWT_SECRET=hunter2", NULL};
@@ -352,7 +391,8 @@ static void prints_and_exits(void **state)
     assert_int_equal(load("--check-config --listen x", ""), CONF_BAD);
     assert_int_equal(load("--check-config --demo --auth none", ""), CONF_BAD);
     assert_int_equal(load("--xyzzy --help", "BRIDGE_FOO=1"), CONF_EXIT);
-    assert_memory_equal(printed, "Usage: threadcast-test [migrate|status] [options]\n", 50);
+    assert_memory_equal(printed, "Usage: threadcast-test [migrate|status] [options]\n",
+                        50);
     assert_string_equal(complained, "");
 }
 

@@ -21,7 +21,8 @@ static const struct {
     {"{\"x\":\"\\ud83d\\u0000\\\"\\\\\\/\\b\\f\\n\\r\\t\"}", EVENT_OK},
     {"{\"x\":[0,-0,1.5,-1e9,1E+9,2e-3,0.0,123456789012345678901234567890]}", EVENT_OK},
     {"{\"x\":[true,false,null,\"\xC3\x96\xF0\x9F\x87\xA6\xE2\x80\xA8\x7F\"]}", EVENT_OK},
-    {"{\"nested\":{\"type\":1,\"id\":2,\"threadId\":\"other\",\"\\u0074ype\":1}}", EVENT_OK},
+    {"{\"nested\":{\"type\":1,\"id\":2,\"threadId\":\"other\",\"\\u0074ype\":1}}",
+     EVENT_OK},
     {"{\"nested\":{\"a\":1,\"a\":2}}", EVENT_OK},
 
     /* not JSON */
@@ -176,8 +177,8 @@ static void refuses_every_truncation(void **state)
         const char *last = strrchr(rows[i].json, '}');
         for (size_t cut = 0; cut < len; cut++) {
             enum event_check r = check(rows[i].json, cut, &v);
-            if (rows[i].json[0] == '{' && rows[i].result != EVENT_NOT_JSON &&
-                last && cut <= (size_t)(last - rows[i].json))
+            if (rows[i].json[0] == '{' && rows[i].result != EVENT_NOT_JSON && last &&
+                cut <= (size_t)(last - rows[i].json))
                 assert_int_equal(r, EVENT_NOT_JSON);
         }
     }
@@ -215,7 +216,8 @@ static void is_span(struct span s, const char *text)
 static void shows_what_it_found(void **state)
 {
     static const char event[] =
-        "{\"id\":\"1732100000000000-42\",\"type\":\"token\",\"threadId\":\"t1\",\"extra\":[],"
+        "{\"id\":\"1732100000000000-42\",\"type\":\"token\",\"threadId\":\"t1\","
+        "\"extra\":[],"
         "\"content\":\"a\\\"b\",\"ts\":1732100000123,\"runId\":\"r1\",\"agentId\":\"ag\","
         "\"messageId\":\"m1\",\"attempt\":3}";
     struct event_view v;
@@ -278,7 +280,8 @@ static void add_nested(struct buf *b, size_t depth, bool arrays)
 
 static void limits_depth_and_size(void **state)
 {
-    static const size_t depths[] = {1, 2, EVENT_MAX_DEPTH, EVENT_MAX_DEPTH + 1, 100000 / 6};
+    static const size_t depths[] = {1, 2, EVENT_MAX_DEPTH, EVENT_MAX_DEPTH + 1,
+                                    100000 / 6};
     struct event_view v;
     struct buf b;
 
@@ -310,7 +313,10 @@ static void refuses_nul(void **state)
     assert_int_equal(check("{\"x\":\"\0\"}", 9, &v), EVENT_NOT_JSON);
     assert_int_equal(check("{}\0", 3, &v), EVENT_NOT_JSON);
     assert_int_equal(check("\0{}", 3, &v), EVENT_NOT_JSON);
-    assert_int_equal(check("{\"x\":\0" "1}", 8, &v), EVENT_NOT_JSON);
+    assert_int_equal(check("{\"x\":\0"
+                           "1}",
+                           8, &v),
+                     EVENT_NOT_JSON);
 }
 
 /* A seed's name begins with what is to be said about it. */

@@ -61,7 +61,8 @@ static const struct {
 } outside[] = {
     {"{\"type\":\"token\",\"content\":\"hi\"}", EVENT_OK,
      "{\"type\":\"token\",\"content\":\"hi\",\"threadId\":\"t1\",\"ts\":77}"},
-    {"{ \"id\" : \"5-1\" ,\n\"type\":\"delta\", \"content\" : { \"kind\" : \"a  b\\\" \" ,\r"
+    {"{ \"id\" : \"5-1\" ,\n\"type\":\"delta\", \"content\" : { \"kind\" : \"a  b\\\" \" "
+     ",\r"
      "\"x\" : [ 1 , 2 ] } }\n",
      EVENT_OK,
      "{\"type\":\"delta\",\"content\":{\"kind\":\"a  b\\\" \",\"x\":[1,2]},"
@@ -81,7 +82,8 @@ static const struct {
     {"{\"type\":\"status\",\"content\":7}", EVENT_BAD_FIELD, NULL},
     {"{\"type\":\"token\",\"content\":\"hi\",\"ts\":\"x\"}", EVENT_BAD_FIELD, NULL},
     {"{\"type\":\"token\",\"content\":\"hi\",\"id\":\"bad\"}", EVENT_BAD_FIELD, NULL},
-    {"{\"type\":\"token\",\"content\":\"hi\",\"threadId\":\"t2\"}", EVENT_WRONG_THREAD, NULL},
+    {"{\"type\":\"token\",\"content\":\"hi\",\"threadId\":\"t2\"}", EVENT_WRONG_THREAD,
+     NULL},
     {"[]", EVENT_NOT_OBJECT, NULL},
     {"{}x", EVENT_NOT_JSON, NULL},
 };
@@ -133,7 +135,7 @@ static void leaves_room_for_the_id(void **state)
     buf_fini(&out);
 }
 
-/* --- merging --------------------------------------------------------------------------- */
+/* --- merging ----------------------------------------------------------------- */
 
 static bool merge(const char *a, const char *b, struct buf *out)
 {
@@ -153,7 +155,8 @@ static const struct {
 } pairs[] = {
     {"{\"id\":\"5-9\",\"type\":\"token\",\"content\":\"Hel\",\"ts\":9,\"runId\":\"r\"}",
      "{\"id\":\"5-10\",\"type\":\"token\",\"content\":\"lo\",\"ts\":10,\"runId\":\"r\"}",
-     "{\"id\":\"5-10\",\"type\":\"token\",\"content\":\"Hello\",\"ts\":10,\"runId\":\"r\"}"},
+     "{\"id\":\"5-10\",\"type\":\"token\",\"content\":\"Hello\",\"ts\":10,\"runId\":"
+     "\"r\"}"},
     {"{\"ts\":1,\"content\":\"\\ud83d\",\"type\":\"token\",\"id\":\"5-1\"}",
      "{\"ts\":2,\"content\":\"\\ude00\\\"\",\"type\":\"token\",\"id\":\"5-2\"}",
      "{\"ts\":2,\"content\":\"\\ud83d\\ude00\\\"\",\"type\":\"token\",\"id\":\"5-2\"}"},
@@ -199,7 +202,8 @@ static void merges_only_equal_neighbours(void **state)
     buf_fini(&out);
 }
 
-/* Any text, in any pieces, merged one by one: the text, byte for byte, up to the limit. */
+/* Any text, in any pieces, merged one by one: the text, byte for byte, up to the limit.
+ */
 static void merging_keeps_the_text(void **state)
 {
     static const char text[] = "Wien \"ist\"\tdie\nHauptstadt \\ 🇦🇹 漢字 ";

@@ -19,7 +19,7 @@ static void keeps_order(void **state)
     assert_null(list_pop(&head));
     for (size_t i = 0; i < COUNT(items); i++)
         list_push(&head, &items[i].node);
-    LIST_EACH (pos, tmp, &head)
+    LIST_EACH(pos, tmp, &head)
         assert_int_equal(LIST_ITEM(pos, struct item, node)->n, expected++);
     assert_int_equal(expected, 3);
     for (int i = 0; i < 3; i++)
@@ -37,11 +37,11 @@ static void removes_while_walking(void **state)
     list_init(&head);
     for (size_t i = 0; i < COUNT(items); i++)
         list_push(&head, &items[i].node);
-    LIST_EACH (pos, tmp, &head) {
+    LIST_EACH(pos, tmp, &head) {
         if (LIST_ITEM(pos, struct item, node)->n % 2 == 0)
             list_remove(pos);
     }
-    LIST_EACH (pos, tmp, &head)
+    LIST_EACH(pos, tmp, &head)
         left += LIST_ITEM(pos, struct item, node)->n;
     assert_int_equal(left, 4);
     assert_false(list_linked(&items[0].node));

@@ -6,9 +6,9 @@ static void judges_thread_ids(void **state)
 {
     static const char *const good[] = {"t1", "a", "A-Z._9", "...", "-"};
     static const char *const bad[] = {
-        "",      "*",     "../",          "a b",        "a/b",           "a\r\nFLUSHALL",
-        "a%00b", "t1\n",  "\xC3\xA4",     "\xD0\xB0",   "a{b}",          "a:b",
-        "a\x7F", "t1 ",   " t1",          "\xFF",       "\xEF\xBC\xA1",
+        "",      "*",    "../",      "a b",      "a/b",          "a\r\nFLUSHALL",
+        "a%00b", "t1\n", "\xC3\xA4", "\xD0\xB0", "a{b}",         "a:b",
+        "a\x7F", "t1 ",  " t1",      "\xFF",     "\xEF\xBC\xA1",
     };
     char longest[THREAD_ID_MAX + 2];
 
@@ -44,11 +44,35 @@ static void reads_event_ids(void **state)
         {"9223372036854775807-9223372036854775807", INT64_MAX, INT64_MAX},
     };
     static const char *const bad[] = {
-        "",     "0",       "-",       "1-",     "-1",    "+1-1",   "1-+1",  "01-1",
-        "1-01", "1--1",    "1-1-1",   "1-1 ",   " 1-1",  "1-1\r\n", "0x1-1", "1e3-1",
-        "a-b",  "1.0-1",   "1,1",     "*",      "$",     "1-*",     "00-1",  "1-00",
-        "9223372036854775808-1", "1-9223372036854775808", "18446744073709551616-1",
-        "99999999999999999999999999999999-1", "\xD9\xA1-1",
+        "",
+        "0",
+        "-",
+        "1-",
+        "-1",
+        "+1-1",
+        "1-+1",
+        "01-1",
+        "1-01",
+        "1--1",
+        "1-1-1",
+        "1-1 ",
+        " 1-1",
+        "1-1\r\n",
+        "0x1-1",
+        "1e3-1",
+        "a-b",
+        "1.0-1",
+        "1,1",
+        "*",
+        "$",
+        "1-*",
+        "00-1",
+        "1-00",
+        "9223372036854775808-1",
+        "1-9223372036854775808",
+        "18446744073709551616-1",
+        "99999999999999999999999999999999-1",
+        "\xD9\xA1-1",
     };
     struct event_id id = {7, 7};
     char out[EVENT_ID_SIZE];
@@ -111,9 +135,9 @@ static void names_redis_keys(void **state)
 
 static void reads_channels(void **state)
 {
-    static const char *const bad[] = {"",           "thread:",   "thread",
-                                      "Thread:t1",  "thread:a b", "xthread:t1",
-                                      "thread:t1\n", "thread:t:1"};
+    static const char *const bad[] = {
+        "",           "thread:",    "thread",      "Thread:t1",
+        "thread:a b", "xthread:t1", "thread:t1\n", "thread:t:1"};
     const char *channel = "p:thread:t1";
     size_t len = 99;
 
@@ -122,8 +146,8 @@ static void reads_channels(void **state)
                      channel + 9);
     assert_int_equal(len, 2);
     assert_null(names_thread_of_channel("", channel, strlen(channel), &len));
-    assert_null(names_thread_of_channel("p:thread:t1:more", channel, strlen(channel),
-                                        &len));
+    assert_null(
+        names_thread_of_channel("p:thread:t1:more", channel, strlen(channel), &len));
     for (size_t i = 0; i < COUNT(bad); i++)
         assert_null(names_thread_of_channel("", bad[i], strlen(bad[i]), &len));
     for (size_t cut = 0; cut < strlen("thread:x"); cut++)

@@ -46,8 +46,9 @@ static void renders_prometheus_text(void **state)
                                      "latency_seconds_bucket{le=\"+Inf\"} 5\n"
                                      "latency_seconds_sum 100.000200\n"
                                      "latency_seconds_count 5\n"));
-    assert_non_null(strstr(out.data, "other_seconds_bucket{kind=\"x\",le=\"0.001\"} 0\n"
-                                     "other_seconds_bucket{kind=\"x\",le=\"0.0025\"} 1\n"));
+    assert_non_null(strstr(out.data,
+                           "other_seconds_bucket{kind=\"x\",le=\"0.001\"} 0\n"
+                           "other_seconds_bucket{kind=\"x\",le=\"0.0025\"} 1\n"));
     assert_non_null(strstr(out.data, "other_seconds_sum{kind=\"x\"} 0.002000\n"
                                      "other_seconds_count{kind=\"x\"} 1\n"));
     buf_fini(&out);

@@ -23,14 +23,20 @@ static const struct {
     {"\xC0\x80", 2, 1},
     {"\xC1\xBF", 2, 1},
     {"\xC2", 1, 1},
-    {"\xC2" "a", 2, 1},
+    {"\xC2"
+     "a",
+     2, 1},
     {"\xE0\x9F\xBF", 3, 1},
     {"\xE0\xA0", 2, 2},
-    {"\xE2\x82" "a", 3, 2},
+    {"\xE2\x82"
+     "a",
+     3, 2},
     {"\xED\xA0\x80", 3, 1},
     {"\xF0\x8F\xBF\xBF", 4, 1},
     {"\xF0\x9F\x87", 3, 3},
-    {"\xF0\x9F\x87" "a", 4, 3},
+    {"\xF0\x9F\x87"
+     "a",
+     4, 3},
     {"\xF4\x90\x80\x80", 4, 1},
     {"\xF5\x80\x80\x80", 4, 1},
     {"\xFF", 1, 1},
@@ -81,8 +87,12 @@ static void repairs(void **state)
     } rows[] = {
         {"", 0, ""},
         {"abc", 3, "abc"},
-        {"a\0b", 3, "a\xEF\xBF\xBD" "b"},
-        {"\xE2\x82" "x\xFF", 4, "\xEF\xBF\xBDx\xEF\xBF\xBD"},
+        {"a\0b", 3,
+         "a\xEF\xBF\xBD"
+         "b"},
+        {"\xE2\x82"
+         "x\xFF",
+         4, "\xEF\xBF\xBDx\xEF\xBF\xBD"},
         {"\xF0\x9F\x87\xA6\xF0\x9F", 6, "\xF0\x9F\x87\xA6\xEF\xBF\xBD"},
         {"\xC0\x80", 2, "\xEF\xBF\xBD\xEF\xBF\xBD"},
     };

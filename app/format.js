@@ -1,4 +1,5 @@
-// A little formatting for answers: paragraphs, headings, fenced code, `code`, **strong**.
+// A little formatting for answers: paragraphs, headings, lists, quotes, fenced code,
+// `code`, **strong**.
 //
 // It only ever wraps text nodes in elements. What marks something up (backticks, stars)
 // stays in the document and is hidden by the style sheet, so the `textContent` of a shown
@@ -69,7 +70,7 @@ export class FormattedText {
 
 /** @param {string} text */
 function mark(text) {
-    return text && h('span', { class: 'mark' }, text);
+    return text ? h('span', { class: 'mark' }, text) : '';
 }
 
 /** @param {string} text */
@@ -86,12 +87,29 @@ function codeNode(text) {
 
 /** @param {string} text */
 function textNode(text) {
-    const [, start, hashes = '', body, end] = /^(\n*)(#{1,4} )?([^]*?)(\n*)$/.exec(text) ?? ['', '', '', text, ''];
-    const heading = hashes !== '' && !body.includes('\n');
-    return h('div', { class: heading ? 'heading' : 'paragraph', dir: 'auto' },
-        mark(start),
-        ...heading ? [mark(hashes), ...inlineNodes(body)] : inlineNodes(hashes + body),
-        mark(end));
+    const [, start, body, end] = /^(\n*)([^]*?)(\n*)$/.exec(text) ?? ['', '', text, ''];
+    const heading = /^#{1,4} (?=.*$)/.exec(body);
+    const quote = !heading && body.startsWith('> ');
+    const name = heading ? 'heading' : quote ? 'quote' : 'paragraph';
+    const nodes = heading ? [mark(heading[0]), ...inlineNodes(body.slice(heading[0].length))] : lineNodes(body, quote);
+    return h('div', { class: name, dir: 'auto' }, mark(start), ...nodes, mark(end));
+}
+
+/**
+ * Items of lists hang; the marks of a quote are hidden.
+ * @param {string} body
+ * @param {boolean} quote
+ * @returns {(Node | string)[]}
+ */
+function lineNodes(body, quote) {
+    return body.split(/(?<=\n)/).flatMap((line) => {
+        const item = /^(\d{1,3}\.|[-*•]) /.exec(line);
+        if (item) {
+            return [h('div', { class: 'item' }, h('span', { class: 'bullet' }, item[0]),
+                ...inlineNodes(line.slice(item[0].length)))];
+        }
+        return quote && line.startsWith('> ') ? [mark('> '), ...inlineNodes(line.slice(2))] : inlineNodes(line);
+    });
 }
 
 /** @param {string} text @returns {(Node | string)[]} */

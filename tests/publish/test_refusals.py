@@ -132,7 +132,7 @@ class Refusals(unittest.TestCase):
                                    self.user("+@all", "-" + command, "~*", "&*"))
 
     def test_no_right_to_what_only_a_long_run_needs(self):
-        for command in ("xtrim", "xrange", "expire", "hdel"):
+        for command in ("xtrim", "xdel", "xrange", "expire", "hdel"):
             with self.subTest(command):
                 caller = self.user("+@all", "-" + command, "~*", "&*")
                 listener = self.listen()
@@ -172,7 +172,7 @@ class Refusals(unittest.TestCase):
 RIGHTS = ["~{thread:*", "&thread:*", "+evalsha", "+script|load", "+publish", "+info", "+time",
           "+client|setname", "+exists", "+ttl", "+expire", "+get", "+set", "+hget", "+hmget",
           "+hgetall", "+hkeys", "+hlen", "+hset", "+hsetnx", "+hdel", "+xlen", "+xadd",
-          "+xrange", "+xtrim", "+xinfo|stream"]
+          "+xrange", "+xtrim", "+xdel", "+xinfo|stream"]
 
 if __name__ == "__main__":
     unittest.main()

@@ -32,10 +32,14 @@ int64_t clock_wall_ms(void)
 
 void clock_iso(int64_t wall_ms, char out[CLOCK_ISO_SIZE])
 {
-    int64_t ms = (wall_ms % 1000 + 1000) % 1000;
-    time_t seconds = (wall_ms - ms) / 1000;
+    int64_t ms = wall_ms % 1000;
+    time_t seconds = wall_ms / 1000;
     struct tm tm;
 
+    if (ms < 0) {
+        ms += 1000;
+        seconds--;
+    }
     if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
         snprintf(out, CLOCK_ISO_SIZE, "0000-00-00T00:00:00.000Z");
         return;

@@ -16,13 +16,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 250, SCAN_TICKS = 2, DRAIN_STEP_MS = 20, WARN_MAX_MS = 60000 };
+enum {
+    TICK_MS = 250,
+    SCAN_TICKS = 2,
+    DRAIN_STEP_MS = 20,
+    WARN_MAX_MS = 60000,
+    AGE_MAX_MS = 600000 /* an older `ts` is somebody's clock, not our latency */
+};
 
 static void keep_alive(struct clients *set)
 {
     int64_t due = set->now_ms - set->bridge->conf->keepalive_ms;
-    LIST_EACH(node, next, &set->quiet)
-    {
+    LIST_EACH(node, next, &set->quiet) {
         struct client *c = LIST_ITEM(node, struct client, quiet);
         if (c->wrote_ms > due)
             break;
@@ -35,8 +40,7 @@ static void keep_alive(struct clients *set)
 static void cut_stalled(struct clients *set)
 {
     int64_t due = set->now_ms - set->bridge->conf->write_stall_ms;
-    LIST_EACH(node, next, &set->blocked)
-    {
+    LIST_EACH(node, next, &set->blocked) {
         struct client *c = LIST_ITEM(node, struct client, blocked);
         if (c->blocked_ms > due)
             break;
@@ -72,8 +76,7 @@ static void check_token(struct client *c)
 
 static void scan(struct clients *set)
 {
-    LIST_EACH(node, next, &set->all)
-    {
+    LIST_EACH(node, next, &set->all) {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (c->ending)
             continue;
@@ -114,8 +117,7 @@ static void on_drain(void *arg)
     int64_t steps = (set->drain_until_ms - clock_ms()) / DRAIN_STEP_MS;
     uint64_t share = steps > 0 ? set->bridge->stats.clients / (uint64_t)steps + 1
                                : set->bridge->stats.clients;
-    LIST_EACH(node, next, &set->all)
-    {
+    LIST_EACH(node, next, &set->all) {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (c->ending)
             continue;
@@ -168,7 +170,7 @@ void clients_free(struct clients *set)
     if (!set)
         return;
     LIST_EACH(node, next, &set->all)
-    client_close(LIST_ITEM(node, struct client, node), CLOSE_DRAIN);
+        client_close(LIST_ITEM(node, struct client, node), CLOSE_DRAIN);
     reaper_run(set);
     timer_free(set->tick);
     timer_free(set->drain);
@@ -224,7 +226,8 @@ void clients_count(struct clients *set, const struct client *c, int change)
 void clients_saw(struct clients *set, int64_t ts_ms)
 {
     set->bridge->stats.events_out++;
-    if (ts_ms && set->turn_count < CLIENTS_TURN_EVENTS)
+    int64_t age = set->wall_ms - ts_ms; /* wall_ms may be a tick old */
+    if (age > -AGE_MAX_MS && age < AGE_MAX_MS && set->turn_count < CLIENTS_TURN_EVENTS)
         set->turn_ts[set->turn_count++] = ts_ms;
 }
 
@@ -246,8 +249,7 @@ void clients_flush(struct clients *set)
 int clients_cut(struct clients *set, const char *sub, const char *thread_id)
 {
     int closed = 0;
-    LIST_EACH(node, next, &set->all)
-    {
+    LIST_EACH(node, next, &set->all) {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (strcmp(c->identity->sub, sub) != 0)
             continue;

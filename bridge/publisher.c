@@ -18,6 +18,7 @@ struct publisher {
     struct bridge *b;
     struct redis *redis;
     char sha[41];
+    bool down; /* said so */
 };
 
 /* One call of the script until its answer; keeps its arguments for a second try. */
@@ -172,7 +173,8 @@ static bool call_fix(struct call *c)
     return true;
 }
 
-static struct call *call_new(struct publisher *p, size_t events, publish_fn *fn, void *arg)
+static struct call *call_new(struct publisher *p, size_t events, publish_fn *fn,
+                             void *arg)
 {
     struct call *c = calloc(1, sizeof *c);
 
@@ -265,6 +267,7 @@ static void on_ready(struct redis *r, void *arg)
 {
     struct publisher *p = arg;
 
+    p->down = false;
     log_info("publisher connected", LOG_S("redis", redis_version(r)));
     redis_sendv(r, on_hint, p, "SCRIPT", "LOAD", publish_lua, NULL);
 }
@@ -275,7 +278,9 @@ static void on_down(struct redis *r, const char *why, void *arg)
 
     (void)r;
     p->b->stats.redis_down++;
-    log_warn("publisher lost", LOG_S("why", why));
+    if (!p->down) /* once, not at every try to come back */
+        log_warn("publisher lost", LOG_S("why", why));
+    p->down = true;
 }
 
 static bool script_sha(char out[41])

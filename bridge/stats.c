@@ -71,6 +71,7 @@ static const struct stats_row rows[] = {
     COUNTER("streams_closed_total", "reason=\"wrote\"", closed_wrote, NULL),
     COUNTER("streams_closed_total", "reason=\"demo\"", closed_demo, NULL),
     COUNTER("streams_closed_total", "reason=\"memory\"", closed_memory, NULL),
+    COUNTER("streams_closed_total", "reason=\"busy\"", closed_busy, NULL),
     COUNTER("busy_total", NULL, busy, "Streams answered `busy`."),
     COUNTER("no_content_total", NULL, no_content, "Streams answered 204."),
     COUNTER("resets_total", NULL, resets, "`reset` events sent."),

@@ -258,10 +258,11 @@ END $$;
 
 -- --- for the worker ---------------------------------------------------------------------
 
--- Takes up to p_n runs: expired ones first, then waiting ones. An expired run counts a
--- failure; at p_max failures it ends instead. Nothing counts as expired until one lease
+-- Takes up to p_n runs: expired ones first (with p_expired), then waiting ones. An
+-- expired run counts a failure; at p_max failures it ends instead. Nothing counts as expired until one lease
 -- after Postgres itself started, so that workers can renew what is theirs first.
-CREATE FUNCTION claim_runs(p_worker text, p_n int, p_lease_ms int, p_max int)
+CREATE FUNCTION claim_runs(p_worker text, p_n int, p_lease_ms int, p_max int,
+                           p_expired boolean)
 RETURNS TABLE (run_id uuid, thread_id text, message_id uuid, reply_id uuid, agent text,
                input jsonb, attempt int, cancelled boolean, content text, metadata jsonb,
                taken_over boolean)
@@ -273,7 +274,7 @@ DECLARE
     v_old uuid[] := '{}';
     v_new uuid[];
 BEGIN
-    IF v_now > pg_postmaster_start_time() + v_lease THEN
+    IF p_expired AND v_now > pg_postmaster_start_time() + v_lease THEN
         WITH lost AS (
             SELECT id FROM runs WHERE status = 'running' AND lease_until < v_now
                 AND failures + 1 >= p_max
@@ -352,7 +353,9 @@ DECLARE
 BEGIN
     WITH ended AS (
         UPDATE runs SET status = p_status, ended_at = clock_timestamp(),
-            end_events = p_events, end_seq = p_seq, error = p_error, usage = p_usage
+            end_events = p_events, end_seq = p_seq, error = p_error, usage = p_usage,
+            cancel_at = CASE p_status WHEN 'cancelled' THEN coalesce(cancel_at, now())
+                                      ELSE cancel_at END
             WHERE id = p_run AND attempt = p_attempt AND status = 'running'
             RETURNING *),
     said AS (

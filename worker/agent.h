@@ -1,0 +1,57 @@
+/* agent: what a run asks of whoever makes the answer, and how that one answers.
+ *
+ *     run ── start, pause, resume, release ──▶ agent
+ *     run ◀── run_on_token, run_on_delta, run_on_status, run_on_done, run_on_error ── agent
+ *
+ * An agent knows nothing of Redis, Postgres, numbers or attempts. */
+#ifndef THREADCAST_WORKER_AGENT_H
+#define THREADCAST_WORKER_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct agent; /* one that works on one run; each kind has its own */
+struct agent_def;
+struct run;
+struct worker;
+
+/* What there is to be answered. Borrowed for the time of start. */
+struct agent_input {
+    const char *run_id, *thread_id, *agent_id;
+    const char *reply_id; /* the answer's message id */
+    int64_t attempt;
+    const char *message_id, *content;
+    const char *metadata; /* JSON object */
+    const char *input;    /* JSON, or NULL */
+    const char *history;  /* JSON array of the messages before, or NULL: not asked for */
+};
+
+struct agent_kind {
+    const char *name;
+    bool needs_history;
+    /* Returns new, or NULL when it could not start (`why` is then a short text that is
+     * safe to show). May call run_on_* before it returns. */
+    struct agent *(*start)(struct worker *w, const struct agent_def *def, struct run *r,
+                           const struct agent_input *in, const char **why);
+    void (*pause)(struct agent *a); /* stop calling run_on_token for a while */
+    void (*resume)(struct agent *a);
+    /* The run wants nothing more of it: no run_on_* after this. It ends what it started
+     * and frees itself, now or when that has gone. */
+    void (*release)(struct agent *a);
+};
+
+/* Pieces of the answer: any bytes, a character may be split between two pieces. */
+void run_on_token(struct run *r, const char *text, size_t len);
+/* `json`: a checked JSON object with a string member `kind`; the caller says which. */
+void run_on_delta(struct run *r, const char *kind, const char *json, size_t len);
+void run_on_reasoning(struct run *r, const char *text, size_t len);
+/* `json`: a checked JSON object with a string member `status`. */
+void run_on_status(struct run *r, const char *json, size_t len);
+/* The end. finish_reason: a word; usage_json: an object or NULL. The agent is released
+ * afterwards, at the end of the turn. */
+void run_on_done(struct run *r, const char *finish_reason, const char *usage_json);
+/* message: safe to show. */
+void run_on_error(struct run *r, const char *code, const char *message, bool retryable);
+
+#endif

@@ -1,0 +1,133 @@
+/* conf: every option of the worker, once. What depends on two of them is checked in
+ * worker_conf_validate, before anything is connected. */
+#include "worker/conf.h"
+
+#include "common/names.h"
+#include "worker/agents.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define FIELD(name) offsetof(struct worker_conf, name)
+#define MIB (1024 * 1024)
+
+static bool check_prefix(const char *value, struct buf *err)
+{
+    if (strlen(value) <= NAMES_PREFIX_MAX)
+        return true;
+    buf_printf(err, "at most %d characters", NAMES_PREFIX_MAX);
+    return false;
+}
+
+static bool check_schema(const char *value, struct buf *err)
+{
+    size_t len = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+    if (len > 0 && len < 64 && !value[len] && (value[0] < '0' || value[0] > '9'))
+        return true;
+    buf_str(err, "lower case letters, digits and _, at most 63");
+    return false;
+}
+
+static const struct conf_option options[] = {
+    {.name = "redis-url", .env = "REDIS_URL", .kind = CONF_SECRET,
+     .offset = FIELD(redis_url), .def = "redis://127.0.0.1:6379",
+     .help = "Where Redis is: redis://, rediss:// or unix://."},
+    {.name = "redis-prefix", .kind = CONF_STR, .offset = FIELD(redis_prefix), .def = "",
+     .help = "Goes before the name of every key and channel.", .check = check_prefix},
+    {.name = "tls-ca-file", .kind = CONF_STR, .offset = FIELD(tls_ca_file),
+     .help = "Certificates to trust for rediss:// instead of the system's."},
+    {.name = "database-url", .env = "DATABASE_URL", .kind = CONF_SECRET,
+     .offset = FIELD(database_url), .help = "Where PostgreSQL is: postgresql://…"},
+    {.name = "database-listen-url", .env = "DATABASE_LISTEN_URL", .kind = CONF_SECRET,
+     .offset = FIELD(database_listen_url),
+     .help = "Another way to it for LISTEN, past a transaction pooler."},
+    {.name = "database-schema", .kind = CONF_STR, .offset = FIELD(database_schema),
+     .def = "threadcast", .help = "The schema of the tables.", .check = check_schema},
+    {.name = "database-pool", .kind = CONF_INT, .offset = FIELD(database_pool),
+     .min = 1, .max = 64, .def = "2", .help = "Connections to PostgreSQL beside LISTEN."},
+    {.name = "publishers", .kind = CONF_INT, .offset = FIELD(publishers), .min = 1,
+     .max = 64, .def = "2", .help = "Connections to Redis that publish."},
+    {.name = "metrics-listen", .kind = CONF_STR, .offset = FIELD(metrics_listen),
+     .help = "Loopback address and port for GET /metrics and /healthz; none: off."},
+    {.name = "agent", .kind = CONF_STR, .offset = FIELD(agent), .def = "demo",
+     .help = "Who answers by default: demo, exec:<command>, or a name from --agents."},
+    {.name = "agents", .kind = CONF_STR, .offset = FIELD(agents),
+     .help = "More agents that messages may name: name=exec:<command>,…"},
+    {.name = "demo-rate", .kind = CONF_INT, .offset = FIELD(demo_rate), .min = 0,
+     .max = 100000, .def = "40", .unit = "tokens/s",
+     .help = "How fast the demo agent writes; 0: as fast as possible."},
+    {.name = "exec-kill-ms", .kind = CONF_INT, .offset = FIELD(exec_kill_ms), .min = 1,
+     .max = 600000, .def = "3000", .unit = "ms",
+     .help = "Between SIGTERM and SIGKILL when an exec agent has to end."},
+    {.name = "concurrency", .kind = CONF_INT, .offset = FIELD(concurrency), .min = 1,
+     .max = 100000, .def = "64", .help = "Runs at the same time."},
+    {.name = "flush-ms", .kind = CONF_INT, .offset = FIELD(flush_ms), .min = 0,
+     .max = 1000, .def = "25", .unit = "ms",
+     .help = "Tokens within this time go out as one; the first one goes at once."},
+    {.name = "lease-ms", .kind = CONF_INT, .offset = FIELD(lease_ms), .min = 300,
+     .max = 3600000, .def = "15000", .unit = "ms",
+     .help = "After this silence of a worker others take its runs over."},
+    {.name = "max-attempts", .kind = CONF_INT, .offset = FIELD(max_attempts), .min = 1,
+     .max = 1000, .def = "3", .help = "Lost workers that a run survives, plus one."},
+    {.name = "run-timeout-ms", .kind = CONF_INT, .offset = FIELD(run_timeout_ms),
+     .min = 0, .max = 604800000, .def = "900000", .unit = "ms",
+     .help = "A run that takes longer ends with an error; 0: no limit."},
+    {.name = "run-max-bytes", .kind = CONF_INT, .offset = FIELD(run_max_bytes),
+     .min = 1024, .max = 1024 * (int64_t)MIB, .def = "8388608", .unit = "bytes",
+     .help = "What one run may write; then it ends with an error."},
+    {.name = "run-buffer-bytes", .kind = CONF_INT, .offset = FIELD(run_buffer_bytes),
+     .min = 4096, .max = 64 * MIB, .def = "1048576", .unit = "bytes",
+     .help = "Waiting for Redis, per run; then the agent is paused."},
+    {.name = "history-max-events", .kind = CONF_INT, .offset = FIELD(history_max_events),
+     .min = 16, .max = 10000000, .def = "20000", .help = "Kept in a thread's log."},
+    {.name = "history-max-bytes", .kind = CONF_INT, .offset = FIELD(history_max_bytes),
+     .min = 65536, .max = 1024 * (int64_t)MIB, .def = "16777216", .unit = "bytes",
+     .help = "Kept in a thread's log."},
+    {.name = "history-ttl-s", .kind = CONF_INT, .offset = FIELD(history_ttl_s), .min = 1,
+     .max = 31536000, .def = "86400", .unit = "s",
+     .help = "How long a thread's log is kept after its last event."},
+    {.name = "poll-ms", .kind = CONF_INT, .offset = FIELD(poll_ms), .min = 10,
+     .max = 600000, .def = "2000", .unit = "ms",
+     .help = "How often PostgreSQL is asked for work that no NOTIFY told of."},
+    {.name = "drain-ms", .kind = CONF_INT, .offset = FIELD(drain_ms), .min = 100,
+     .max = 3600000, .def = "10000", .unit = "ms",
+     .help = "Within this time of a SIGTERM runs finish or are handed back."},
+    {.name = "log-level", .env = "LOG_LEVEL", .kind = CONF_CHOICE,
+     .offset = FIELD(log_level), .def = "info", .choices = "debug|info|warn|error",
+     .help = "How much is logged."},
+    {.name = "log-format", .env = "LOG_FORMAT", .kind = CONF_CHOICE,
+     .offset = FIELD(log_format), .def = "text", .choices = "text|json",
+     .help = "How it looks."},
+};
+
+static const char *const commands[] = {"migrate", NULL};
+
+const struct conf_spec worker_conf_spec = {
+    .program = "threadcast-worker",
+    .about = "Runs agents and publishes what they do to Redis. "
+             "`threadcast-worker migrate` prepares the database.",
+    .env_prefix = "WORKER_",
+    .options = options,
+    .option_count = sizeof(options) / sizeof(options[0]),
+    .commands = commands,
+};
+
+bool worker_conf_validate(void *conf, struct buf *err)
+{
+    struct worker_conf *c = conf;
+
+    if (!c->database_url) {
+        buf_str(err, "--database-url (DATABASE_URL): is needed");
+        return false;
+    }
+    if (!redis_url_parse(c->redis_url, &c->redis, err))
+        return false;
+    return agents_check(c->agent, c->agents, err);
+}
+
+void worker_conf_free(struct worker_conf *conf)
+{
+    redis_url_fini(&conf->redis);
+    conf_free(&worker_conf_spec, conf);
+}

@@ -1,0 +1,36 @@
+/* conf: the options of threadcast-worker. The table in conf.c is what --help prints. */
+#ifndef THREADCAST_WORKER_CONF_H
+#define THREADCAST_WORKER_CONF_H
+
+#include "common/conf.h"
+#include "common/redis.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct worker_conf {
+    /* where */
+    char *redis_url, *redis_prefix, *tls_ca_file;
+    char *database_url, *database_listen_url, *database_schema;
+    int64_t database_pool, publishers;
+    char *metrics_listen; /* NULL: off */
+    /* agents */
+    char *agent, *agents;
+    int64_t demo_rate;    /* tokens a second; 0: as fast as possible */
+    int64_t exec_kill_ms; /* between SIGTERM and SIGKILL */
+    /* runs */
+    int64_t concurrency, flush_ms, lease_ms, max_attempts, run_timeout_ms;
+    int64_t run_max_bytes, run_buffer_bytes;
+    int64_t history_max_events, history_max_bytes, history_ttl_s;
+    /* process */
+    int64_t poll_ms, drain_ms;
+    int log_level, log_format;
+    /* made by worker_conf_validate */
+    struct redis_url redis;
+};
+
+extern const struct conf_spec worker_conf_spec;
+bool worker_conf_validate(void *conf, struct buf *err);
+void worker_conf_free(struct worker_conf *conf);
+
+#endif

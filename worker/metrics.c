@@ -1,0 +1,203 @@
+/* metrics: a listener, up to 16 visitors, a head of at most 4 KiB, 5 s for everything.
+ * Whoever asks for more than that is closed. */
+#include "worker/metrics.h"
+
+#include "common/list.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/stats.h"
+#include "worker/worker.h"
+
+#include <arpa/inet.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
+#include <event2/util.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VISITORS_MAX = 16, HEAD_MAX = 4096, PATIENCE_S = 5 };
+
+struct metrics {
+    struct worker *w;
+    struct evconnlistener *listener;
+    struct list visitors;
+    size_t count;
+};
+
+struct visitor {
+    struct list node;
+    struct metrics *m;
+    struct bufferevent *bev;
+    bool answered;
+};
+
+static void visitor_free(struct visitor *v)
+{
+    list_remove(&v->node);
+    v->m->count--;
+    bufferevent_free(v->bev);
+    free(v);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+    (void)bev, (void)what;
+    visitor_free(arg);
+}
+
+static void on_written(struct bufferevent *bev, void *arg)
+{
+    struct visitor *v = arg;
+
+    (void)bev;
+    if (v->answered)
+        visitor_free(v);
+}
+
+static void render(struct worker *w, struct buf *body)
+{
+    w->stats.runs_live = worker_live_runs(w);
+    w->stats.runs_closing = 0;
+    LIST_EACH(node, tmp, &w->run_list)
+        w->stats.runs_closing++;
+    w->stats.runs_closing -= w->stats.runs_live;
+    w->stats.log_dropped = log_dropped();
+    w->stats.loop_max_lag_us = (uint64_t)loop_max_lag_us(w->loop);
+    stats_render(worker_stats_rows, worker_stats_count, &w->stats, body);
+}
+
+static void answer(struct visitor *v, const char *status, const struct buf *body)
+{
+    evbuffer_add_printf(bufferevent_get_output(v->bev),
+                        "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4\r\n"
+                        "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+                        status, body->len);
+    if (body->len > 0)
+        bufferevent_write(v->bev, body->data, body->len);
+    v->answered = true;
+    bufferevent_disable(v->bev, EV_READ);
+}
+
+static void on_readable(struct bufferevent *bev, void *arg)
+{
+    struct visitor *v = arg;
+    struct evbuffer *in = bufferevent_get_input(bev);
+    struct evbuffer_ptr end = evbuffer_search(in, "\r\n\r\n", 4, NULL);
+    struct buf body;
+    char line[64] = "";
+
+    if (end.pos < 0) {
+        if (evbuffer_get_length(in) >= HEAD_MAX)
+            visitor_free(v);
+        return;
+    }
+    buf_init(&body);
+    evbuffer_copyout(in, line, sizeof(line) - 1);
+    if (strncmp(line, "GET /metrics HTTP/1.", 20) == 0) {
+        render(v->m->w, &body);
+        answer(v, body.failed ? "500 Internal Server Error" : "200 OK", &body);
+    } else if (strncmp(line, "GET /healthz HTTP/1.", 20) == 0) {
+        buf_str(&body, "ok\n");
+        answer(v, "200 OK", &body);
+    } else {
+        answer(v, "404 Not Found", &body);
+    }
+    buf_fini(&body);
+}
+
+static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *addr,
+                      int len, void *arg)
+{
+    static const struct timeval patience = {.tv_sec = PATIENCE_S};
+    struct metrics *m = arg;
+    struct visitor *v = calloc(1, sizeof(*v));
+
+    (void)addr, (void)len;
+    if (v && m->count < VISITORS_MAX)
+        v->bev = bufferevent_socket_new(evconnlistener_get_base(l), fd,
+                                        BEV_OPT_CLOSE_ON_FREE);
+    if (!v || !v->bev) {
+        evutil_closesocket(fd);
+        free(v);
+        return;
+    }
+    v->m = m;
+    m->count++;
+    list_init(&v->node);
+    list_push(&m->visitors, &v->node);
+    bufferevent_setcb(v->bev, on_readable, on_written, on_event, v);
+    bufferevent_set_timeouts(v->bev, &patience, &patience);
+    bufferevent_setwatermark(v->bev, EV_READ, 0, HEAD_MAX);
+    bufferevent_enable(v->bev, EV_READ | EV_WRITE);
+}
+
+static bool is_loopback(const struct sockaddr *sa)
+{
+    if (sa->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)sa;
+        return ntohl(in->sin_addr.s_addr) >> 24 == 127;
+    }
+    if (sa->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)sa;
+        return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+    }
+    return false;
+}
+
+static void say_where(struct evconnlistener *l)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    unsigned port = 0;
+    char text[64];
+
+    if (getsockname(evconnlistener_get_fd(l), (struct sockaddr *)&ss, &len) == 0)
+        port = ss.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&ss)->sin_port)
+                                       : ntohs(((struct sockaddr_in6 *)&ss)->sin6_port);
+    snprintf(text, sizeof(text), "%s:%u", ss.ss_family == AF_INET ? "127.0.0.1" : "[::1]",
+             port);
+    log_info("metrics", LOG_S("address", text));
+}
+
+struct metrics *metrics_new(struct worker *w, const char *listen)
+{
+    struct metrics *m = calloc(1, sizeof(*m));
+    struct sockaddr_storage ss;
+    int len = sizeof(ss);
+
+    if (!m)
+        return NULL;
+    m->w = w;
+    list_init(&m->visitors);
+    if (evutil_parse_sockaddr_port(listen, (struct sockaddr *)&ss, &len) != 0 ||
+        !is_loopback((struct sockaddr *)&ss)) {
+        log_error("metrics-listen has to be a loopback address and a port",
+                  LOG_S("given", listen));
+        goto fail;
+    }
+    m->listener = evconnlistener_new_bind(
+        loop_base(w->loop), on_accept, m,
+        LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, 16,
+        (struct sockaddr *)&ss, len);
+    if (!m->listener) {
+        log_error("metrics-listen cannot be bound", LOG_S("given", listen));
+        goto fail;
+    }
+    say_where(m->listener);
+    return m;
+fail:
+    free(m);
+    return NULL;
+}
+
+void metrics_free(struct metrics *m)
+{
+    if (!m)
+        return;
+    evconnlistener_free(m->listener);
+    LIST_EACH(node, tmp, &m->visitors)
+        visitor_free(LIST_ITEM(node, struct visitor, node));
+    free(m);
+}

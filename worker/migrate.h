@@ -1,0 +1,10 @@
+/* migrate: `threadcast-worker migrate` brings the schema up to date and leaves. */
+#ifndef THREADCAST_WORKER_MIGRATE_H
+#define THREADCAST_WORKER_MIGRATE_H
+
+struct worker_conf;
+
+/* Prints what it did on stdout, what went wrong on stderr; the exit status. */
+int migrate(const struct worker_conf *conf);
+
+#endif

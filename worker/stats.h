@@ -1,0 +1,34 @@
+/* stats: the worker's numbers, as /metrics shows them. */
+#ifndef THREADCAST_WORKER_STATS_H
+#define THREADCAST_WORKER_STATS_H
+
+#include "common/stats.h"
+
+#include <stdint.h>
+
+/* Names that Redis' error replies begin with; the last, NULL, stands for all others. */
+#define WORKER_REDIS_ERRORS 12
+extern const char *const worker_redis_errors[WORKER_REDIS_ERRORS];
+
+struct worker_stats {
+    uint64_t claimed, taken_over, claim_errors, notifies, polls;
+    uint64_t runs_done, runs_failed, runs_cancelled, runs_handed_back, runs_dropped;
+    uint64_t runs_live, runs_closing;
+    uint64_t events, tokens, begun_anew;
+    uint64_t publish_results[6]; /* by enum publish_result */
+    uint64_t redis_errors[WORKER_REDIS_ERRORS];
+    uint64_t redis_lost, postgres_lost;
+    uint64_t paused;    /* agents, because Redis did not take their events */
+    uint64_t too_large; /* runs that passed run-max-bytes */
+    uint64_t timed_out;
+    uint64_t ends_swept;
+    uint64_t agent_bad_lines, agent_log_dropped, agent_after_end;
+    uint64_t log_dropped, loop_max_lag_us;
+    struct stats_histogram first_token; /* from the claim to Redis' answer */
+    struct stats_histogram publish;     /* a call until it is answered */
+};
+
+extern const struct stats_row worker_stats_rows[];
+extern const size_t worker_stats_count;
+
+#endif

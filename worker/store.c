@@ -1,0 +1,139 @@
+/* store: no statement here is built from strings, and none waits without a deadline. */
+#include "worker/store.h"
+
+#include "worker/conf.h"
+#include "worker/worker.h"
+
+#include <stdio.h>
+
+enum {
+    DEADLINE_MS = 5000,
+    FINISH_DEADLINE_MS = 10000,
+    HISTORY_MESSAGES = 100,
+    HISTORY_BYTES = 256 * 1024,
+};
+
+struct decimal {
+    char text[24];
+};
+
+static const char *decimal(struct decimal *d, int64_t value)
+{
+    snprintf(d->text, sizeof(d->text), "%lld", (long long)value);
+    return d->text;
+}
+
+void store_runs_init(struct store_runs *r)
+{
+    buf_init(&r->ids);
+    buf_init(&r->attempts);
+    buf_char(&r->ids, '{');
+    buf_char(&r->attempts, '{');
+    r->count = 0;
+}
+
+void store_runs_add(struct store_runs *r, const char *run_id, int64_t attempt)
+{
+    const char *comma = r->count++ ? "," : "";
+
+    buf_printf(&r->ids, "%s%s", comma, run_id);
+    buf_printf(&r->attempts, "%s%lld", comma, (long long)attempt);
+}
+
+void store_runs_fini(struct store_runs *r)
+{
+    buf_fini(&r->ids);
+    buf_fini(&r->attempts);
+}
+
+static bool close_lists(struct store_runs *r)
+{
+    buf_char(&r->ids, '}');
+    buf_char(&r->attempts, '}');
+    return !r->ids.failed && !r->attempts.failed;
+}
+
+bool store_claim(struct worker *w, size_t n, bool expired, pg_fn *fn, void *arg)
+{
+    struct decimal d[3];
+    const char *params[] = {w->instance, decimal(&d[0], (int64_t)n),
+                            decimal(&d[1], w->conf->lease_ms),
+                            decimal(&d[2], w->conf->max_attempts),
+                            expired ? "true" : "false"};
+
+    return pg_pool_query(w->pool, "SELECT * FROM claim_runs($1, $2, $3, $4, $5)", 5,
+                         params, DEADLINE_MS, fn, arg);
+}
+
+bool store_next_claim(struct worker *w, pg_fn *fn, void *arg)
+{
+    const char *params[] = {w->instance};
+
+    return pg_pool_query(w->pool, "SELECT next_claim_ms($1)", 1, params, DEADLINE_MS, fn,
+                         arg);
+}
+
+bool store_renew(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg)
+{
+    struct decimal d;
+    const char *params[] = {w->instance, NULL, NULL, decimal(&d, w->conf->lease_ms)};
+
+    if (!close_lists(r))
+        return false;
+    params[1] = r->ids.data;
+    params[2] = r->attempts.data;
+    return pg_pool_query(w->pool, "SELECT * FROM renew_runs($1, $2, $3, $4)", 4, params,
+                         DEADLINE_MS, fn, arg);
+}
+
+bool store_hand_back(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg)
+{
+    const char *params[] = {w->instance, NULL, NULL};
+
+    if (!close_lists(r))
+        return false;
+    params[1] = r->ids.data;
+    params[2] = r->attempts.data;
+    return pg_pool_query(w->pool, "SELECT hand_back($1, $2, $3)", 3, params, DEADLINE_MS,
+                         fn, arg);
+}
+
+bool store_finish(struct worker *w, const struct store_finish *f, pg_fn *fn, void *arg)
+{
+    struct decimal d[2];
+    const char *params[] = {f->run_id, decimal(&d[0], f->attempt), f->status, f->content,
+                            f->metadata, f->author, f->events, decimal(&d[1], f->seq),
+                            f->error, f->usage};
+
+    return pg_pool_query(
+        w->pool, "SELECT * FROM finish_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
+        params, FINISH_DEADLINE_MS, fn, arg);
+}
+
+bool store_ends(struct worker *w, size_t n, pg_fn *fn, void *arg)
+{
+    struct decimal d;
+    const char *params[] = {decimal(&d, (int64_t)n)};
+
+    return pg_pool_query(w->pool, "SELECT * FROM unpublished_ends($1)", 1, params,
+                         DEADLINE_MS, fn, arg);
+}
+
+bool store_mark(struct worker *w, const char *run_id, pg_fn *fn, void *arg)
+{
+    const char *params[] = {run_id};
+
+    return pg_pool_query(w->pool, "SELECT mark_end_published(ARRAY[$1::uuid])", 1, params,
+                         DEADLINE_MS, fn, arg);
+}
+
+bool store_history(struct worker *w, const char *thread_id, const char *message_id,
+                   pg_fn *fn, void *arg)
+{
+    struct decimal d[2];
+    const char *params[] = {thread_id, message_id, decimal(&d[0], HISTORY_MESSAGES),
+                            decimal(&d[1], HISTORY_BYTES)};
+
+    return pg_pool_query(w->pool, "SELECT thread_history($1, $2, $3, $4)", 4, params,
+                         DEADLINE_MS, fn, arg);
+}

@@ -1,0 +1,209 @@
+/* worker: builds the parts in the order of the flow, takes them down in the other one,
+ * and ends each turn: what waits is published, what is over is freed. */
+#include "worker/worker.h"
+
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/pg.h"
+#include "common/strmap.h"
+#include "worker/agents.h"
+#include "worker/agents/exec.h"
+#include "worker/conf.h"
+#include "worker/control.h"
+#include "worker/intake.h"
+#include "worker/metrics.h"
+#include "worker/publisher.h"
+#include "worker/run.h"
+#include "worker/store.h"
+#include "worker/sweep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the end of a turn ---------------------------------------------------------------------- */
+
+static void on_turn_end(void *arg)
+{
+    struct worker *w = arg;
+    struct list *node;
+
+    while ((node = list_pop(&w->dirty)))
+        run_flush(run_of_chore(node));
+    while ((node = list_pop(&w->over)))
+        run_free(run_of_chore(node));
+}
+
+/* --- drain ------------------------------------------------------------------------------------ */
+
+static size_t count_runs(const struct worker *w)
+{
+    return strmap_count(w->runs);
+}
+
+static void maybe_exit(struct worker *w)
+{
+    if (w->draining && count_runs(w) == 0)
+        loop_stop(w->loop);
+}
+
+static void on_handed_back(enum pg_outcome outcome, const struct pg_result *res,
+                           const struct pg_error *err, void *arg)
+{
+    struct worker *w = arg;
+
+    (void)err;
+    for (int i = 0; outcome == PG_OK && i < pg_rows(res); i++) {
+        struct run *r = worker_run(w, pg_value(res, i, 0));
+        if (r)
+            run_handed_back(r);
+    }
+    maybe_exit(w);
+}
+
+/* What has not finished by now is given to others, while there is still time to say so. */
+static void on_drain_timer(void *arg)
+{
+    struct worker *w = arg;
+    struct store_runs runs;
+
+    store_runs_init(&runs);
+    LIST_EACH(node, tmp, &w->run_list) {
+        const struct run *r = run_of_node(node);
+        if (run_has_agent(r))
+            store_runs_add(&runs, run_id(r), run_attempt(r));
+    }
+    if (runs.count > 0)
+        store_hand_back(w, &runs, on_handed_back, w);
+    store_runs_fini(&runs);
+}
+
+static void on_exit_timer(void *arg)
+{
+    struct worker *w = arg;
+
+    log_warn("leaving with runs", LOG_I("runs", count_runs(w)));
+    loop_stop(w->loop);
+}
+
+void worker_drain(struct worker *w)
+{
+    int64_t ms = w->conf->drain_ms, reserve = ms / 2 < 1000 ? ms / 2 : 1000;
+
+    log_info("draining", LOG_I("runs", count_runs(w)), LOG_I("drain_ms", ms));
+    w->draining = true;
+    intake_stop(w->intake);
+    timer_start(w->drain_timer, ms - reserve);
+    timer_start(w->exit_timer, ms);
+    maybe_exit(w);
+}
+
+void worker_fatal(struct worker *w, const char *what, const char *detail)
+{
+    log_error(what, LOG_S("detail", detail));
+    w->exit_status = 1;
+    loop_stop(w->loop);
+}
+
+/* --- news --------------------------------------------------------------------------------------- */
+
+void worker_on_redis(struct worker *w)
+{
+    intake_claim(w->intake);
+    sweep_start(w->sweep);
+}
+
+void worker_on_run_gone(struct worker *w)
+{
+    if (w->draining)
+        maybe_exit(w);
+    else
+        intake_claim(w->intake);
+}
+
+size_t worker_live_runs(const struct worker *w)
+{
+    size_t n = 0;
+
+    LIST_EACH(node, tmp, (struct list *)&w->run_list)
+        n += run_is_live(run_of_node(node));
+    return n;
+}
+
+struct run *worker_run(const struct worker *w, const char *id)
+{
+    return strmap_get(w->runs, id, strlen(id));
+}
+
+/* --- construction -------------------------------------------------------------------------------- */
+
+static struct pg_pool *open_pool(struct worker *w)
+{
+    char name[64];
+    struct pg_options o = {.url = w->conf->database_url,
+                           .schema = w->conf->database_schema,
+                           .name = name};
+
+    snprintf(name, sizeof(name), "threadcast-worker:%s", w->instance);
+    return pg_pool_new(w->loop, &o, (int)w->conf->database_pool);
+}
+
+static bool open_all(struct worker *w)
+{
+    const struct worker_conf *conf = w->conf;
+
+    if (!(w->runs = strmap_new()) || !(w->agents = agents_new(conf->agent, conf->agents)))
+        return false;
+    w->drain_timer = timer_new(w->loop, on_drain_timer, w);
+    w->exit_timer = timer_new(w->loop, on_exit_timer, w);
+    if (!w->drain_timer || !w->exit_timer)
+        return false;
+    if (!(w->publishers = publishers_new(w)) || !(w->control = control_new(w)))
+        return false;
+    if (!(w->pool = open_pool(w)) || !(w->sweep = sweep_new(w)))
+        return false;
+    if (!(w->intake = intake_new(w)))
+        return false;
+    return !conf->metrics_listen || (w->metrics = metrics_new(w, conf->metrics_listen));
+}
+
+struct worker *worker_new(struct loop *l, const struct worker_conf *conf)
+{
+    struct worker *w = calloc(1, sizeof(*w));
+
+    if (!w)
+        return NULL;
+    w->loop = l;
+    w->conf = conf;
+    instance_new(w->instance);
+    list_init(&w->run_list);
+    list_init(&w->dirty);
+    list_init(&w->over);
+    list_init(&w->processes);
+    loop_on_turn_end(l, on_turn_end, w);
+    if (open_all(w))
+        return w;
+    worker_free(w);
+    return NULL;
+}
+
+void worker_free(struct worker *w)
+{
+    if (!w)
+        return;
+    metrics_free(w->metrics);
+    intake_free(w->intake);
+    if (w->pool)
+        pg_pool_free(w->pool);
+    LIST_EACH(node, tmp, &w->run_list)
+        run_free(run_of_node(node));
+    sweep_free(w->sweep);
+    exec_kill_all(w);
+    control_free(w->control);
+    publishers_free(w->publishers);
+    timer_free(w->drain_timer);
+    timer_free(w->exit_timer);
+    agents_free(w->agents);
+    strmap_free(w->runs);
+    free(w);
+}

@@ -156,6 +156,20 @@ void request_reply(struct request *r, int status, const char *content_type,
     buf_fini(&out);
 }
 
+void request_text(struct request *r, int status, const char *json, size_t len)
+{
+    struct buf out;
+
+    buf_init(&out);
+    buf_add(&out, json, len);
+    buf_char(&out, '\n'); /* for those who read it in a terminal */
+    if (out.failed)
+        request_error(r, 503, "unavailable", "Out of memory, try again.");
+    else
+        request_reply(r, status, "application/json", out.data, out.len);
+    buf_fini(&out);
+}
+
 void request_json(struct request *r, int status, json_t *value)
 {
     char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
@@ -165,7 +179,7 @@ void request_json(struct request *r, int status, json_t *value)
         request_error(r, 500, "internal", "The answer could not be built.");
         return;
     }
-    request_reply(r, status, "application/json", text, strlen(text));
+    request_text(r, status, text, strlen(text));
     free(text);
 }
 
@@ -178,7 +192,7 @@ void request_error(struct request *r, int status, const char *code, const char *
     buf_json(&out, code, strlen(code));
     buf_str(&out, ",\"message\":");
     buf_json(&out, message, strlen(message));
-    buf_str(&out, "}}");
+    buf_str(&out, "}}\n");
     if (status == 503 && !r->answered)
         request_header(r, "Retry-After", "1");
     request_reply(r, status, "application/json", out.data, out.failed ? 0 : out.len);

@@ -49,6 +49,8 @@ void request_header(struct request *r, const char *name, const char *value);
 void request_reply(struct request *r, int status, const char *content_type,
                    const void *body, size_t len);
 void request_json(struct request *r, int status, json_t *value); /* takes value */
+/* The same for JSON that is text already. Copies. */
+void request_text(struct request *r, int status, const char *json, size_t len);
 /* {"error":{"code":…,"message":…}}; 503 carries Retry-After: 1 */
 void request_error(struct request *r, int status, const char *code,
                    const char *message);

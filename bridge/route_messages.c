@@ -98,7 +98,7 @@ static void on_page(struct request *r, const struct pg_result *res)
     if (out.failed)
         request_error(r, 503, "unavailable", "Out of memory, try again.");
     else
-        request_reply(r, 200, "application/json", out.data, out.len);
+        request_text(r, 200, out.data, out.len);
     buf_fini(&out);
 }
 
@@ -174,7 +174,7 @@ static void on_posted(struct request *r, const struct pg_result *res)
         request_error(r, 409, "idempotency_conflict",
                       "This Idempotency-Key was used with another body.");
     else if (answer)
-        request_reply(r, 202, "application/json", answer, strlen(answer));
+        request_text(r, 202, answer, strlen(answer));
     else
         request_error(r, 500, "internal", "The answer that was kept is empty.");
 }

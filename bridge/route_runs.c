@@ -28,7 +28,7 @@ static void on_run(struct request *r, const struct pg_result *res)
         ask_forbidden(r);
         return;
     }
-    request_reply(r, 200, "application/json", pg_value(res, 0, 2), pg_length(res, 0, 2));
+    request_text(r, 200, pg_value(res, 0, 2), pg_length(res, 0, 2));
 }
 
 void route_run_get(struct request *r)

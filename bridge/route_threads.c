@@ -54,7 +54,7 @@ static void on_page(struct request *r, const struct pg_result *res)
     if (out.failed)
         request_error(r, 503, "unavailable", "Out of memory, try again.");
     else
-        request_reply(r, 200, "application/json", out.data, out.len);
+        request_text(r, 200, out.data, out.len);
     buf_fini(&out);
 }
 

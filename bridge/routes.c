@@ -2,6 +2,7 @@
  * method and path alone; who may is asked inside the routes. */
 #include "bridge/routes.h"
 
+#include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
@@ -162,7 +163,8 @@ static void run_route(struct request *r, const struct route *route, struct span 
     if (param.at && !take_param(r, route, param))
         return;
     if ((route->flags & ROUTE_PG) && !r->bridge->pg) {
-        request_error(r, 501, "no_database", "This bridge runs without a database.");
+        if (auth_require(r, false)) /* 401 comes first: strangers learn nothing */
+            request_error(r, 501, "no_database", "This bridge runs without a database.");
         return;
     }
     route->fn(r);

@@ -146,6 +146,23 @@ static bool is_loopback(const struct sockaddr *sa)
     return false;
 }
 
+/* The port may be 0: any that is free. */
+static bool parse_address(const char *listen, struct sockaddr_storage *ss, int *len)
+{
+    size_t n = strlen(listen);
+    bool any = n > 2 && strcmp(listen + n - 2, ":0") == 0;
+    char text[64];
+
+    snprintf(text, sizeof(text), "%.*s%s", any ? (int)n - 1 : (int)n, listen, any ? "1" : "");
+    if (evutil_parse_sockaddr_port(text, (struct sockaddr *)ss, len) != 0)
+        return false;
+    if (any && ss->ss_family == AF_INET)
+        ((struct sockaddr_in *)ss)->sin_port = 0;
+    else if (any)
+        ((struct sockaddr_in6 *)ss)->sin6_port = 0;
+    return is_loopback((struct sockaddr *)ss);
+}
+
 static void say_where(struct evconnlistener *l)
 {
     struct sockaddr_storage ss;
@@ -171,8 +188,7 @@ struct metrics *metrics_new(struct worker *w, const char *listen)
         return NULL;
     m->w = w;
     list_init(&m->visitors);
-    if (evutil_parse_sockaddr_port(listen, (struct sockaddr *)&ss, &len) != 0 ||
-        !is_loopback((struct sockaddr *)&ss)) {
+    if (!parse_address(listen, &ss, &len)) {
         log_error("metrics-listen has to be a loopback address and a port",
                   LOG_S("given", listen));
         goto fail;

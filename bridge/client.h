@@ -63,7 +63,8 @@ struct sub {
     struct client *client;
     struct page *page;    /* the read under way or waiting, REPLAYING only */
     struct event_id pos;  /* delivered up to here; LIVE: the topic knows */
-    struct event_id asked; /* what the feed had shown when the page was asked for */
+    struct event_id asked; /* where the feed was when the page was asked for */
+    uint32_t shown;        /* topic->shown then */
     const char *reset;    /* why the position is lost, until `reset` was said */
     uint32_t generation;  /* of the subscription when the page was asked for */
     uint16_t page_count;  /* entries asked for */

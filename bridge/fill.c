@@ -19,7 +19,7 @@ static void on_page(const struct redis_reply *entries, void *arg);
 static void fill_ask(struct topic *t)
 {
     struct bridge *b = t->hub->bridge;
-    t->fill_seen = t->seen;
+    t->seen = (struct event_id){0, 0};
     t->fill_generation = t->generation;
     t->fill = page_read(reader_pages(b->reader), t->thread_id, t->pos, true, FILL_PAGE,
                         on_page, t);
@@ -67,8 +67,7 @@ static void on_page(const struct redis_reply *entries, void *arg)
         return;
     }
     publish_entries(t, entries);
-    bool reached = event_id_cmp(t->pos, t->seen) >= 0 ||
-                   event_id_eq(t->seen, t->fill_seen); /* nobody logged that id */
+    bool reached = event_id_cmp(t->pos, t->seen) >= 0;
     if (t->state != TOPIC_SUBSCRIBED)
         t->refill = true; /* hub_subscribed goes on from here */
     else if (entries->count >= FILL_PAGE || !reached ||

@@ -145,8 +145,7 @@ void hub_subscribed(struct hub *h, const char *thread_id, size_t len)
         topic_drop(t);
         return;
     }
-    LIST_EACH(node, next, &t->subs)
-    {
+    LIST_EACH(node, next, &t->subs) {
         struct sub *s = LIST_ITEM(node, struct sub, node);
         sub_start(s);
         sub_more(s);
@@ -162,7 +161,7 @@ static void on_cursor(const struct thread_cursor *cursor, void *arg)
     t->asking = false;
     if (cursor->ok)
         LIST_EACH(node, next, &t->subs)
-    sub_on_cursor(LIST_ITEM(node, struct sub, node), cursor);
+            sub_on_cursor(LIST_ITEM(node, struct sub, node), cursor);
     topic_drop(t);
 }
 
@@ -177,8 +176,8 @@ void hub_ask_cursor(struct topic *t)
 static bool has_asking(const struct topic *t)
 {
     LIST_EACH(node, next, &t->subs)
-    if (LIST_ITEM(node, struct sub, node)->state == SUB_ASKING)
-        return true;
+        if (LIST_ITEM(node, struct sub, node)->state == SUB_ASKING)
+            return true;
     return false;
 }
 
@@ -199,8 +198,7 @@ void hub_publish(struct topic *t, struct msg *m)
     bool numbered = !event_id_zero(m->id);
     if (numbered)
         t->pos = m->id;
-    LIST_EACH(node, next, &t->subs)
-    {
+    LIST_EACH(node, next, &t->subs) {
         struct sub *s = LIST_ITEM(node, struct sub, node);
         switch ((enum sub_state)s->state) {
         case SUB_WAITING:
@@ -280,6 +278,7 @@ void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char
         return;
     }
     if (!t->live || t->fill) {
+        t->shown++;
         if (event_id_cmp(view.id, t->seen) > 0)
             t->seen = view.id;
         return; /* the log has it */
@@ -290,15 +289,13 @@ void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char
         stats->drop_duplicate++;
     } else {
         stats->holes++;
-        t->seen = view.id;
         fill_start(t);
     }
 }
 
 void hub_reset(struct topic *t, const char *why)
 {
-    LIST_EACH(node, next, &t->subs)
-    {
+    LIST_EACH(node, next, &t->subs) {
         struct sub *s = LIST_ITEM(node, struct sub, node);
         if (s->state >= SUB_AHEAD)
             sub_reset(s, why);

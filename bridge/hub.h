@@ -28,8 +28,9 @@ struct topic {
     struct hub *hub;
     struct list subs;     /* struct sub.node */
     struct event_id pos;  /* every live sub has got all up to here */
-    struct event_id seen; /* newest id the feed has shown and we did not pass on */
-    struct event_id fill_seen; /* `seen` when the fill's page was asked for */
+    struct event_id seen; /* greatest id the feed has shown and we did not pass on; in a
+                             fill: since its page was asked for */
+    uint32_t shown;       /* counts those, so that an invented id cannot hide another */
     struct page *fill;    /* the read that closes a hole, or NULL */
     enum topic_state state;
     bool asking;          /* for the cursor */

@@ -58,6 +58,17 @@ static struct event_id feed_at(const struct topic *t)
     return t->live ? t->pos : t->seen;
 }
 
+/* Has the feed shown what this page could not hold yet? An id that it had shown before
+ * the page was asked for, and that the page does not hold, was logged by nobody. */
+static bool behind_feed(const struct sub *s)
+{
+    const struct topic *t = s->topic;
+    struct event_id feed = feed_at(t);
+    if (event_id_cmp(s->pos, feed) >= 0)
+        return false;
+    return t->live ? !event_id_eq(feed, s->asked) : t->shown != s->shown;
+}
+
 static void go_live(struct sub *s)
 {
     struct topic *t = s->topic;
@@ -74,6 +85,7 @@ static void sub_page(struct sub *s, int count)
 {
     struct bridge *b = s->client->set->bridge;
     s->asked = feed_at(s->topic);
+    s->shown = s->topic->shown;
     s->generation = s->topic->generation;
     s->page_count = (uint16_t)count;
     s->page = page_read(reader_pages(b->reader), s->topic->thread_id, s->pos, !s->proven,
@@ -123,11 +135,11 @@ static void on_page(const struct redis_reply *entries, void *arg)
     if (s->client->closed || s->client->ending)
         return;
     bool full = entries->count >= s->page_count;
-    struct event_id feed = feed_at(s->topic);
+    bool behind = behind_feed(s);
     s->proven = event_id_zero(s->pos);
     s->page_count =
         (uint16_t)next_count(s, entries->count, s->client->out.bytes - before);
-    if (full || (event_id_cmp(s->pos, feed) < 0 && !event_id_eq(feed, s->asked)))
+    if (full || behind)
         sub_more(s);
     else if (s->topic->state != TOPIC_SUBSCRIBED)
         return; /* hub_subscribed goes on from here */

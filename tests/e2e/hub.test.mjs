@@ -208,7 +208,8 @@ test('the queue of a slow reader merges tokens before it is cut', async () => {
 });
 
 test('a write that makes no progress is cut; bytes on a stream are not welcome', async () => {
-    const bridge = await stack.startBridge({ 'write-stall-ms': 1000, 'client-queue-bytes': 64 << 20 });
+    const bridge = await stack.startBridge({ 'write-stall-ms': 1000, 'client-queue-bytes': 64 << 20,
+                                             'history-max-bytes': 64 << 20 });
     const stuck = await live('stuck', '', { bridge });
     const run = new ScriptRun(stack.redis.client, 'stuck');
     await run.begin();

@@ -12,7 +12,7 @@ const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile:
 /** what a browser itself says in the console about a connection that was cut on purpose */
 const CUT = /ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_NETWORK_CHANGED/;
 
-const stack = await Stack.start({ demo: true, worker: { agent: 'demo', 'demo-rate': 120 } });
+const stack = await Stack.start({ demo: true, worker: { agent: 'demo', 'demo-rate': 160 } });
 const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking',
@@ -228,7 +228,7 @@ describe('the page', () => {
             { type: 'error', runId: 'x1', attempt: 1, content: { code: nasty, message: `the end ${nasty}` } },
         ];
         for (const event of events) await stack.redis.client.publish(channel, JSON.stringify(event));
-        await visitor.page.getByText('the end').waitFor();
+        await visitor.view().locator('.message-error', { hasText: 'the end' }).waitFor();
         for (const steps of await visitor.view().locator('.steps:not([hidden]) summary').all()) await steps.click();
         assert.equal(await visitor.view().locator('img, script, i, b, textarea').count(), 0);
         assert.equal(await visitor.page.locator('img[src=x], script:not([src])').count(), 0);

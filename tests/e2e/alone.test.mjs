@@ -27,6 +27,7 @@ test('a run of any publisher streams', async () => {
     await run.begin();
     await run.tokens('a', 'b');
     const stream = stack.threadEvents('any', '', { read: ['any'] });
+    await stream.type('token');
     await run.done();
     await stream.type('done');
     assert.equal(stream.text(run.id), 'ab');

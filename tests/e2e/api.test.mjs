@@ -18,7 +18,7 @@ test('POST …/messages: 202 with message, cursor and run', async () => {
     assert.equal(typeof answer.cursor, 'string');
     assert.equal(answer.runs.length, 1);
     assert.equal(answer.runs[0].runId, answer.runId);
-    assert.equal(answer.runs[0].agent, 'demo');
+    assert.equal(answer.runs[0].agent, 'default');
     const row = await stack.ended(answer.runId);
     assert.equal(row.status, 'done');
     assert.equal(row.reply_id, answer.runs[0].messageId);
@@ -92,7 +92,7 @@ test('threads: made, listed newest first, ids that are taken are refused', async
     assert.equal((await stack.request('POST', '/v1/threads', { sub, json: { id: chosen } })).status, 201);
     assert.equal((await stack.request('POST', '/v1/threads', { sub: 'eve', json: { id: chosen } })).status, 403);
     // one whose events are in Redis, but that has no row
-    await stack.publish('ghost', { type: 'test', content: 'x' });
+    await stack.publish('ghost', { type: 'token', content: 'x' });
     assert.equal((await stack.request('POST', '/v1/threads', { sub: 'eve', json: { id: 'ghost' } })).status, 403);
     assert.equal((await stack.request('POST', '/v1/threads', { sub: 'ann', read: ['ghost'], write: ['ghost'], json: { id: 'ghost' } })).status, 201);
     for (const id of ['', 'a b', '*', '../x', 'x'.repeat(129), 7]) {
@@ -143,8 +143,8 @@ test('publishing over HTTP: ids, an idempotency key, and no runs of others', asy
     const forged = await stack.publish(thread, { type: 'token', content: 'x', runId });
     assert.ok(forged.status >= 400 && forged.status < 500);
     assert.equal(forged.json.error.code, 'run_taken');
-    await stack.publish(thread, { type: 'test', content: 'last', id: '9-9' });
-    const last = await stream.next((event) => event.json?.type === 'test');
+    await stack.publish(thread, { type: 'token', content: 'last', id: '9-9' });
+    const last = await stream.next((event) => event.json?.content === 'last');
     assert.match(last.json.id, /^\d{3,}-\d+$/, 'an id of its own is removed');
     stream.close();
 });

@@ -252,7 +252,9 @@ export class Stack {
     async startBridge(options = {}, env = {}) {
         /** @type {Record<string, string>} */
         const keys = {};
-        if (this.signer.secret) {
+        if (options.auth === 'none') {
+            // a key and no authentication exclude each other
+        } else if (this.signer.secret) {
             keys.JWT_SECRET = this.signer.secret;
         } else {
             keys.JWT_PUBLIC_KEY_FILE = path.join(this.dir, 'public.pem');

@@ -16,7 +16,7 @@ before(async () => {
 });
 
 const HOST = 'Host: localhost\r\n';
-const body = '{"type":"test","content":"x"}';
+const body = '{"type":"token","content":"x"}';
 /** @param {string} head */
 const post = (head, text = body) => `POST /v1/threads/h/events HTTP/1.1\r\n${HOST}${authorization}` +
     `Content-Type: application/json\r\n${head}\r\n${text}`;
@@ -139,14 +139,14 @@ test('bodies: type, size, JSON', async () => {
     assert.equal((await send('application/x-www-form-urlencoded', 'a=b'))[0], 415);
     assert.equal((await send('application/json', 'x'.repeat(70_000)))[0], 413);
     for (const bad of ['', '{', 'null', '"x"', '{"type":"a","type":"b"}', `${'['.repeat(5000)}`,
-                       '{"type":"test","content":"\\ud800"}', '{"type":"test","content":"\\u0000"}{}',
-                       '[]', '{"type":"test"}', '{"content":"x"}', '{"type":1,"content":"x"}',
-                       '{"type":"test","content":"x","threadId":"other"}']) {
+                       '{"type":"token","content":"\\ud800"}', '{"type":"token","content":"x"}{}',
+                       '[]', '{"type":"token"}', '{"type":"test","content":"x"}', '{"content":"x"}', '{"type":1,"content":"x"}',
+                       '{"type":"token","content":"x","threadId":"other"}']) {
         const [status, code] = await send('application/json', bad);
         assert.equal(status, 400, `${bad.slice(0, 60)}: ${status}`);
         assert.match(String(code), /^[a-z_]+$/);
     }
-    assert.equal((await send('application/json', Buffer.from('{"type":"test","content":"\xff"}', 'latin1')))[0], 400);
+    assert.equal((await send('application/json', Buffer.from('{"type":"token","content":"\xff"}', 'latin1')))[0], 400);
     assert.ok((await send('application/json; charset=utf-8', body))[0] < 300);
 });
 

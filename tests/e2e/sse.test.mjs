@@ -144,26 +144,6 @@ test('where a stream begins: 0, now, an id, run', async () => {
     for (const stream of [all, live, now, byId]) stream.close();
 });
 
-test("a run's stream ends with the last chunk after its end, and is 204 from there", async () => {
-    const run = new ScriptRun(stack.redis.client, 'runs');
-    await run.begin();
-    const other = new ScriptRun(stack.redis.client, 'runs');
-    await other.begin();
-    const stream = stack.events(`/v1/runs/${run.id}/events?thread=runs`, reader);
-    // without PostgreSQL the bridge cannot know which thread a run belongs to
-    if (await stream.opened() === 501) return;
-    await other.tokens('not mine');
-    await run.tokens('mine');
-    const [, , end] = await run.done();
-    await stream.type('done');
-    await stream.end();
-    assert.equal(stream.ending, 'last-chunk');
-    assert.equal(stream.text(), 'mine');
-    const again = stack.events(`/v1/runs/${run.id}/events?thread=runs`, { ...reader, lastEventId: end });
-    assert.equal(await again.opened(), 204);
-    again.close();
-});
-
 test('HTTP/1.0 is delimited by the close, not chunked', async () => {
     const run = new ScriptRun(stack.redis.client, 'old');
     await run.begin();

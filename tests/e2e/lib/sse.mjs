@@ -20,8 +20,10 @@ export class SseParser {
     #data = '';
     #name = '';
     #ownId = '';
+    #idBuffer = '';
     #skipLf = false;
 
+    /** changes when an event is dispatched, not when its `id:` line is read */
     lastEventId = '';
     /** @type {number | null} */
     retry = null;
@@ -66,12 +68,13 @@ export class SseParser {
         const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
         if (field === 'data') this.#data += value + '\n';
         else if (field === 'event') this.#name = value;
-        else if (field === 'id' && !value.includes('\0')) this.#ownId = this.lastEventId = value;
+        else if (field === 'id' && !value.includes('\0')) this.#ownId = this.#idBuffer = value;
         else if (field === 'retry' && /^\d+$/.test(value)) this.retry = Number(value);
         return null;
     }
 
     #dispatch() {
+        this.lastEventId = this.#idBuffer;
         const data = this.#data.replace(/\n$/, '');
         const event = { event: this.#name || 'message', data, id: this.lastEventId,
                         ownId: this.#ownId, json: undefined, at: performance.now() };

@@ -154,8 +154,6 @@ struct auth *auth_new(const struct bridge_conf *conf, struct buf *err)
     a->query_tokens = conf->allow_query_token;
     if (conf->auth == AUTH_MODE_NONE) {
         a->open = true;
-        log_warn("NO AUTHENTICATION: whoever reaches this address may read and write "
-                 "everything (--auth none)");
         return a;
     }
     a->key = load_key(conf, err);

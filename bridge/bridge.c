@@ -16,6 +16,7 @@
 #include "bridge/listener.h"
 #include "bridge/owners.h"
 #include "bridge/publisher.h"
+#include "bridge/rate.h"
 #include "bridge/reader.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -131,6 +132,7 @@ void bridge_free(struct bridge *b)
     feed_free(b->feed);
     hub_free(b->hub);
     reader_free(b->reader);
+    rate_free(b->guests);
     timer_free(b->shutdown_delay);
     timer_free(b->drain_check);
     if (b->loop)

@@ -91,7 +91,6 @@ static void admitted(struct stream_plan *plan)
 {
     struct request *r = plan->request;
     if (plan->denied) {
-        r->bridge->stats.access_denied++;
         request_error(r, 403, "forbidden", "This thread is not yours to read.");
     } else if (plan->unknown) {
         stream_busy(r, "the database does not answer");
@@ -123,6 +122,7 @@ void stream_admit(struct stream_plan *plan, void (*next)(struct stream_plan *pla
 {
     struct request *r = plan->request;
     plan->next = next;
+    plan->owner_changes = r->bridge->owner_changes;
     plan->waiting = 1; /* ours, so that early answers do not end it */
     for (size_t i = 0; i < plan->count; i++) {
         struct question *q = malloc(sizeof(*q));
@@ -213,6 +213,8 @@ static bool join(struct client *c, const struct stream_plan *plan)
         if (!hub_join(b->hub, s, plan->threads[i].thread_id))
             return false;
     }
+    /* an owner may have changed between the answer and now, when nobody knew of us yet */
+    c->recheck = plan->owner_changes != b->owner_changes;
     return true;
 }
 

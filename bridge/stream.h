@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct request;
 
@@ -28,6 +29,7 @@ struct stream_plan {
     char run_id[UUID_SIZE]; /* "": every run */
     int waiting;            /* access questions */
     bool denied, unknown;
+    uint64_t owner_changes; /* the bridge's count when access was asked for */
     bool ended; /* a run's stream: Postgres says it has ended */
     void (*next)(struct stream_plan *plan); /* once access is granted */
     struct stream_thread threads[STREAM_THREADS_MAX];

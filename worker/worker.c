@@ -192,9 +192,13 @@ void worker_free(struct worker *w)
     if (!w)
         return;
     metrics_free(w->metrics);
-    intake_free(w->intake);
+    w->draining = true;
+    if (w->intake)
+        intake_stop(w->intake);
+    /* everybody is still there to hear that their statements are lost */
     if (w->pool)
         pg_pool_free(w->pool);
+    intake_free(w->intake);
     LIST_EACH(node, tmp, &w->run_list)
         run_free(run_of_node(node));
     sweep_free(w->sweep);

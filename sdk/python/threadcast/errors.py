@@ -1,0 +1,59 @@
+"""What can go wrong. Arguments that make no sense are ValueError or TypeError."""
+
+from __future__ import annotations
+
+
+class ThreadcastError(Exception):
+    """Everything below. Events that were accepted before it may be unpublished."""
+
+
+class Fenced(ThreadcastError):
+    """A higher attempt of this run has begun elsewhere: this one must stop."""
+
+    def __init__(self, attempt: int) -> None:
+        super().__init__("attempt %d of this run has taken over" % attempt)
+        self.attempt = attempt
+
+
+class Ended(ThreadcastError):
+    """The run has ended already (somebody else ended it, or its id was used before)."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__("this run has ended with event %s" % id)
+        self.id = id
+
+
+class Taken(ThreadcastError):
+    """An outside event claims a run that has a publisher of its own."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__("run %s has a publisher of its own" % run_id)
+        self.run_id = run_id
+
+
+class Conflict(ThreadcastError):
+    """The idempotency key was used before, for other events."""
+
+
+class Refused(ThreadcastError):
+    """Redis refuses and will go on refusing: rights, password, version, key types."""
+
+
+class Unavailable(ThreadcastError):
+    """Redis did not take the events within `give_up_s`. Whether it has them is unknown."""
+
+
+class EventTooLarge(ThreadcastError, ValueError):
+    """An event would be larger than 256 KiB. Nothing was published of it."""
+
+
+class AgentError(Exception):
+    """Raise it inside a run to end that run with this `error` event. `message` is shown
+    to people; the text of any other exception is not."""
+
+    def __init__(self, message: str, *, code: str = "agent_error",
+                 retryable: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.retryable = retryable

@@ -5,6 +5,7 @@
 
 #include "bridge/access.h"
 #include "bridge/bridge.h"
+#include "bridge/forget.h"
 #include "bridge/hub.h"
 #include "common/log.h"
 #include "common/pg.h"
@@ -47,10 +48,12 @@ static void on_notify(struct pg *p, const char *channel, const char *payload, vo
     struct owners *o = arg;
 
     (void)p, (void)channel;
-    if (thread_id_valid(payload, strlen(payload)))
-        recheck(o->bridge, payload);
-    else
+    if (!thread_id_valid(payload, strlen(payload))) {
         log_debug("odd notification", LOG_S("payload", payload));
+        return;
+    }
+    recheck(o->bridge, payload);
+    forget_thread(o->bridge, payload);
 }
 
 struct owners *owners_new(struct bridge *b)

@@ -250,7 +250,7 @@ static void on_hint(struct redis *r, const struct redis_reply *reply, void *arg)
     (void)r;
     if (reply && reply->type == REDIS_FAILURE) {
         p->b->stats.redis_errors++;
-        log_warn("publishing refused", LOG_S("reply", reply->str));
+        log_warn("command refused", LOG_S("reply", reply->str));
     }
 }
 
@@ -258,6 +258,17 @@ void publisher_hint(struct publisher *p, const char *channel, const char *json)
 {
     if (publisher_ready(p) &&
         !redis_sendv(p->redis, on_hint, p, "PUBLISH", channel, json, NULL))
+        p->b->stats.redis_errors++;
+}
+
+void publisher_forget(struct publisher *p, const char *thread_id)
+{
+    char log[NAMES_KEY_SIZE], state[NAMES_KEY_SIZE];
+
+    names_log(log, p->b->conf->redis_prefix, thread_id);
+    names_state(state, p->b->conf->redis_prefix, thread_id);
+    if (publisher_ready(p) &&
+        !redis_sendv(p->redis, on_hint, p, "UNLINK", log, state, NULL))
         p->b->stats.redis_errors++;
 }
 

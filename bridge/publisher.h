@@ -41,4 +41,7 @@ void publisher_events(struct publisher *p, const char *thread_id, const char *ru
 /* A hint on a channel (threadcast:control); nobody waits for it. */
 void publisher_hint(struct publisher *p, const char *channel, const char *json);
 
+/* Deletes the log and the state of a thread that is no more; nobody waits for it. */
+void publisher_forget(struct publisher *p, const char *thread_id);
+
 #endif

@@ -200,7 +200,7 @@ export class Postgres {
     async start(settings = []) {
         const child = new Child('postgres', postgresProgram('postgres'), ['-D', this.data,
             '-c', `unix_socket_directories=${this.dir}`, '-c', 'listen_addresses=',
-            '-c', 'fsync=off', '-c', 'synchronous_commit=off', '-c', 'full_page_writes=off',
+            '-c', 'fsync=off', '-c', 'full_page_writes=off',
             '-c', 'shared_buffers=16MB', '-c', 'max_connections=200', '-c', 'log_min_messages=warning',
             ...settings.flatMap((setting) => ['-c', setting])], { ...this.#user, cwd: this.dir });
         this.child = child;

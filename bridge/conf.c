@@ -315,9 +315,13 @@ bool bridge_conf_validate(void *arg, struct buf *err)
         buf_str(err, "--shutdown-delay-ms needs --drain-ms above 0");
         return false;
     }
-    if (!redis_url_parse(conf->redis_url, &conf->redis, err))
-        return false;
-    return true;
+    struct buf why;
+    buf_init(&why);
+    bool ok = redis_url_parse(conf->redis_url, &conf->redis, &why);
+    if (!ok)
+        buf_printf(err, "--redis-url (REDIS_URL): %s", why.data ? why.data : "no memory");
+    buf_fini(&why);
+    return ok;
 }
 
 void bridge_conf_free(struct bridge_conf *conf)

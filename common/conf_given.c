@@ -95,9 +95,10 @@ static int take_flag(struct conf_load *l, const char *arg, const char *next)
     const char **slot = slot_of(l, name, len, &is_bool);
 
     if (!slot) {
-        if (equals || !take_no(l, name, len))
-            unknown_flag(l, name, len);
-        return 1;
+        if (!equals && take_no(l, name, len))
+            return 1;
+        unknown_flag(l, name, len);
+        return equals || !next || *next == '-' ? 1 : 2; /* what was meant as its value */
     }
     if (equals || is_bool) {
         *slot = equals ? equals + 1 : "true";

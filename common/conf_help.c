@@ -6,16 +6,17 @@
 
 enum { HELP_COLUMNS = 90, HELP_INDENT = 28 };
 
-/* Words of `text` from the column `at` on, wrapped; all later lines are indented. */
-static void add_wrapped(struct buf *out, size_t at, const char *text)
+/* Words of `text` from the column `indent` on, wrapped; all later lines begin there. */
+static void add_wrapped(struct buf *out, size_t indent, const char *text)
 {
+    size_t at = indent;
     bool first = true;
 
     while (*text) {
         size_t len = strcspn(text, " ");
         if (!first && at + 1 + len > HELP_COLUMNS) {
-            buf_printf(out, "\n%*s", HELP_INDENT, "");
-            at = HELP_INDENT;
+            buf_printf(out, "\n%*s", (int)indent, "");
+            at = indent;
             first = true;
         }
         if (!first) {

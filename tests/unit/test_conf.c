@@ -80,7 +80,8 @@ static const struct conf_option table[] = {
 static const char *const commands[] = {"migrate", "status", NULL};
 static const struct conf_spec spec = {
     .program = "threadcast-test",
-    .about = "Tests options.",
+    .about = "Tests options, and has more to say about it than goes into one line of a "
+             "terminal that is ninety columns wide.",
     .env_prefix = "BRIDGE_",
     .options = table,
     .option_count = COUNT(table),
@@ -283,6 +284,8 @@ static void says_what_is_wrong(void **state)
         assert_memory_equal(complained, "threadcast-test: ", 17);
         assert_string_equal(printed, "");
     }
+    assert_int_equal(load("--xyzzy 5", ""), CONF_BAD);
+    assert_string_equal(complained, "threadcast-test: unknown option \"--xyzzy\"\n");
     assert_int_equal(load("--xyzzy --listen x --auth y", "BRIDGE_FOO=1"), CONF_BAD);
     assert_non_null(strstr(complained, "--xyzzy"));
     assert_non_null(strstr(complained, "--listen \"x\""));
@@ -407,6 +410,7 @@ static void help_fits_the_terminal(void **state)
         assert_non_null(strstr(printed, flag));
     }
     assert_non_null(strstr(printed, "Default: 15000."));
+    assert_non_null(strstr(printed, "\nninety columns wide.\n\n"));
     assert_non_null(strstr(printed, "[BRIDGE_KEEPALIVE_MS]"));
     assert_non_null(strstr(printed, "[JWT_SECRET_FILE]"));
     assert_null(strstr(printed, "[BRIDGE_OWN] [BRIDGE_OWN_FILE]"));

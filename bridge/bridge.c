@@ -33,7 +33,6 @@ static void on_turn_end(void *arg)
     struct bridge *b = arg;
     clients_flush(b->clients);
     reaper_run(b->clients);
-    stats_observe(&b->stats.turn, loop_lag_us(b->loop));
 }
 
 static void stop_when_empty(void *arg)
@@ -95,7 +94,7 @@ struct bridge *bridge_new(const struct bridge_conf *conf, struct auth *auth,
     b->auth = auth;
     b->statics = statics;
     instance_new(b->instance);
-    b->loop = loop_new();
+    b->loop = loop_new_coarse();
     if (b->loop) {
         conns_init(b);
         b->shutdown_delay = timer_new(b->loop, stop_accepting, b);

@@ -96,6 +96,7 @@ static void on_tick(void *arg)
     set->wall_ms = clock_wall_ms();
     keep_alive(set);
     cut_stalled(set);
+    stats_observe(&set->bridge->stats.loop_lag, loop_lag_us(set->bridge->loop));
     if (++set->ticks % SCAN_TICKS == 0) {
         scan(set);
         hub_tick(set->bridge->hub);

@@ -99,7 +99,8 @@ static const struct stats_row rows[] = {
     GAUGE("replays_waiting", NULL, replay_waiting, "Replays that wait for their turn."),
     HISTOGRAM("publish_to_socket_seconds", publish_latency,
               "From an event's ts to its bytes in the socket."),
-    HISTOGRAM("loop_turn_seconds", turn, "What the callbacks of one turn took."),
+    HISTOGRAM("loop_lag_histogram_seconds", loop_lag,
+              "How late the loop was, looked at four times a second."),
     /* publishing over HTTP */
     COUNTER("published_total", NULL, published, "Events published over HTTP."),
     COUNTER("publish_refused_total", NULL, publish_refused,
@@ -119,7 +120,8 @@ static void gauge(struct buf *out, const char *name, const char *labels, const c
                   double value)
 {
     if (help)
-        buf_printf(out, "# HELP threadcast_bridge_%s %s\n# TYPE threadcast_bridge_%s gauge\n",
+        buf_printf(out,
+                   "# HELP threadcast_bridge_%s %s\n# TYPE threadcast_bridge_%s gauge\n",
                    name, help, name);
     buf_printf(out, "threadcast_bridge_%s%s %.9g\n", name, labels, value);
 }
@@ -142,8 +144,8 @@ static void render_upstreams(struct bridge *b, struct buf *out)
     bool read = b->reader && reader_ready(b->reader);
     bool publish = b->publisher && publisher_ready(b->publisher);
 
-    gauge(out, "redis_up", "{connection=\"read\"}",
-          "Is the connection to Redis ready?", read);
+    gauge(out, "redis_up", "{connection=\"read\"}", "Is the connection to Redis ready?",
+          read);
     gauge(out, "redis_up", "{connection=\"publish\"}", NULL, publish);
     if (b->reader) {
         gauge(out, "redis_commands_waiting", "{connection=\"read\"}",
@@ -162,10 +164,9 @@ void bridge_stats_render(struct bridge *b, struct buf *out)
 {
     stats_render(rows, sizeof rows / sizeof *rows, &b->stats, out);
     render_upstreams(b, out);
-    gauge(out, "loop_lag_seconds", "", "What the last turn of the loop took.",
+    gauge(out, "loop_lag_seconds", "", "How late the loop was last.",
           (double)loop_lag_us(b->loop) / 1e6);
-    gauge(out, "loop_lag_max_seconds", "",
-          "The longest turn since this was asked last.",
+    gauge(out, "loop_lag_max_seconds", "", "The latest since this was asked last.",
           (double)loop_max_lag_us(b->loop) / 1e6);
     gauge(out, "log_lines_dropped", "", "Log lines that stderr would not take.",
           (double)log_dropped());

@@ -26,7 +26,7 @@ struct bridge_stats {
         drop_duplicate;
     uint64_t holes, fills, replays, replay_events, replay_waiting;
     struct stats_histogram publish_latency; /* event ts is ms: from ts to socket */
-    struct stats_histogram turn;            /* callbacks of one loop turn */
+    struct stats_histogram loop_lag;        /* how late a timer is, four times a second */
     /* publishing over HTTP */
     uint64_t published, publish_refused, publish_failed;
     /* upstreams */

@@ -29,21 +29,11 @@ struct loop {
     void *signal_arg;
     int stop_signals; /* SIGTERM and SIGINT seen */
     bool stop;
-    /* A turn's own time is measured as the processor time of the thread, because
-     * libevent waits and runs in one call; a heartbeat that comes late shows the rest
-     * (a blocking system call, a stopped process). */
+    /* comes late when a turn was long, whatever made it so */
     struct timer *heartbeat;
     int64_t heartbeat_due_us;
     int64_t lag_us, max_lag_us;
 };
-
-static int64_t thread_us(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
 
 static void note_lag(struct loop *l, int64_t us)
 {
@@ -68,15 +58,14 @@ static void on_heartbeat(void *arg)
     heartbeat_start(l);
 }
 
-struct loop *loop_new(void)
+static struct loop *make(int flags)
 {
     struct loop *l = calloc(1, sizeof(*l));
     struct event_config *config = event_config_new();
 
     if (!l || !config)
         goto fail;
-    /* without it timers stand on a clock of 4 ms */
-    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+    event_config_set_flag(config, flags);
     l->base = event_base_new_with_config(config);
     if (!l->base)
         goto fail;
@@ -90,6 +79,17 @@ fail:
         event_config_free(config);
     loop_free(l);
     return NULL;
+}
+
+struct loop *loop_new(void)
+{
+    /* without it timers stand on a clock of 4 ms */
+    return make(EVENT_BASE_FLAG_PRECISE_TIMER);
+}
+
+struct loop *loop_new_coarse(void)
+{
+    return make(0);
 }
 
 static void free_event(struct event *ev)
@@ -203,12 +203,9 @@ bool loop_signals(struct loop *l, void (*on_drain)(void *arg), void (*on_hup)(vo
 
 static void turn(struct loop *l)
 {
-    int64_t start = thread_us();
-
     event_base_loop(l->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
     for (size_t i = 0; i < l->hook_count; i++)
         l->hooks[i].fn(l->hooks[i].arg);
-    note_lag(l, thread_us() - start);
 }
 
 void loop_run(struct loop *l)

@@ -16,6 +16,7 @@
 
 #define READ_TURN_MAX ((size_t)1 << 20) /* bytes of one turn, then others' turn */
 #define READ_BYTES ((size_t)64 << 10)
+#define BUFFEREVENT_READ ((size_t)4 << 10) /* libevent's limit for one read */
 /* The reader moves what is left of its buffer for every kilobyte of replies taken out,
  * so it is fed in small pieces. */
 #define FEED_BYTES ((size_t)8 << 10)
@@ -150,8 +151,9 @@ static bool read_buffered(struct redis *r, size_t *done)
     return true;
 }
 
-/* A bufferevent reads 4 KiB a turn. Behind it we empty the socket ourselves, up to the
- * turn's limit. What is wrong with the socket the bufferevent finds out next time. */
+/* A bufferevent reads 4 KiB a turn. When it has, we empty the socket ourselves behind it,
+ * up to the turn's limit. What is wrong with the socket the bufferevent finds out next
+ * time. */
 static void read_directly(struct redis *r, size_t done)
 {
     char bytes[READ_BYTES];
@@ -175,7 +177,8 @@ void redis_on_readable(struct bufferevent *bev, void *arg)
     (void)bev;
     redis_enter(r);
     r->batch = false;
-    if (redis_alive(r) && read_buffered(r, &done) && !r->opt.url->tls)
+    if (redis_alive(r) && read_buffered(r, &done) && !r->opt.url->tls &&
+        done >= BUFFEREVENT_READ)
         read_directly(r, done);
     if (r->batch && r->ev.on_batch_end && !r->freed)
         r->ev.on_batch_end(r, r->arg);

@@ -60,7 +60,7 @@ bool address_parse(const char *text, struct sockaddr_storage *ret, socklen_t *re
     memcpy(host, text, len);
     host[len] = 0;
     if (strcmp(host, "localhost") == 0)
-        strcpy(host, "127.0.0.1");
+        memcpy(host, "127.0.0.1", sizeof "127.0.0.1");
     if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;
         v4->sin_port = port;
@@ -84,7 +84,7 @@ void address_host(const struct sockaddr *addr, socklen_t len, char out[ADDRESS_S
 {
     const struct sockaddr_in6 *v6 = (const void *)addr;
 
-    strcpy(out, "unix");
+    memcpy(out, "unix", sizeof "unix");
     if (addr->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
         const struct sockaddr_in *v4 = (const void *)addr;
         inet_ntop(AF_INET, &v4->sin_addr, out, ADDRESS_SIZE);

@@ -11,7 +11,8 @@
 
 #define ADDRESS_SIZE 64
 
-/* `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `0.0.0.0:0`. false: `err` says why. */
+/* `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `0.0.0.0:0`. false: `err` says why.
+ */
 bool address_parse(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len,
                    struct buf *err);
 /* "127.0.0.1:8080" or "[::1]:8080" */

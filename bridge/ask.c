@@ -162,12 +162,13 @@ void ask_cursor(struct request *r, const char *thread_id, ask_cursor_fn *fn)
 void cursor_text(const struct thread_cursor *cursor, char out[EVENT_ID_SIZE])
 {
     if (!cursor->ok || event_id_zero(cursor->run))
-        strcpy(out, "0");
+        memcpy(out, "0", 2);
     else
         event_id_format(&cursor->run, out);
 }
 
-/* --- what a request carries ----------------------------------------------------------- */
+/* --- what a request carries -----------------------------------------------------------
+ */
 
 int ask_key(struct request *r, char out[KEY_MAX + 1])
 {

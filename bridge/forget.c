@@ -35,13 +35,14 @@ void forget_thread(struct bridge *b, const char *thread_id)
 {
     const char *params[] = {thread_id};
     struct question *q = calloc(1, sizeof *q);
+    size_t len = strlen(thread_id);
 
-    if (!q || strlen(thread_id) > THREAD_ID_MAX || !b->pg) {
+    if (!q || len > THREAD_ID_MAX || !b->pg) {
         free(q);
         return;
     }
     q->b = b;
-    strcpy(q->thread_id, thread_id);
+    memcpy(q->thread_id, thread_id, len + 1);
     if (!pg_pool_query(b->pg, "SELECT EXISTS (SELECT FROM threads WHERE id = $1)", 1,
                        params, DEADLINE_MS, on_answer, q))
         free(q);

@@ -162,9 +162,8 @@ static enum http_status_kind read_host(const struct http_request *r,
         return refuse(why, 400, "bad_host", "The Host header is missing.");
     if (host.at && !url_host_valid(host))
         return refuse(why, 400, "bad_host", "The Host header is malformed.");
-    if (r->authority.at &&
-        (!host.at || host.len != r->authority.len ||
-         strncasecmp(host.at, r->authority.at, host.len) != 0))
+    if (r->authority.at && (!host.at || host.len != r->authority.len ||
+                            strncasecmp(host.at, r->authority.at, host.len) != 0))
         return refuse(why, 400, "bad_host", "The target is not what Host names.");
     return HTTP_DONE;
 }
@@ -242,8 +241,7 @@ static void read_connection(struct http_request *r)
     r->keep_alive = !close && (r->minor == 1 || keep);
 }
 
-static enum http_status_kind read_expect(struct http_request *r,
-                                         struct http_refusal *why)
+static enum http_status_kind read_expect(struct http_request *r, struct http_refusal *why)
 {
     struct span expect = http_header(r, "expect");
 
@@ -310,8 +308,7 @@ static enum http_status_kind scan_byte(const char *data, size_t i,
     if (c != '\n')
         return HTTP_MORE;
     if (!memchr(data, '\n', i)) /* refuse a bad request line as soon as it is there */
-        return read_request_line((struct span){data, i - 1}, scratch, why) ==
-                       HTTP_REFUSED
+        return read_request_line((struct span){data, i - 1}, scratch, why) == HTTP_REFUSED
                    ? HTTP_REFUSED
                    : HTTP_MORE;
     return i >= 3 && data[i - 2] == '\n' ? HTTP_DONE : HTTP_MORE;

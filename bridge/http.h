@@ -10,26 +10,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_LINE_MAX 4096  /* request line, 414 beyond */
-#define HTTP_HEAD_MAX 8192  /* whole head, 431 beyond */
+#define HTTP_LINE_MAX 4096 /* request line, 414 beyond */
+#define HTTP_HEAD_MAX 8192 /* whole head, 431 beyond */
 #define HTTP_HEADERS_MAX 100
 #define HTTP_BODY_MAX (64u * 1024)
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_DELETE, HTTP_OPTIONS };
 
 struct http_header {
-    struct span name; /* as sent; compared without case */
+    struct span name;  /* as sent; compared without case */
     struct span value; /* trimmed */
 };
 
 /* Spans borrow the head's bytes. */
 struct http_request {
     enum http_method method;
-    int minor; /* HTTP/1.minor, 0 or 1 */
-    struct span target; /* as sent */
+    int minor;             /* HTTP/1.minor, 0 or 1 */
+    struct span target;    /* as sent */
     struct span authority; /* of absolute-form (equals Host); {NULL,0} otherwise */
-    struct span path;   /* before '?' , still percent-encoded, begins with '/' */
-    struct span query;  /* behind '?', may be empty */
+    struct span path;      /* before '?' , still percent-encoded, begins with '/' */
+    struct span query;     /* behind '?', may be empty */
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t header_count;
     uint64_t content_length; /* 0 when absent */
@@ -56,7 +56,8 @@ enum http_status_kind http_read(const char *data, size_t len, size_t *scan,
 
 /* The value of a header, {NULL,0} when absent. Headers that must not repeat (Host,
  * Content-Length, Authorization, Cookie, Origin, Content-Type, Last-Event-ID,
- * Idempotency-Key, Expect, Sec-Fetch-Site) were refused by http_read when they did. `name` in any case. */
+ * Idempotency-Key, Expect, Sec-Fetch-Site) were refused by http_read when they did.
+ * `name` in any case. */
 struct span http_header(const struct http_request *r, const char *name);
 
 const char *http_reason(int status); /* "Not Found" */

@@ -56,8 +56,8 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         struct sockaddr_storage addr = {0};
         socklen_t len = sizeof addr;
-        int got = accept4(fd, (struct sockaddr *)&addr, &len,
-                          SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int got =
+            accept4(fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (got >= 0) {
             take(l, got, &addr, len);

@@ -3,8 +3,8 @@
 #ifndef THREADCAST_PUBLISHER_H
 #define THREADCAST_PUBLISHER_H
 
-#include "common/names.h"
 #include "common/event.h"
+#include "common/names.h"
 #include "common/redis.h"
 
 #include <stdbool.h>

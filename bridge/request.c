@@ -305,7 +305,7 @@ static bool walk_forwarded(const char *trusted, struct span list, char out[64])
         buf_fini(&ignored);
         if (!valid)
             return false;
-        strcpy(out, text);
+        memcpy(out, text, item.len + 1);
         if (!address_listed(trusted, text))
             return false;
     }

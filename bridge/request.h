@@ -20,12 +20,12 @@ struct request {
     struct bridge *bridge;
     struct conn *conn; /* NULL: the client has gone */
     struct http_request http;
-    char *head;            /* owns the bytes that `http` points into */
-    const char *body;      /* owned; NUL-terminated */
+    char *head;       /* owns the bytes that `http` points into */
+    const char *body; /* owned; NUL-terminated */
     size_t body_len;
     char param[THREAD_ID_MAX + 1]; /* the <id> of the path, decoded; "" when none */
-    struct identity *identity; /* owned reference; NULL before auth */
-    struct buf extra;          /* further response header lines, each with CRLF */
+    struct identity *identity;     /* owned reference; NULL before auth */
+    struct buf extra;              /* further response header lines, each with CRLF */
     int refs;
     bool answered;
     void *state; /* of the route, freed with the request */
@@ -52,8 +52,7 @@ void request_json(struct request *r, int status, json_t *value); /* takes value 
 /* The same for JSON that is text already. Copies. */
 void request_text(struct request *r, int status, const char *json, size_t len);
 /* {"error":{"code":…,"message":…}}; 503 carries Retry-After: 1 */
-void request_error(struct request *r, int status, const char *code,
-                   const char *message);
+void request_error(struct request *r, int status, const char *code, const char *message);
 
 /* The body as a JSON object: right Content-Type (else answers 415), valid (else 400),
  * depth and duplicates checked, no NUL. NULL: already answered. Returns new. */

@@ -67,8 +67,9 @@ static void on_redis(struct redis *redis, const struct redis_reply *reply, void 
     struct ready *a = arg;
 
     (void)redis;
-    a->redis = reply && (reply->type != REDIS_FAILURE || redis_is_error(reply, "MISCONF") ||
-                         redis_is_error(reply, "NOPERM"));
+    a->redis =
+        reply && (reply->type != REDIS_FAILURE || redis_is_error(reply, "MISCONF") ||
+                  redis_is_error(reply, "NOPERM"));
     one_less(a);
 }
 
@@ -95,8 +96,8 @@ void route_readyz(struct request *r)
     *a = (struct ready){.r = request_ref(r), .waiting = 1};
     if (redis_sendv(reader_redis(b->reader), on_redis, a, "PING", NULL))
         a->waiting++;
-    if (b->pg && pg_pool_query(b->pg, "SELECT 1", 0, NULL, b->conf->upstream_timeout_ms,
-                               on_pg, a))
+    if (b->pg &&
+        pg_pool_query(b->pg, "SELECT 1", 0, NULL, b->conf->upstream_timeout_ms, on_pg, a))
         a->waiting++;
     one_less(a);
 }

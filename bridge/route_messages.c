@@ -199,10 +199,11 @@ static void on_post_cursor(struct request *r, const struct thread_cursor *cursor
     if (metadata && !metadata_text)
         request_error(r, 503, "unavailable", "Out of memory, try again.");
     else
-        ask_pg(r,
-               "SELECT outcome, answer::text FROM post_message($1, $2, $3, $4, $5::jsonb, "
-               "$6, $7, $8)",
-               8, params, on_posted);
+        ask_pg(
+            r,
+            "SELECT outcome, answer::text FROM post_message($1, $2, $3, $4, $5::jsonb, "
+            "$6, $7, $8)",
+            8, params, on_posted);
     free(metadata_text);
 }
 

@@ -19,11 +19,11 @@
 
 /* What is built from the body before Redis is asked. */
 struct batch {
-    struct buf bytes;              /* normalised events, one behind the other */
-    size_t ends[EVENTS_MAX];       /* where each ends in `bytes` */
+    struct buf bytes;        /* normalised events, one behind the other */
+    size_t ends[EVENTS_MAX]; /* where each ends in `bytes` */
     struct span events[EVENTS_MAX];
     size_t count;
-    struct buf runs;               /* distinct run ids, joined by spaces */
+    struct buf runs; /* distinct run ids, joined by spaces */
 };
 
 static void batch_free(struct batch *b)
@@ -33,7 +33,8 @@ static void batch_free(struct batch *b)
     free(b);
 }
 
-/* --- the body's elements ---------------------------------------------------------------- */
+/* --- the body's elements
+ * ---------------------------------------------------------------- */
 
 /* The end of the value that begins at `at`, in JSON that was found valid. */
 static size_t value_end(const char *text, size_t len, size_t at)
@@ -77,7 +78,8 @@ static bool next_element(const char *text, size_t len, size_t *pos, struct span 
     return true;
 }
 
-/* --- the batch ------------------------------------------------------------------------ */
+/* --- the batch ------------------------------------------------------------------------
+ */
 
 static bool run_known(const struct buf *runs, struct span run)
 {
@@ -109,7 +111,8 @@ static bool add_run(struct buf *runs, struct span run)
 }
 
 /* false: answered. */
-static bool add_event(struct request *r, struct batch *b, struct span json, int64_t now_ms)
+static bool add_event(struct request *r, struct batch *b, struct span json,
+                      int64_t now_ms)
 {
     struct event_view view;
     enum event_check check;
@@ -161,7 +164,8 @@ static bool batch_fill(struct request *r, struct batch *b, bool array)
     return true;
 }
 
-/* --- the answer ----------------------------------------------------------------------- */
+/* --- the answer -----------------------------------------------------------------------
+ */
 
 static void reply_ids(struct request *r, const struct publish_answer *answer)
 {

@@ -82,6 +82,6 @@ void route_run_cancel(struct request *r)
         json_decref(body);
     }
     params[1] = r->identity->sub;
-    ask_pg(r, "SELECT outcome, status, thread_id FROM cancel_run($1::uuid, $2)", 2, params,
-           on_cancelled);
+    ask_pg(r, "SELECT outcome, status, thread_id FROM cancel_run($1::uuid, $2)", 2,
+           params, on_cancelled);
 }

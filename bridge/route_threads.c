@@ -1,5 +1,6 @@
-/* route_threads: the caller's threads, and a new one. A chosen id is refused when anything
- * of it exists: else somebody could become the owner of events that others published. */
+/* route_threads: the caller's threads, and a new one. A chosen id is refused when
+ * anything of it exists: else somebody could become the owner of events that others
+ * published. */
 #include "bridge/ask.h"
 #include "bridge/auth.h"
 #include "bridge/bridge.h"

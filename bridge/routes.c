@@ -79,9 +79,8 @@ static bool route_on(const struct bridge *b, const struct route *route)
 /* HEAD is asked where GET is served. */
 static bool method_matches(const struct route *route, enum http_method method)
 {
-    return route->method == method ||
-           (method == HTTP_HEAD && route->method == HTTP_GET &&
-            !(route->flags & ROUTE_STREAM));
+    return route->method == method || (method == HTTP_HEAD && route->method == HTTP_GET &&
+                                       !(route->flags & ROUTE_STREAM));
 }
 
 static void add_allowed(struct buf *allow, const struct route *route)

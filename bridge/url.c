@@ -137,8 +137,7 @@ bool url_split(struct span target, struct span *ret_authority, struct span *ret_
         size_t scheme = target.len > 8 && strncasecmp(at, "https://", 8) == 0  ? 8
                         : target.len > 7 && strncasecmp(at, "http://", 7) == 0 ? 7
                                                                                : 0;
-        const char *slash =
-            scheme ? memchr(at + scheme, '/', target.len - scheme) : NULL;
+        const char *slash = scheme ? memchr(at + scheme, '/', target.len - scheme) : NULL;
         if (!slash)
             return false;
         authority = (struct span){at + scheme, (size_t)(slash - at) - scheme};
@@ -148,8 +147,8 @@ bool url_split(struct span target, struct span *ret_authority, struct span *ret_
     }
     mark = memchr(at, '?', (size_t)(end - at));
     path = (struct span){at, (size_t)((mark ? mark : end) - at)};
-    query = mark ? (struct span){mark + 1, (size_t)(end - mark - 1)}
-                 : (struct span){end, 0};
+    query =
+        mark ? (struct span){mark + 1, (size_t)(end - mark - 1)} : (struct span){end, 0};
     if (!path_valid(path) || !query_valid(query))
         return false;
     *ret_authority = authority;

@@ -3,7 +3,8 @@
 
 #include "unit.h"
 
-static enum conf_result load(struct bridge_conf *conf, char *const *argv, char *const *envp)
+static enum conf_result load(struct bridge_conf *conf, char *const *argv,
+                             char *const *envp)
 {
     int argc = 0;
 
@@ -140,8 +141,8 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_none_on_loopback),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_none_on_loopback),
         cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* conn: a connection as its peer sees it, over a socket pair and a real loop: answers in
- * order however the bytes are cut, every wait with its limit, an end that loses nothing. */
+ * order however the bytes are cut, every wait with its limit, an end that loses nothing.
+ */
 #include "bridge/conn.h"
 
 #include "bridge/bridge.h"
@@ -77,7 +78,8 @@ static void peer_read(struct peer *p)
     p->error = p->error || (n < 0 && errno != EAGAIN);
 }
 
-/* --- running the loop until something is so ------------------------------------------- */
+/* --- running the loop until something is so -------------------------------------------
+ */
 
 struct pump {
     struct peer *peer;
@@ -157,7 +159,8 @@ static void peer_say(struct peer *p, const char *text)
     peer_send(p, text, strlen(text));
 }
 
-/* --- answers -------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------
+ */
 
 static void test_keeps_alive(void **state)
 {
@@ -206,8 +209,9 @@ static void test_pipeline_in_order(void **state)
 
 static void test_cut_at_every_byte(void **state)
 {
-    static const char text[] = "POST /healthz HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\n{}{}"
-                               "GET /healthz HTTP/1.1\r\n" H "Connection: close\r\n\r\n";
+    static const char text[] =
+        "POST /healthz HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\n{}{}"
+        "GET /healthz HTTP/1.1\r\n" H "Connection: close\r\n\r\n";
 
     (void)state;
     for (size_t cut = 1; cut < sizeof text - 1; cut++) {
@@ -230,7 +234,8 @@ static void test_smuggling(void **state)
     struct peer p = peer_new();
 
     (void)state;
-    peer_say(&p, "GET /healthz HTTP/1.1\r\n" H "Content-Length: 44\r\n\r\n" HEALTH HEALTH);
+    peer_say(&p,
+             "GET /healthz HTTP/1.1\r\n" H "Content-Length: 44\r\n\r\n" HEALTH HEALTH);
     pump(&p, is_closed, NULL);
     assert_int_equal(answers(&p), 1);
     assert_non_null(strstr(p.got.data, "HTTP/1.1 400 "));
@@ -300,7 +305,8 @@ static void test_half_a_request_and_gone(void **state)
     peer_free(&p);
 }
 
-/* --- limits --------------------------------------------------------------------------- */
+/* --- limits ---------------------------------------------------------------------------
+ */
 
 static void test_slow_request(void **state)
 {
@@ -393,7 +399,8 @@ static void test_too_many(void **state)
     peer_free(&third);
 }
 
-/* --- draining ------------------------------------------------------------------------- */
+/* --- draining -------------------------------------------------------------------------
+ */
 
 static void test_drain(void **state)
 {

@@ -297,12 +297,13 @@ static void span_equal(struct span s, const char *text)
 
 static void test_parts(void **state)
 {
-    struct http_request r = read_good("POST /v1/threads/a%20b/events?since=0&x=%3d HTTP/1.1\r\n"
-                                      "host: LocalHost:8080\r\n"
-                                      "X-Empty:\r\n"
-                                      "X-Padded: \t a b \t\r\n"
-                                      "X-Latin: \xe4\r\n"
-                                      "Content-Length: 65536\r\n\r\n");
+    struct http_request r =
+        read_good("POST /v1/threads/a%20b/events?since=0&x=%3d HTTP/1.1\r\n"
+                  "host: LocalHost:8080\r\n"
+                  "X-Empty:\r\n"
+                  "X-Padded: \t a b \t\r\n"
+                  "X-Latin: \xe4\r\n"
+                  "Content-Length: 65536\r\n\r\n");
 
     (void)state;
     assert_int_equal(r.method, HTTP_POST);
@@ -384,11 +385,11 @@ static void test_pipeline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_heads),      cmocka_unit_test(test_nul_and_strangers),
-        cmocka_unit_test(test_lengths),        cmocka_unit_test(test_count_of_headers),
-        cmocka_unit_test(test_refused_early),  cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_forms),          cmocka_unit_test(test_keep_alive),
-        cmocka_unit_test(test_expect),         cmocka_unit_test(test_pipeline),
+        cmocka_unit_test(test_bad_heads),     cmocka_unit_test(test_nul_and_strangers),
+        cmocka_unit_test(test_lengths),       cmocka_unit_test(test_count_of_headers),
+        cmocka_unit_test(test_refused_early), cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_forms),         cmocka_unit_test(test_keep_alive),
+        cmocka_unit_test(test_expect),        cmocka_unit_test(test_pipeline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

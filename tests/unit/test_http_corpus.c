@@ -46,8 +46,8 @@ static void test_corpus(void **state)
     (void)state;
     assert_non_null(d);
     while ((entry = readdir(d))) {
-        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || strlen(entry->d_name) < 5 ||
-            entry->d_name[3] != '-')
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' ||
+            strlen(entry->d_name) < 5 || entry->d_name[3] != '-')
             continue;
         size_t len = load(entry->d_name, bytes, sizeof bytes);
         int status = status_of(bytes, len);

@@ -33,8 +33,8 @@ static void test_decode(void **state)
 static void test_decode_refuses(void **state)
 {
     static const char *const rows[] = {
-        "%",    "%4",      "%zz",     "%00",  "a%0ab", "a%7F",
-        "%ff",  "%c3",     "%c3%28",  "%ed%a0%80", "%c0%80", "1234567890123456",
+        "%",          "%4",  "%zz",    "%00",       "a%0ab",  "a%7F",
+        "%ff",        "%c3", "%c3%28", "%ed%a0%80", "%c0%80", "1234567890123456",
         "%0d%0aX: y",
     };
     char out[16];
@@ -81,12 +81,12 @@ static void test_query_get(void **state)
 
 static void test_hosts(void **state)
 {
-    static const char *const good[] = {"localhost", "a.b-c_d:1", "127.0.0.1:65535",
-                                       "[::1]", "[fe80::1]:8080", "[::ffff:1.2.3.4]"};
-    static const char *const wrong[] = {"",     ":80",     "a:",    "a:b",    "[]",
-                                        "[::1", "[::1]x",  "[g]",   "a b",    "a/b",
-                                        "u@a",  "a:1:2",   "a\"",   "[::1]:", "a:123456",
-                                        "ä",    "a%20",    "*",     "a,b",    "<a>"};
+    static const char *const good[] = {"localhost", "a.b-c_d:1",      "127.0.0.1:65535",
+                                       "[::1]",     "[fe80::1]:8080", "[::ffff:1.2.3.4]"};
+    static const char *const wrong[] = {"",     ":80",    "a:",  "a:b",    "[]",
+                                        "[::1", "[::1]x", "[g]", "a b",    "a/b",
+                                        "u@a",  "a:1:2",  "a\"", "[::1]:", "a:123456",
+                                        "ä",    "a%20",   "*",   "a,b",    "<a>"};
 
     (void)state;
     for (size_t i = 0; i < COUNT(good); i++)

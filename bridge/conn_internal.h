@@ -1,0 +1,60 @@
+/* conn_internal: what conn.c (the life of a connection, its waits and limits) and
+ * conn_io.c (its bytes) share. Nobody else includes it. */
+#ifndef THREADCAST_CONN_INTERNAL_H
+#define THREADCAST_CONN_INTERNAL_H
+
+#include "bridge/address.h"
+#include "bridge/conn.h"
+#include "common/buf.h"
+#include "common/list.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum conn_state { CONN_HEAD, CONN_BODY, CONN_BUSY, CONN_LINGER, CONN_DEAD };
+
+/* What the connection waits for, and so which limit runs. */
+enum conn_wait { WAIT_NONE, WAIT_IDLE, WAIT_REQUEST, WAIT_ANSWER, WAIT_WRITE, WAIT_PEER };
+
+struct conn {
+    struct list node; /* in b->conns, then b->conns_dead */
+    struct bridge *b;
+    int fd;
+    enum conn_state state;
+    enum conn_wait wait;
+    struct event readable, writable, limit;
+    struct buf in, out;      /* unread request bytes; unwritten answer */
+    size_t out_at;           /* bytes of `out` already written */
+    size_t scan;             /* how far http_read has looked into `in` */
+    struct request *request; /* from its whole head until its answer; a reference */
+    size_t lingered;         /* bytes thrown away */
+    bool eof;                /* the peer has closed its side */
+    bool close_after;        /* after what is in `out` */
+    bool overloaded;         /* above max_connections */
+    bool advancing;          /* conn_advance is on the stack */
+    char address[ADDRESS_SIZE];
+};
+
+/* conn.c */
+void conn_die(struct conn *c, const char *why);
+/* Everything is written: FIN, then a bounded wait for the peer's. */
+void conn_linger(struct conn *c);
+/* After anything happened: which events, which limit. */
+void conn_settle(struct conn *c);
+/* The stall limit begins again. */
+void conn_wrote(struct conn *c);
+
+static inline bool conn_out_pending(const struct conn *c)
+{
+    return c->out_at < c->out.len;
+}
+
+/* conn_io.c: what libevent calls */
+void conn_on_readable(evutil_socket_t fd, short what, void *arg);
+void conn_on_writable(evutil_socket_t fd, short what, void *arg);
+void conn_on_limit(evutil_socket_t fd, short what, void *arg);
+
+#endif

@@ -1,0 +1,267 @@
+/* conn_io: the bytes of a connection: out of the socket into a request, out of an answer
+ * into the socket. One step at a time, in one loop that never calls itself
+ * (conn_advance), however a route answers. Never parses (http.c), never decides
+ * (routes.c). */
+#include "bridge/bridge.h"
+#include "bridge/conn_internal.h"
+#include "bridge/request.h"
+#include "bridge/routes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define READ_SIZE 4096
+#define LINGER_BYTES (1024u * 1024)
+
+static void conn_advance(struct conn *c);
+
+/* --- writing ------------------------------------------------------------------------ */
+
+/* Writes what the socket takes. true: all of it, or the connection died. */
+static bool conn_flush(struct conn *c)
+{
+    while (conn_out_pending(c)) {
+        ssize_t n =
+            send(c->fd, c->out.data + c->out_at, c->out.len - c->out_at, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return false;
+        if (n < 0) {
+            conn_die(c, "write failed");
+            return true;
+        }
+        c->out_at += (size_t)n;
+        conn_wrote(c);
+    }
+    buf_fini(&c->out);
+    c->out_at = 0;
+    if (c->close_after && c->state != CONN_LINGER)
+        conn_linger(c);
+    return true;
+}
+
+void conn_respond(struct conn *c, const struct request *r, const char *data, size_t len)
+{
+    struct request *mine = c->request;
+
+    if (c->state == CONN_DEAD || r != mine)
+        return;
+    c->request = NULL;
+    mine->conn = NULL;
+    c->close_after = !r->http.keep_alive || (c->eof && c->in.len == 0);
+    c->state = CONN_HEAD;
+    if (len > 0)
+        buf_add(&c->out, data, len);
+    if (len == 0 || c->out.failed)
+        conn_die(c, "out of memory");
+    else
+        conn_flush(c);
+    request_unref(mine);
+    conn_advance(c);
+}
+
+/* --- reading ------------------------------------------------------------------------ */
+
+static struct request *begin_request(struct conn *c)
+{
+    c->request = request_new(c->b, c);
+    if (!c->request) {
+        conn_die(c, "out of memory");
+        return NULL;
+    }
+    c->request->overloaded = c->overloaded;
+    return c->request;
+}
+
+/* Answers something that never became a request, then closes. */
+static void refuse(struct conn *c, const struct http_refusal *why)
+{
+    struct request *r = c->request ? c->request : begin_request(c);
+
+    if (!r)
+        return;
+    c->b->stats.http_refused++;
+    c->state = CONN_BUSY;
+    memset(&r->http, 0, sizeof r->http); /* GET, HTTP/1.0, close */
+    request_ref(r);
+    request_error(r, why->status, why->code, why->message);
+    request_unref(r);
+}
+
+/* The head is in `in` and is good: it moves into a request of its own. */
+static void take_head(struct conn *c, size_t head_len)
+{
+    struct http_refusal why;
+    struct request *r = begin_request(c);
+    size_t scan = 0, len;
+
+    if (!r)
+        return;
+    r->head = malloc(head_len);
+    if (!r->head) {
+        conn_die(c, "out of memory");
+        return;
+    }
+    memcpy(r->head, c->in.data, head_len);
+    http_read(r->head, head_len, &scan, &r->http, &len, &why); /* spans into r->head */
+    r->body = calloc(1, r->http.content_length + 1);
+    if (!r->body) {
+        conn_die(c, "out of memory");
+        return;
+    }
+    buf_consume(&c->in, head_len);
+    c->scan = 0;
+    c->state = CONN_BODY;
+    if (r->http.expect_continue && c->in.len < r->http.content_length) {
+        buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+        conn_flush(c);
+    }
+}
+
+static bool read_head(struct conn *c)
+{
+    struct http_request scratch;
+    struct http_refusal why;
+    size_t head_len;
+
+    if (c->in.len == 0)
+        return false;
+    switch (http_read(c->in.data, c->in.len, &c->scan, &scratch, &head_len, &why)) {
+    case HTTP_MORE:
+        return false;
+    case HTTP_REFUSED:
+        refuse(c, &why);
+        return true;
+    case HTTP_DONE:
+        take_head(c, head_len);
+        return true;
+    }
+    return false;
+}
+
+static bool read_body(struct conn *c)
+{
+    struct request *r = c->request;
+    size_t missing = r ? (size_t)r->http.content_length - r->body_len : 0;
+    size_t n = c->in.len < missing ? c->in.len : missing;
+
+    if (!r)
+        return false;
+    if (n > 0) {
+        memcpy((char *)(uintptr_t)r->body + r->body_len, c->in.data, n);
+        r->body_len += n;
+        buf_consume(&c->in, n);
+    }
+    if (n < missing)
+        return false;
+    c->state = CONN_BUSY;
+    c->wait = WAIT_NONE; /* the next request gets a limit of its own */
+    c->b->stats.http_requests++;
+    request_ref(r); /* it may be answered, and dropped by us, inside */
+    routes_dispatch(r);
+    request_unref(r);
+    return true;
+}
+
+/* One step; false: nothing more to do until something happens. */
+static bool conn_step(struct conn *c)
+{
+    if (conn_out_pending(c))
+        return false;
+    switch (c->state) {
+    case CONN_HEAD:
+        return read_head(c);
+    case CONN_BODY:
+        return read_body(c);
+    case CONN_BUSY:
+    case CONN_LINGER:
+    case CONN_DEAD:
+        return false;
+    }
+    return false;
+}
+
+static void conn_advance(struct conn *c)
+{
+    if (c->advancing)
+        return;
+    c->advancing = true;
+    while (conn_step(c))
+        ;
+    c->advancing = false;
+    if (c->eof && (c->state == CONN_HEAD || c->state == CONN_BODY) &&
+        !conn_out_pending(c))
+        conn_die(c, "client closed");
+    conn_settle(c);
+}
+
+static void throw_away(struct conn *c)
+{
+    char bytes[READ_SIZE];
+    ssize_t n = recv(c->fd, bytes, sizeof bytes, 0);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n > 0)
+        c->lingered += (size_t)n;
+    if (n <= 0 || c->lingered > LINGER_BYTES)
+        conn_die(c, "done");
+}
+
+void conn_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct conn *c = arg;
+    ssize_t n;
+
+    (void)what;
+    if (c->state == CONN_LINGER) {
+        throw_away(c);
+        return;
+    }
+    if (!buf_reserve(&c->in, READ_SIZE)) {
+        conn_die(c, "out of memory");
+        return;
+    }
+    n = recv(fd, c->in.data + c->in.len, READ_SIZE, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n < 0) {
+        conn_die(c, "reset");
+        return;
+    }
+    if (n == 0)
+        c->eof = true; /* maybe only half: what it asked is still answered */
+    c->in.len += (size_t)n;
+    conn_advance(c);
+}
+
+void conn_on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct conn *c = arg;
+
+    (void)fd;
+    (void)what;
+    conn_flush(c);
+    conn_advance(c);
+}
+
+void conn_on_limit(evutil_socket_t fd, short what, void *arg)
+{
+    static const struct http_refusal slow = {408, "request_timeout",
+                                             "The request took too long to arrive."};
+    struct conn *c = arg;
+
+    (void)fd;
+    (void)what;
+    if (c->wait == WAIT_REQUEST) {
+        refuse(c, &slow);
+        conn_advance(c);
+        return;
+    }
+    conn_die(c, c->wait == WAIT_WRITE  ? "write stalled"
+                : c->wait == WAIT_IDLE ? "idle"
+                                       : "done");
+}

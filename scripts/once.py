@@ -113,6 +113,11 @@ def watch(lines: queue.Queue, figures: Figures, stop):
             return event
 
 
+def milliseconds(seconds: float) -> str:
+    value = seconds * 1000
+    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
 def main(address: str, token: str, prompt: str) -> int:
     api = Api(address, token)
     thread, _ = api("POST", "/v1/threads", {"metadata": {"title": prompt[:60]}}, expected=201)
@@ -147,7 +152,7 @@ def main(address: str, token: str, prompt: str) -> int:
         print("the message in Postgres is not what the tokens add up to")
         figures.lost += 1
     first = "never" if figures.first_token_at is None else \
-        f"{max(0.0, figures.first_token_at - accepted_at) * 1000:.0f} ms"
+        milliseconds(max(0.0, figures.first_token_at - accepted_at))
     print(f"first token {first} · {figures.events} events · {figures.lost} lost")
     return 1 if figures.lost else 0
 

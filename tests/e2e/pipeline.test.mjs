@@ -145,7 +145,7 @@ test('scripts/run --once prints the stream and true figures', async () => {
                                        stack.token({ sub: 'once' }), 'Wie heißt die Hauptstadt von Österreich? 🇦🇹']);
     assert.equal(once.code, 0, once.stdout + once.stderr);
     const lines = once.stdout.trimEnd().split('\n');
-    const figures = /^first token (\d+) ms · (\d+) events · 0 lost$/.exec(lines.at(-1) ?? '');
+    const figures = /^first token ([0-9.]+) ms · (\d+) events · 0 lost$/.exec(lines.at(-1) ?? '');
     assert.ok(figures, lines.at(-1));
     assert.equal(Number(figures?.[2]), lines.filter((line) => /^data: \{"id":/.test(line)).length);
     assert.ok(lines.some((line) => line.startsWith('data: ') && line.includes('"type":"done"')));

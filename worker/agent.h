@@ -1,7 +1,8 @@
 /* agent: what a run asks of whoever makes the answer, and how that one answers.
  *
  *     run ── start, pause, resume, release ──▶ agent
- *     run ◀── run_on_token, run_on_delta, run_on_status, run_on_done, run_on_error ── agent
+ *     run ◀── run_on_token, run_on_delta, run_on_status, run_on_done, run_on_error ──
+ * agent
  *
  * An agent knows nothing of Redis, Postgres, numbers or attempts. */
 #ifndef THREADCAST_WORKER_AGENT_H

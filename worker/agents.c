@@ -77,8 +77,8 @@ static bool add_list(struct agents *a, const char *list, struct buf *err)
             buf_str(err, "--agents: name=exec:<command>,… is wanted");
             return false;
         }
-        if (!add(a, list, (size_t)(equals - list), equals + 1,
-                 (size_t)(end - equals - 1), err))
+        if (!add(a, list, (size_t)(equals - list), equals + 1, (size_t)(end - equals - 1),
+                 err))
             return false;
         list = *end ? end + 1 : end;
     }

@@ -18,7 +18,8 @@ struct agent_def {
 
 /* Are --agent and --agents well formed? Appends the reason when not. */
 bool agents_check(const char *agent, const char *agents, struct buf *err);
-struct agents *agents_new(const char *agent, const char *agents); /* returns new or NULL */
+struct agents *agents_new(const char *agent,
+                          const char *agents); /* returns new or NULL */
 void agents_free(struct agents *a);
 /* "default" is --agent. NULL: there is none of that name. Borrows. */
 const struct agent_def *agents_find(const struct agents *a, const char *name);

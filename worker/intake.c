@@ -35,7 +35,8 @@ struct intake {
     int64_t expired_from_ms; /* others' runs are not taken over before */
 };
 
-/* --- claims -------------------------------------------------------------------------------- */
+/* --- claims
+ * -------------------------------------------------------------------------------- */
 
 static size_t room(const struct intake *in)
 {
@@ -111,11 +112,12 @@ void intake_claim(struct intake *in)
     in->asked = n < CLAIM_BATCH ? n : CLAIM_BATCH;
     if (!publishers_ready(in->w->publishers))
         in->asked = 0;
-    in->claiming = store_claim(in->w, in->asked, clock_ms() >= in->expired_from_ms,
-                               on_claimed, in);
+    in->claiming =
+        store_claim(in->w, in->asked, clock_ms() >= in->expired_from_ms, on_claimed, in);
 }
 
-/* --- leases -------------------------------------------------------------------------------- */
+/* --- leases
+ * -------------------------------------------------------------------------------- */
 
 /* Those not in the answer are somebody else's by now. */
 struct renewal {
@@ -195,7 +197,8 @@ static void on_renew_timer(void *arg)
     timer_start(in->renew, in->w->conf->lease_ms / 3);
 }
 
-/* --- the clock ------------------------------------------------------------------------------- */
+/* --- the clock
+ * ------------------------------------------------------------------------------- */
 
 static void on_lease_timer(void *arg)
 {
@@ -227,7 +230,8 @@ static void on_poll(void *arg)
     timer_start(in->poll, ms - ms / 4 + clock_jitter(ms / 4 + 1));
 }
 
-/* --- hints ------------------------------------------------------------------------------------ */
+/* --- hints
+ * ------------------------------------------------------------------------------------ */
 
 static void on_notify(struct pg *p, const char *channel, const char *payload, void *arg)
 {

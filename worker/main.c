@@ -1,4 +1,5 @@
-/* threadcast-worker: reads the options, then migrates or runs until it is told to stop. */
+/* threadcast-worker: reads the options, then migrates or runs until it is told to stop.
+ */
 #include "common/conf.h"
 #include "common/log.h"
 #include "common/loop.h"

@@ -116,8 +116,8 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 
     (void)addr, (void)len;
     if (v && m->count < VISITORS_MAX)
-        v->bev = bufferevent_socket_new(evconnlistener_get_base(l), fd,
-                                        BEV_OPT_CLOSE_ON_FREE);
+        v->bev =
+            bufferevent_socket_new(evconnlistener_get_base(l), fd, BEV_OPT_CLOSE_ON_FREE);
     if (!v || !v->bev) {
         evutil_closesocket(fd);
         free(v);
@@ -153,7 +153,8 @@ static bool parse_address(const char *listen, struct sockaddr_storage *ss, int *
     bool any = n > 2 && strcmp(listen + n - 2, ":0") == 0;
     char text[64];
 
-    snprintf(text, sizeof(text), "%.*s%s", any ? (int)n - 1 : (int)n, listen, any ? "1" : "");
+    snprintf(text, sizeof(text), "%.*s%s", any ? (int)n - 1 : (int)n, listen,
+             any ? "1" : "");
     if (evutil_parse_sockaddr_port(text, (struct sockaddr *)ss, len) != 0)
         return false;
     if (any && ss->ss_family == AF_INET)
@@ -193,10 +194,10 @@ struct metrics *metrics_new(struct worker *w, const char *listen)
                   LOG_S("given", listen));
         goto fail;
     }
-    m->listener = evconnlistener_new_bind(
-        loop_base(w->loop), on_accept, m,
-        LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, 16,
-        (struct sockaddr *)&ss, len);
+    m->listener = evconnlistener_new_bind(loop_base(w->loop), on_accept, m,
+                                          LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC |
+                                              LEV_OPT_REUSEABLE,
+                                          16, (struct sockaddr *)&ss, len);
     if (!m->listener) {
         log_error("metrics-listen cannot be bound", LOG_S("given", listen));
         goto fail;

@@ -60,7 +60,8 @@ static const char *const mode_names[] = {
 static void prove(struct publisher *p);
 static void call_send(struct publish_call *c);
 
-/* --- one call --------------------------------------------------------------------------- */
+/* --- one call
+ * --------------------------------------------------------------------------- */
 
 static void call_free(struct publish_call *c)
 {
@@ -221,11 +222,22 @@ static bool send_arguments(struct publish_call *c, struct arguments *a)
     names_log(log, conf->redis_prefix, o->thread_id);
     names_state(state, conf->redis_prefix, o->thread_id);
     names_channel(channel, conf->redis_prefix, o->thread_id);
-    const char *const head[] = {
-        "EVALSHA", ps->sha, "2", log, state, "1", mode_names[o->mode], channel,
-        number(n[0], conf->history_max_events), number(n[1], conf->history_max_bytes),
-        number(n[2], conf->history_ttl_s), redis_run_id(c->at->redis), o->run_id,
-        number(n[3], o->attempt), number(n[4], o->number), ps->w->instance};
+    const char *const head[] = {"EVALSHA",
+                                ps->sha,
+                                "2",
+                                log,
+                                state,
+                                "1",
+                                mode_names[o->mode],
+                                channel,
+                                number(n[0], conf->history_max_events),
+                                number(n[1], conf->history_max_bytes),
+                                number(n[2], conf->history_ttl_s),
+                                redis_run_id(c->at->redis),
+                                o->run_id,
+                                number(n[3], o->attempt),
+                                number(n[4], o->number),
+                                ps->w->instance};
     for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++)
         arg_str(a, head[i]);
     for (size_t i = 0; i < c->batch.count; i++) {
@@ -284,7 +296,8 @@ void publish_cancel(struct publish_call *c)
         call_free(c);
 }
 
-/* --- a connection ------------------------------------------------------------------------ */
+/* --- a connection
+ * ------------------------------------------------------------------------ */
 
 static void send_waiting(struct publisher *p)
 {
@@ -334,8 +347,9 @@ static void on_loaded(struct redis *r, const struct redis_reply *reply, void *ar
 static void prove(struct publisher *p)
 {
     p->proven = false;
-    p->loading = redis_sendv(p->redis, on_loaded, p, "SCRIPT", "LOAD", publish_lua, NULL) &&
-                 redis_sendv(p->redis, on_canary, p, "PUBLISH", p->all->canary, "{}", NULL);
+    p->loading =
+        redis_sendv(p->redis, on_loaded, p, "SCRIPT", "LOAD", publish_lua, NULL) &&
+        redis_sendv(p->redis, on_canary, p, "PUBLISH", p->all->canary, "{}", NULL);
     if (!p->loading)
         redis_drop(p->redis, "it takes no command");
 }
@@ -344,7 +358,7 @@ static void on_ready(struct redis *r, void *arg)
 {
     struct publisher *p = arg;
 
-    if (atoi(redis_version(r)) < 7) {
+    if (strtol(redis_version(r), NULL, 10) < 7) {
         worker_fatal(p->all->w, "redis 7.0 or newer is needed", redis_version(r));
         redis_drop(r, "older than 7.0");
         return;
@@ -390,9 +404,8 @@ struct publishers *publishers_new(struct worker *w)
              w->conf->redis_prefix, w->instance);
     for (; ps->count < count; ps->count++) {
         struct publisher *p = &ps->item[ps->count];
-        struct redis_options o = {.url = &w->conf->redis,
-                                  .name = name,
-                                  .tls_ca_file = w->conf->tls_ca_file};
+        struct redis_options o = {
+            .url = &w->conf->redis, .name = name, .tls_ca_file = w->conf->tls_ca_file};
         snprintf(name, sizeof(name), "threadcast-worker:%s:publish-%u", w->instance,
                  ps->count);
         p->all = ps;

@@ -57,7 +57,8 @@ void run_dirty(struct run *r)
         list_push(&r->w->dirty, &r->chore);
 }
 
-/* --- leaving ----------------------------------------------------------------------------- */
+/* --- leaving
+ * ----------------------------------------------------------------------------- */
 
 static void let_agent_go(struct run *r)
 {
@@ -139,7 +140,8 @@ void run_free(struct run *r)
     free(r);
 }
 
-/* --- beginning --------------------------------------------------------------------------- */
+/* --- beginning
+ * --------------------------------------------------------------------------- */
 
 static void on_timeout(void *arg)
 {
@@ -298,7 +300,8 @@ bool run_start(struct worker *w, const struct pg_result *res, int row)
     return true;
 }
 
-/* --- what the agent says ------------------------------------------------------------------ */
+/* --- what the agent says
+ * ------------------------------------------------------------------ */
 
 /* Is there room for `len` more bytes? Ends the run when not. */
 static bool may_say(struct run *r, size_t len)
@@ -425,7 +428,8 @@ void run_on_status(struct run *r, const char *json, size_t len)
     said(r);
 }
 
-/* --- how it ends ---------------------------------------------------------------------------- */
+/* --- how it ends
+ * ---------------------------------------------------------------------------- */
 
 static void add_done(struct buf *out, const struct run *r, const char *finish_reason,
                      const char *usage)

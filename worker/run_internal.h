@@ -83,9 +83,9 @@ struct run {
 };
 
 /* run.c */
-void run_dirty(struct run *r);  /* has something for the end of the turn */
-void run_over(struct run *r);   /* leaves everything but its memory */
-void run_wait_done(struct run *r); /* in a statement's callback, first */
+void run_dirty(struct run *r);       /* has something for the end of the turn */
+void run_over(struct run *r);        /* leaves everything but its memory */
+void run_wait_done(struct run *r);   /* in a statement's callback, first */
 void run_settle_text(struct run *r); /* a split character will not be completed */
 
 /* run_publish.c */

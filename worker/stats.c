@@ -4,7 +4,7 @@
 #include <stddef.h>
 
 const char *const worker_redis_errors[WORKER_REDIS_ERRORS] = {
-    "NOSCRIPT", "READONLY", "OOM",       "MISCONF",    "LOADING",    "NOPERM",
+    "NOSCRIPT", "READONLY", "OOM",        "MISCONF",    "LOADING",    "NOPERM",
     "NOAUTH",   "BUSY",     "NOREPLICAS", "MASTERDOWN", "THREADCAST", NULL};
 
 #define AT(field) offsetof(struct worker_stats, field)
@@ -20,11 +20,13 @@ const char *const worker_redis_errors[WORKER_REDIS_ERRORS] = {
     {                                                                                    \
         "threadcast_worker_" name, NULL, help, STATS_HISTOGRAM_US, AT(field)             \
     }
-#define REDIS_ERROR(name, i) COUNTER("redis_errors_total", "name=\"" name "\"", NULL, redis_errors[i])
+#define REDIS_ERROR(name, i)                                                             \
+    COUNTER("redis_errors_total", "name=\"" name "\"", NULL, redis_errors[i])
 
 const struct stats_row worker_stats_rows[] = {
     COUNTER("claimed_total", NULL, "Runs taken from the queue.", claimed),
-    COUNTER("taken_over_total", NULL, "Of them, those whose worker was lost.", taken_over),
+    COUNTER("taken_over_total", NULL, "Of them, those whose worker was lost.",
+            taken_over),
     COUNTER("claim_errors_total", NULL, "Claims that PostgreSQL did not answer.",
             claim_errors),
     COUNTER("notifies_total", NULL, "Notifications from PostgreSQL.", notifies),
@@ -81,4 +83,5 @@ const struct stats_row worker_stats_rows[] = {
               first_token),
     HISTOGRAM("publish_seconds", "A call of publish.lua until it is answered.", publish),
 };
-const size_t worker_stats_count = sizeof(worker_stats_rows) / sizeof(worker_stats_rows[0]);
+const size_t worker_stats_count =
+    sizeof(worker_stats_rows) / sizeof(worker_stats_rows[0]);

@@ -56,10 +56,9 @@ static bool close_lists(struct store_runs *r)
 bool store_claim(struct worker *w, size_t n, bool expired, pg_fn *fn, void *arg)
 {
     struct decimal d[3];
-    const char *params[] = {w->instance, decimal(&d[0], (int64_t)n),
-                            decimal(&d[1], w->conf->lease_ms),
-                            decimal(&d[2], w->conf->max_attempts),
-                            expired ? "true" : "false"};
+    const char *params[] = {
+        w->instance, decimal(&d[0], (int64_t)n), decimal(&d[1], w->conf->lease_ms),
+        decimal(&d[2], w->conf->max_attempts), expired ? "true" : "false"};
 
     return pg_pool_query(w->pool, "SELECT * FROM claim_runs($1, $2, $3, $4, $5)", 5,
                          params, DEADLINE_MS, fn, arg);
@@ -101,9 +100,11 @@ bool store_hand_back(struct worker *w, struct store_runs *r, pg_fn *fn, void *ar
 bool store_finish(struct worker *w, const struct store_finish *f, pg_fn *fn, void *arg)
 {
     struct decimal d[2];
-    const char *params[] = {f->run_id, decimal(&d[0], f->attempt), f->status, f->content,
-                            f->metadata, f->author, f->events, decimal(&d[1], f->seq),
-                            f->error, f->usage};
+    const char *params[] = {f->run_id,   decimal(&d[0], f->attempt),
+                            f->status,   f->content,
+                            f->metadata, f->author,
+                            f->events,   decimal(&d[1], f->seq),
+                            f->error,    f->usage};
 
     return pg_pool_query(
         w->pool, "SELECT * FROM finish_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,

@@ -1,6 +1,6 @@
 /* sweep: Postgres is the record, so an end found here is published whatever Redis knows:
- * first as it was meant (its number), and when Redis has lost the run, as a whole: rewind,
- * the message's text, the end, in one call. */
+ * first as it was meant (its number), and when Redis has lost the run, as a whole:
+ * rewind, the message's text, the end, in one call. */
 #include "worker/sweep.h"
 
 #include "common/clock.h"
@@ -53,17 +53,17 @@ static void end_free(struct loose_end *e)
 
 static bool add_end_events(struct pending *p, const struct loose_end *e)
 {
-    static const char *const names[] = {[EVENT_STATUS] = "status",
-                                        [EVENT_DONE] = "done",
-                                        [EVENT_ERROR] = "error"};
+    static const char *const names[] = {
+        [EVENT_STATUS] = "status", [EVENT_DONE] = "done", [EVENT_ERROR] = "error"};
     size_t i;
     json_t *ev;
 
-    json_array_foreach (e->events, i, ev) {
+    json_array_foreach(e->events, i, ev)
+    {
         const char *type = json_string_value(json_object_get(ev, "type"));
         int64_t ts = json_integer_value(json_object_get(ev, "ts"));
-        char *content = json_dumps(json_object_get(ev, "content"),
-                                   JSON_COMPACT | JSON_ENCODE_ANY);
+        char *content =
+            json_dumps(json_object_get(ev, "content"), JSON_COMPACT | JSON_ENCODE_ANY);
         enum event_type t = EVENT_STATUS;
         while (t <= EVENT_ERROR && (!names[t] || !type || strcmp(names[t], type) != 0))
             t++;

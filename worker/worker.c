@@ -21,7 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the end of a turn ---------------------------------------------------------------------- */
+/* --- the end of a turn
+ * ---------------------------------------------------------------------- */
 
 static void on_turn_end(void *arg)
 {
@@ -34,7 +35,8 @@ static void on_turn_end(void *arg)
         run_free(run_of_chore(node));
 }
 
-/* --- drain ------------------------------------------------------------------------------------ */
+/* --- drain
+ * ------------------------------------------------------------------------------------ */
 
 static size_t count_runs(const struct worker *w)
 {
@@ -61,7 +63,8 @@ static void on_handed_back(enum pg_outcome outcome, const struct pg_result *res,
     maybe_exit(w);
 }
 
-/* What has not finished by now is given to others, while there is still time to say so. */
+/* What has not finished by now is given to others, while there is still time to say so.
+ */
 static void on_drain_timer(void *arg)
 {
     struct worker *w = arg;
@@ -105,7 +108,9 @@ void worker_fatal(struct worker *w, const char *what, const char *detail)
     loop_stop(w->loop);
 }
 
-/* --- news --------------------------------------------------------------------------------------- */
+/* --- news
+ * ---------------------------------------------------------------------------------------
+ */
 
 void worker_on_redis(struct worker *w)
 {
@@ -135,14 +140,14 @@ struct run *worker_run(const struct worker *w, const char *id)
     return strmap_get(w->runs, id, strlen(id));
 }
 
-/* --- construction -------------------------------------------------------------------------------- */
+/* --- construction
+ * -------------------------------------------------------------------------------- */
 
 static struct pg_pool *open_pool(struct worker *w)
 {
     char name[64];
-    struct pg_options o = {.url = w->conf->database_url,
-                           .schema = w->conf->database_schema,
-                           .name = name};
+    struct pg_options o = {
+        .url = w->conf->database_url, .schema = w->conf->database_schema, .name = name};
 
     snprintf(name, sizeof(name), "threadcast-worker:%s", w->instance);
     return pg_pool_new(w->loop, &o, (int)w->conf->database_pool);

@@ -42,11 +42,11 @@ struct worker {
     struct control *control;
     struct metrics *metrics; /* NULL: off */
 
-    struct strmap *runs;     /* by run id */
-    struct list run_list;    /* all of them */
-    struct list dirty;       /* have something to publish at the end of this turn */
-    struct list over;        /* freed at the end of this turn */
-    struct list processes;   /* exec agents whose processes are not gone yet */
+    struct strmap *runs;   /* by run id */
+    struct list run_list;  /* all of them */
+    struct list dirty;     /* have something to publish at the end of this turn */
+    struct list over;      /* freed at the end of this turn */
+    struct list processes; /* exec agents whose processes are not gone yet */
 
     bool draining;
     struct timer *drain_timer, *exit_timer;
@@ -58,7 +58,7 @@ void worker_free(struct worker *w);
 void worker_drain(struct worker *w); /* SIGTERM */
 /* Something that waiting does not cure: said, then the loop ends with status 1. */
 void worker_fatal(struct worker *w, const char *what, const char *detail);
-void worker_on_redis(struct worker *w); /* a publisher became ready */
+void worker_on_redis(struct worker *w);    /* a publisher became ready */
 void worker_on_run_gone(struct worker *w); /* a place is free; maybe the last one */
 /* Runs that take a place: not those that only wait for their end's publication. */
 size_t worker_live_runs(const struct worker *w);

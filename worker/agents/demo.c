@@ -60,8 +60,9 @@ static void call_tool(struct agent *a)
     think(a, 2);
     say_status(a, "working");
     buf_init(&json);
-    buf_printf(&json, "{\"kind\":\"tool_call\",\"callId\":\"count-1\",\"name\":\"count\","
-                      "\"arguments\":{\"bytes\":%zu}}",
+    buf_printf(&json,
+               "{\"kind\":\"tool_call\",\"callId\":\"count-1\",\"name\":\"count\","
+               "\"arguments\":{\"bytes\":%zu}}",
                a->facts.bytes);
     say_json(a, "tool_call", &json);
 }
@@ -71,7 +72,8 @@ static void tool_progress(struct agent *a)
     struct buf json;
 
     buf_init(&json);
-    buf_printf(&json, "{\"kind\":\"progress\",\"name\":\"count\",\"done\":%d,\"total\":%d}",
+    buf_printf(&json,
+               "{\"kind\":\"progress\",\"name\":\"count\",\"done\":%d,\"total\":%d}",
                a->tool, TOOL_STEPS);
     say_json(a, "progress", &json);
 }
@@ -130,7 +132,8 @@ static bool play(struct agent *a)
         finish(a);
         return false;
     }
-    n = demo_piece(a->answer.data + a->at, a->answer.len - a->at, a->characters, a->piece);
+    n = demo_piece(a->answer.data + a->at, a->answer.len - a->at, a->characters,
+                   a->piece);
     run_on_token(a->run, a->answer.data + a->at, n);
     a->at += n;
     a->piece++;

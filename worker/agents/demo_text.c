@@ -8,7 +8,8 @@
 
 enum { QUOTE_MAX = 160, TABLE_MAX = 10, PIECES = 330, REVERSE_MAX = 16 };
 
-/* --- reading ---------------------------------------------------------------------------------- */
+/* --- reading
+ * ---------------------------------------------------------------------------------- */
 
 static uint32_t code_of(const char *s, size_t len)
 {
@@ -20,7 +21,8 @@ static uint32_t code_of(const char *s, size_t len)
         return (u[0] & 0x1fu) << 6 | (u[1] & 0x3fu);
     if (len == 3)
         return (u[0] & 0xfu) << 12 | (u[1] & 0x3fu) << 6 | (u[2] & 0x3fu);
-    return (u[0] & 7u) << 18 | (u[1] & 0x3fu) << 12 | (u[2] & 0x3fu) << 6 | (u[3] & 0x3fu);
+    return (u[0] & 7u) << 18 | (u[1] & 0x3fu) << 12 | (u[2] & 0x3fu) << 6 |
+           (u[3] & 0x3fu);
 }
 
 static size_t step(const char *s, size_t left)
@@ -32,8 +34,8 @@ static size_t step(const char *s, size_t left)
 
 static void note_script(struct demo_facts *f, uint32_t c)
 {
-    f->latin |= (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                (c >= 0xc0 && c < 0x250);
+    f->latin |=
+        (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= 0xc0 && c < 0x250);
     f->greek |= c >= 0x370 && c < 0x400;
     f->cyrillic |= c >= 0x400 && c < 0x530;
     f->hebrew |= c >= 0x590 && c < 0x600;
@@ -58,9 +60,9 @@ static bool contains_any(const char *s, size_t len, const char *const *words)
 
 void demo_look(const char *s, size_t len, struct demo_facts *f)
 {
-    static const char *const german[] = {"ß",     "ä",     "ö",    "ü",    " ist ", "Was ",
-                                         "Wie ",  "Wer ",  " der ", " die ", " das ",
-                                         " und ", "Bitte", "Hallo", NULL};
+    static const char *const german[] = {"ß",     "ä",     "ö",     "ü",     " ist ",
+                                         "Was ",  "Wie ",  "Wer ",  " der ", " die ",
+                                         " das ", " und ", "Bitte", "Hallo", NULL};
     bool inside = false;
 
     *f = (struct demo_facts){.bytes = len};
@@ -82,10 +84,10 @@ void demo_scripts(const struct demo_facts *f, struct buf *out)
     const struct {
         bool there;
         const char *name;
-    } all[] = {{f->latin, "Latin"},           {f->greek, "Greek"},
-               {f->cyrillic, "Cyrillic"},     {f->arabic, "Arabic"},
-               {f->hebrew, "Hebrew"},         {f->devanagari, "Devanagari"},
-               {f->cjk, "CJK"},               {f->emoji, "Emoji 🎈"}};
+    } all[] = {{f->latin, "Latin"},       {f->greek, "Greek"},
+               {f->cyrillic, "Cyrillic"}, {f->arabic, "Arabic"},
+               {f->hebrew, "Hebrew"},     {f->devanagari, "Devanagari"},
+               {f->cjk, "CJK"},           {f->emoji, "Emoji 🎈"}};
     size_t before = out->len;
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -98,7 +100,8 @@ void demo_scripts(const struct demo_facts *f, struct buf *out)
         buf_str(out, "—");
 }
 
-/* --- the one thing it knows ---------------------------------------------------------------------- */
+/* --- the one thing it knows
+ * ---------------------------------------------------------------------- */
 
 struct country {
     const char *names[4], *capitals[4]; /* de en fr es */
@@ -107,25 +110,31 @@ struct country {
 
 static const struct country countries[] = {
     {{"Österreich", "Austria", "Autriche", "Austria"},
-     {"Wien", "Vienna", "Vienne", "Viena"}, "🇦🇹"},
+     {"Wien", "Vienna", "Vienne", "Viena"},
+     "🇦🇹"},
     {{"Deutschland", "Germany", "Allemagne", "Alemania"},
-     {"Berlin", "Berlin", "Berlin", "Berlín"}, "🇩🇪"},
+     {"Berlin", "Berlin", "Berlin", "Berlín"},
+     "🇩🇪"},
     {{"Schweiz", "Switzerland", "Suisse", "Suiza"},
-     {"Bern", "Bern", "Berne", "Berna"}, "🇨🇭"},
+     {"Bern", "Bern", "Berne", "Berna"},
+     "🇨🇭"},
     {{"Frankreich", "France", "France", "Francia"},
-     {"Paris", "Paris", "Paris", "París"}, "🇫🇷"},
-    {{"Italien", "Italy", "Italie", "Italia"},
-     {"Rom", "Rome", "Rome", "Roma"}, "🇮🇹"},
+     {"Paris", "Paris", "Paris", "París"},
+     "🇫🇷"},
+    {{"Italien", "Italy", "Italie", "Italia"}, {"Rom", "Rome", "Rome", "Roma"}, "🇮🇹"},
     {{"Spanien", "Spain", "Espagne", "España"},
-     {"Madrid", "Madrid", "Madrid", "Madrid"}, "🇪🇸"},
+     {"Madrid", "Madrid", "Madrid", "Madrid"},
+     "🇪🇸"},
     {{"Portugal", "Portugal", "Portugal", "Portugal"},
-     {"Lissabon", "Lisbon", "Lisbonne", "Lisboa"}, "🇵🇹"},
+     {"Lissabon", "Lisbon", "Lisbonne", "Lisboa"},
+     "🇵🇹"},
     {{"Polen", "Poland", "Pologne", "Polonia"},
-     {"Warschau", "Warsaw", "Varsovie", "Varsovia"}, "🇵🇱"},
-    {{"Japan", "Japan", "Japon", "Japón"},
-     {"Tokio", "Tokyo", "Tokyo", "Tokio"}, "🇯🇵"},
+     {"Warschau", "Warsaw", "Varsovie", "Varsovia"},
+     "🇵🇱"},
+    {{"Japan", "Japan", "Japon", "Japón"}, {"Tokio", "Tokyo", "Tokyo", "Tokio"}, "🇯🇵"},
     {{"Australien", "Australia", "Australie", "Australia"},
-     {"Canberra", "Canberra", "Canberra", "Canberra"}, "🇦🇺"},
+     {"Canberra", "Canberra", "Canberra", "Canberra"},
+     "🇦🇺"},
 };
 
 enum language { GERMAN, ENGLISH, FRENCH, SPANISH, LANGUAGES };
@@ -140,9 +149,9 @@ static const char *const capital_words[LANGUAGES][4] = {
 /* Appends the answer when the prompt asks for a capital that it knows. */
 static void add_capital(const char *s, size_t len, struct buf *out)
 {
-    static const char *const head[LANGUAGES] = {
-        "Die Hauptstadt von ", "The capital of ", "La capitale du pays « ",
-        "La capital de "};
+    static const char *const head[LANGUAGES] = {"Die Hauptstadt von ", "The capital of ",
+                                                "La capitale du pays « ",
+                                                "La capital de "};
     static const char *const middle[LANGUAGES] = {" ist **", " is **", " » est **",
                                                   " es **"};
     for (int l = 0; l < LANGUAGES; l++) {
@@ -162,7 +171,9 @@ static void add_capital(const char *s, size_t len, struct buf *out)
     }
 }
 
-/* --- writing ------------------------------------------------------------------------------------- */
+/* --- writing
+ * -------------------------------------------------------------------------------------
+ */
 
 static size_t characters(const char *s, size_t len)
 {
@@ -218,8 +229,9 @@ static void add_words(struct buf *out, const char *s, size_t len, bool german)
             break;
         buf_printf(out, "%zu. `", ++shown);
         buf_add(out, s + from, prefix(s + from, i - from, REVERSE_MAX));
-        buf_printf(out, german ? "`, %zu Zeichen, rückwärts `"
-                               : "`, %zu characters, backwards `",
+        buf_printf(out,
+                   german ? "`, %zu Zeichen, rückwärts `"
+                          : "`, %zu characters, backwards `",
                    characters(s + from, i - from));
         add_reversed(out, s + from, i - from);
         buf_str(out, "`\n");
@@ -232,8 +244,9 @@ static void add_code(struct buf *out, const char *s, size_t len,
 {
     buf_str(out, "```json\n{\n  \"prompt\": ");
     buf_json(out, s, prefix(s, len, QUOTE_MAX));
-    buf_printf(out, ",\n  \"words\": %zu,\n  \"characters\": %zu,\n  \"bytes\": %zu\n}\n"
-                    "```\n\n",
+    buf_printf(out,
+               ",\n  \"words\": %zu,\n  \"characters\": %zu,\n  \"bytes\": %zu\n}\n"
+               "```\n\n",
                f->words, f->characters, f->bytes);
 }
 
@@ -243,8 +256,9 @@ static void add_german(struct buf *out, const char *s, size_t len,
     buf_str(out, "Ich bin der eingebaute **Demo-Agent** von Threadcast, kein "
                  "Sprachmodell: ich denke nicht, ich zähle nur. Gefragt wurde:\n\n");
     add_quote(out, s, len);
-    buf_printf(out, "Das sind **%zu Wörter** in %zu Satz/Sätzen, %zu Zeichen und %zu "
-                    "Bytes in UTF-8. Schriften: ",
+    buf_printf(out,
+               "Das sind **%zu Wörter** in %zu Satz/Sätzen, %zu Zeichen und %zu "
+               "Bytes in UTF-8. Schriften: ",
                f->words, f->sentences, f->characters, f->bytes);
     demo_scripts(f, out);
     buf_str(out, ".\n\nWort für Wort:\n\n");
@@ -256,7 +270,8 @@ static void add_german(struct buf *out, const char *s, size_t len,
             "Bridge bis in diese Seite, und am Ende steht genau dieser Text in Postgres. "
             "Zur Probe etwas, das leicht kaputtgeht: Grüße auf Griechisch (Γειά σου), "
             "Russisch (Привет), Arabisch (مرحبا), Hindi (नमस्ते), Japanisch (こんにちは) "
-            "und als Emoji 👩‍🚀🎉. Wer die Verbindung jetzt trennt, bekommt den Rest "
+            "und als Emoji 👩‍🚀🎉. Wer die Verbindung jetzt trennt, bekommt den "
+            "Rest "
             "trotzdem, und nichts davon doppelt.\n");
 }
 
@@ -266,8 +281,9 @@ static void add_english(struct buf *out, const char *s, size_t len,
     buf_str(out, "I am the **demo agent** that comes with Threadcast, not a model: I "
                  "don't think, I only count. You asked:\n\n");
     add_quote(out, s, len);
-    buf_printf(out, "That is **%zu words** in %zu sentence(s), %zu characters and %zu "
-                    "bytes of UTF-8. Scripts: ",
+    buf_printf(out,
+               "That is **%zu words** in %zu sentence(s), %zu characters and %zu "
+               "bytes of UTF-8. Scripts: ",
                f->words, f->sentences, f->characters, f->bytes);
     demo_scripts(f, out);
     buf_str(out, ".\n\nWord by word:\n\n");
@@ -279,7 +295,8 @@ static void add_english(struct buf *out, const char *s, size_t len,
             "the bridge into this page, and in the end Postgres holds exactly this text. "
             "Here is something that breaks easily: greetings in Greek (Γειά σου), "
             "Russian (Привет), Arabic (مرحبا), Hindi (नमस्ते), Japanese (こんにちは) and "
-            "as emoji 👩‍🚀🎉. Cut the connection now and the rest arrives all the same, "
+            "as emoji 👩‍🚀🎉. Cut the connection now and the rest arrives all the "
+            "same, "
             "none of it twice.\n");
 }
 

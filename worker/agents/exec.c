@@ -51,7 +51,8 @@ struct agent {
     bool termed; /* SIGTERM was sent: the timer means SIGKILL */
 };
 
-/* --- going ------------------------------------------------------------------------------------ */
+/* --- going
+ * ------------------------------------------------------------------------------------ */
 
 static void close_event(struct event **ev, int *fd)
 {
@@ -114,7 +115,8 @@ static void on_kill_timer(void *arg)
     }
 }
 
-/* --- stdout ------------------------------------------------------------------------------------ */
+/* --- stdout
+ * ------------------------------------------------------------------------------------ */
 
 static void bad_line(struct agent *a, const char *why)
 {
@@ -209,7 +211,8 @@ static void on_out(evutil_socket_t fd, short what, void *arg)
         timer_start(a->kill, a->w->conf->exec_kill_ms);
 }
 
-/* --- stderr, stdin -------------------------------------------------------------------------------- */
+/* --- stderr, stdin
+ * -------------------------------------------------------------------------------- */
 
 static bool on_log_line(const char *line, size_t len, void *arg)
 {
@@ -252,7 +255,9 @@ static void on_in(evutil_socket_t fd, short what, void *arg)
         close_event(&a->in, &a->p.in); /* all of it, or it does not want it */
 }
 
-/* --- its death -------------------------------------------------------------------------------------- */
+/* --- its death
+ * --------------------------------------------------------------------------------------
+ */
 
 static void report(struct agent *a, const siginfo_t *si)
 {
@@ -300,7 +305,8 @@ static void on_gone(evutil_socket_t fd, short what, void *arg)
         exec_free(a);
 }
 
-/* --- for the run ------------------------------------------------------------------------------------ */
+/* --- for the run
+ * ------------------------------------------------------------------------------------ */
 
 static void exec_release(struct agent *a)
 {

@@ -7,10 +7,12 @@
 #include "common/utf8.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* --- lines ------------------------------------------------------------------------------------ */
+/* --- lines
+ * ------------------------------------------------------------------------------------ */
 
 void exec_lines_init(struct exec_lines *l, size_t max)
 {
@@ -68,7 +70,8 @@ void exec_lines_end(struct exec_lines *l, exec_line_fn *fn, void *arg)
         line_done(l, fn, arg);
 }
 
-/* --- one line ------------------------------------------------------------------------------------ */
+/* --- one line
+ * ------------------------------------------------------------------------------------ */
 
 static void bad(struct exec_line *l, const char *why)
 {
@@ -138,8 +141,8 @@ static bool is_own_status(const char *status)
 
 static void parse_status(struct exec_line *l, const json_t *content)
 {
-    const json_t *status = json_is_string(content) ? content
-                                                   : json_object_get(content, "status");
+    const json_t *status =
+        json_is_string(content) ? content : json_object_get(content, "status");
     l->said = EXEC_STATUS;
     if (!word_of(status, l->kind)) {
         bad(l, "the content of a status is a word, or an object with a status");
@@ -160,7 +163,7 @@ static void parse_done(struct exec_line *l, const json_t *content)
 
     l->said = EXEC_DONE;
     if (!word_of(json_object_get(content, "finishReason"), l->kind))
-        strcpy(l->kind, "stop");
+        snprintf(l->kind, sizeof(l->kind), "stop");
     l->has_usage = json_is_object(usage);
     if (l->has_usage)
         add_json(&l->json, usage);
@@ -168,11 +171,11 @@ static void parse_done(struct exec_line *l, const json_t *content)
 
 static void parse_error(struct exec_line *l, const json_t *content)
 {
-    const json_t *message = json_is_string(content) ? content
-                                                    : json_object_get(content, "message");
+    const json_t *message =
+        json_is_string(content) ? content : json_object_get(content, "message");
     l->said = EXEC_ERROR;
     if (!word_of(json_object_get(content, "code"), l->kind))
-        strcpy(l->kind, "agent_error");
+        snprintf(l->kind, sizeof(l->kind), "agent_error");
     l->retryable = json_is_true(json_object_get(content, "retryable"));
     if (json_string_length(message) > 0)
         add_string(&l->text, message);

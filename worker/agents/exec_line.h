@@ -24,7 +24,8 @@ void exec_lines_fini(struct exec_lines *l);
 typedef bool exec_line_fn(const char *line, size_t len, void *arg);
 void exec_lines_feed(struct exec_lines *l, const char *data, size_t len, exec_line_fn *fn,
                      void *arg);
-void exec_lines_end(struct exec_lines *l, exec_line_fn *fn, void *arg); /* no more comes */
+void exec_lines_end(struct exec_lines *l, exec_line_fn *fn,
+                    void *arg); /* no more comes */
 
 enum exec_said {
     EXEC_TOKEN,     /* text */
@@ -45,7 +46,8 @@ struct exec_line {
     const char *why; /* borrowed, constant */
 };
 
-/* Ids and other members that the line may carry are ignored: they are the run's to give. */
+/* Ids and other members that the line may carry are ignored: they are the run's to give.
+ */
 void exec_line_parse(const char *line, size_t len, struct exec_line *ret_line);
 void exec_line_fini(struct exec_line *l);
 

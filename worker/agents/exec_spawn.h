@@ -9,7 +9,7 @@
 
 struct exec_process {
     pid_t pid;
-    int pidfd; /* readable when it has gone */
+    int pidfd;        /* readable when it has gone */
     int in, out, err; /* ours, not blocking; -1: closed */
 };
 

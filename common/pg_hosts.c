@@ -45,9 +45,10 @@ static char *list_item(const char *list, size_t i)
 static bool port_valid(const char *port)
 {
     size_t len = strlen(port);
+    long value = strtol(port, NULL, 10);
 
-    return len == 0 || (len <= 5 && strspn(port, "0123456789") == len && atoi(port) > 0 &&
-                        atoi(port) <= 65535);
+    return len == 0 ||
+           (len <= 5 && strspn(port, "0123456789") == len && value > 0 && value <= 65535);
 }
 
 static bool take_host(struct pg_hosts *h, char *name, char *address, char *port)

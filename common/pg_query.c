@@ -67,35 +67,38 @@ static bool statement_send(struct pg *p, const struct pg_statement *s)
                                          NULL, NULL, 0) == 1;
 }
 
-void pg_pump(struct pg *p)
+/* Sends it, or says that it cannot be sent. */
+static void start(struct pg *p, struct pg_statement *s)
 {
     char text[PG_WHY_SIZE];
 
-    while (pg_alive(p) && p->state == PG_READY && !p->running &&
-           !list_empty(&p->waiting)) {
-        struct pg_statement *s = LIST_ITEM(p->waiting.next, struct pg_statement, node);
-        if (s->deadline_ms <= clock_ms()) {
-            list_remove(&s->node);
-            p->counters.expired++;
-            pg_finish(p, s, PG_UNSENT, NULL, NULL,
-                      "its deadline passed before it was sent");
-            continue;
-        }
-        if (statement_send(p, s)) {
-            list_remove(&s->node);
-            p->running = s;
-            p->counters.statements++;
-            pg_flush(p);
-            return;
-        }
-        pg_one_line(PQerrorMessage(p->conn), text, sizeof(text));
-        if (PQstatus(p->conn) == CONNECTION_BAD) { /* it goes on waiting */
-            pg_lose(p, "%s", text);
-            return;
-        }
-        list_remove(&s->node);
+    if (s->deadline_ms <= clock_ms()) {
+        p->counters.expired++;
+        pg_finish(p, s, PG_UNSENT, NULL, NULL, "its deadline passed before it was sent");
+        return;
+    }
+    if (statement_send(p, s)) {
+        p->running = s;
+        p->counters.statements++;
+        pg_flush(p);
+        return;
+    }
+    pg_one_line(PQerrorMessage(p->conn), text, sizeof(text));
+    if (PQstatus(p->conn) == CONNECTION_BAD) { /* it goes on waiting, as the first */
+        list_push(p->waiting.next, &s->node);
+        pg_lose(p, "%s", text);
+    } else {
         pg_finish(p, s, PG_FAILED, NULL, NULL, text);
     }
+}
+
+void pg_pump(struct pg *p)
+{
+    struct list *node;
+
+    while (pg_alive(p) && p->state == PG_READY && !p->running &&
+           (node = list_pop(&p->waiting)))
+        start(p, LIST_ITEM(node, struct pg_statement, node));
 }
 
 /* --- receiving --- */

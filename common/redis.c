@@ -135,7 +135,7 @@ static bool copy_options(struct redis *r, const struct redis_options *o)
     if (!r->opt.backoff_ms)
         r->opt.backoff_ms = 1000;
     if (!r->opt.queue_max)
-        r->opt.queue_max = 10000;
+        r->opt.queue_max = o->subscriber ? 200000 : 10000;
     if (!r->opt.output_max)
         r->opt.output_max = (size_t)64 << 20;
     return (!o->name || r->opt.name) && (!o->tls_ca_file || r->opt.tls_ca_file);

@@ -60,7 +60,7 @@ struct redis_options {
     int64_t connect_ms;          /* whole connect and handshake; 0: 3,000 */
     int64_t reply_ms;   /* oldest unanswered command; lost when passed; 0: 5,000 */
     int64_t backoff_ms; /* largest pause between two tries; 0: 1,000 */
-    size_t queue_max;   /* commands without a reply; 0: 10,000 */
+    size_t queue_max;   /* without a reply; 0: 10,000, subscribers 200,000 */
     size_t output_max;  /* bytes not yet written; 0: 64 MiB */
     bool subscriber;    /* pub/sub mode: only redis_subscribe/unsubscribe */
 };

@@ -84,10 +84,9 @@ void redis_on_retry(void *arg)
     redis_enter(r);
     r->state = REDIS_CONNECTING;
     timer_start(r->connect, r->opt.connect_ms);
-    if (!redis_reader_reset(r->reader))
-        redis_lose(r, "no memory");
-    else if (!(r->dial = redis_dial_start(r->loop, r->opt.url, r->opt.connect_ms,
-                                          on_dialed, r)))
+    if (redis_reader_reset(r->reader))
+        r->dial = redis_dial_start(r->loop, r->opt.url, r->opt.connect_ms, on_dialed, r);
+    if (!r->dial)
         redis_lose(r, "no memory");
     redis_leave(r);
 }

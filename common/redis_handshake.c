@@ -83,7 +83,7 @@ static void on_info(struct redis *r, const struct redis_reply *reply, void *arg)
         redis_lose(r, "INFO server: no run_id and redis_version in the answer");
         return;
     }
-    if (atoi(version) < REDIS_MAJOR_MIN) {
+    if (strtol(version, NULL, 10) < REDIS_MAJOR_MIN) {
         redis_lose(r, "Redis %s is too old: %d.0 or newer is needed", version,
                    REDIS_MAJOR_MIN);
         return;

@@ -135,7 +135,7 @@ static void *on_array(const redisReadTask *task, int count)
         return NULL;
     }
     rd->items += (size_t)count;
-    reply = reply_new(task, REDIS_ARRAY, (size_t)count * sizeof(reply));
+    reply = reply_new(task, REDIS_ARRAY, (size_t)count * sizeof(struct redis_reply *));
     if (!reply)
         return NULL;
     reply->items = (struct redis_reply *const *)(reply + 1);

@@ -24,25 +24,25 @@ static int hex_digit(char c)
 /* Returns new, or NULL: a bad escape, a NUL, no memory. */
 static char *percent_decode(const char *s, size_t len)
 {
-    char *out = malloc(len + 1), *o = out;
+    char *out = strndup(s, len), *from = out, *to = out;
 
     if (!out)
         return NULL;
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] != '%') {
-            *o++ = s[i];
+    while (*from) {
+        if (*from != '%') {
+            *to++ = *from++;
             continue;
         }
-        int high = i + 2 < len ? hex_digit(s[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(s[i + 2]) : -1;
+        int high = hex_digit(from[1]);
+        int low = high >= 0 ? hex_digit(from[2]) : -1;
         if (low < 0 || (high == 0 && low == 0)) {
             free(out);
             return NULL;
         }
-        *o++ = (char)(high << 4 | low);
-        i += 2;
+        *to++ = (char)(high << 4 | low);
+        from += 3;
     }
-    *o = '\0';
+    *to = '\0';
     return out;
 }
 

@@ -1,5 +1,5 @@
 /* The fuzzer's seeds, each cut in every way the target knows. */
-#include "../fuzz/fuzz_redis.c"
+#include "../fuzz/fuzz_redis.c" // NOLINT(bugprone-suspicious-include)
 
 #include <dirent.h>
 #include <setjmp.h>

@@ -330,6 +330,7 @@ static void test_free_early(void **state)
         probe_close(&p);
     }
     probe_open(&p, "redis://no.such.name.invalid", (struct redis_options){0}, NULL);
+    test_deaf_name_server(p.loop);
     test_turns(p.loop, 3); /* asks the name servers */
     probe_close(&p);
 }

@@ -165,17 +165,15 @@ static void test_large(void **state)
     struct redis_reader *rd = redis_reader_new(100000, 1000);
     enum redis_read what = REDIS_READ_MORE;
     const struct redis_reply *reply;
-    char piece[1024];
+    char piece[1025];
     size_t fed = 0;
 
     (void)state;
     redis_reader_feed(rd, "*1000\r\n", 7);
-    memcpy(piece, "$1015\r\n", 7);
-    memset(piece + 7, 'x', 1015);
-    memcpy(piece + 1022, "\r\n", 2);
+    snprintf(piece, sizeof(piece), "$1015\r\n%01015d\r\n", 0);
     while (what == REDIS_READ_MORE) {
-        redis_reader_feed(rd, piece, sizeof(piece));
-        fed += sizeof(piece);
+        redis_reader_feed(rd, piece, sizeof(piece) - 1);
+        fed += sizeof(piece) - 1;
         what = redis_reader_next(rd, &reply);
     }
     assert_int_equal(what, REDIS_READ_BAD);

@@ -13,29 +13,29 @@
 static const struct {
     const char *text;
     bool tls;
-    const char *unix_path, *host;
     int port;
+    const char *unix_path, *host;
     const char *user, *password;
     int db;
 } good[] = {
-    {"redis://h", false, NULL, "h", 6379, NULL, NULL, 0},
-    {"redis://h/", false, NULL, "h", 6379, NULL, NULL, 0},
-    {"REDIS://h:1", false, NULL, "h", 1, NULL, NULL, 0},
-    {"redis://127.0.0.1:65535/15", false, NULL, "127.0.0.1", 65535, NULL, NULL, 15},
-    {"rediss://a.b:7000", true, NULL, "a.b", 7000, NULL, NULL, 0},
-    {"redis://[::1]:7/2", false, NULL, "::1", 7, NULL, NULL, 2},
-    {"redis://[fe80::1]", false, NULL, "fe80::1", 6379, NULL, NULL, 0},
-    {"redis://:pw@h", false, NULL, "h", 6379, NULL, "pw", 0},
-    {"redis://u@h", false, NULL, "h", 6379, "u", NULL, 0},
-    {"redis://u:@h", false, NULL, "h", 6379, "u", "", 0},
-    {"redis://u:p%40%2f%3A@h:2/3", false, NULL, "h", 2, "u", "p@/:", 3},
-    {"redis://u:p@q@h", false, NULL, "h", 6379, "u", "p@q", 0},
-    {"redis://u:p:q@h", false, NULL, "h", 6379, "u", "p:q", 0},
-    {"unix:///run/redis.sock", false, "/run/redis.sock", NULL, 0, NULL, NULL, 0},
-    {"unix:///a%20b?db=4", false, "/a b", NULL, 0, NULL, NULL, 4},
-    {"unix://u:p@/s", false, "/s", NULL, 0, "u", "p", 0},
-    {"unix://:p@/s?db=0", false, "/s", NULL, 0, NULL, "p", 0},
-    {"unix:///a@b/s", false, "/a@b/s", NULL, 0, NULL, NULL, 0},
+    {"redis://h", false, 6379, NULL, "h", NULL, NULL, 0},
+    {"redis://h/", false, 6379, NULL, "h", NULL, NULL, 0},
+    {"REDIS://h:1", false, 1, NULL, "h", NULL, NULL, 0},
+    {"redis://127.0.0.1:65535/15", false, 65535, NULL, "127.0.0.1", NULL, NULL, 15},
+    {"rediss://a.b:7000", true, 7000, NULL, "a.b", NULL, NULL, 0},
+    {"redis://[::1]:7/2", false, 7, NULL, "::1", NULL, NULL, 2},
+    {"redis://[fe80::1]", false, 6379, NULL, "fe80::1", NULL, NULL, 0},
+    {"redis://:pw@h", false, 6379, NULL, "h", NULL, "pw", 0},
+    {"redis://u@h", false, 6379, NULL, "h", "u", NULL, 0},
+    {"redis://u:@h", false, 6379, NULL, "h", "u", "", 0},
+    {"redis://u:p%40%2f%3A@h:2/3", false, 2, NULL, "h", "u", "p@/:", 3},
+    {"redis://u:p@q@h", false, 6379, NULL, "h", "u", "p@q", 0},
+    {"redis://u:p:q@h", false, 6379, NULL, "h", "u", "p:q", 0},
+    {"unix:///run/redis.sock", false, 0, "/run/redis.sock", NULL, NULL, NULL, 0},
+    {"unix:///a%20b?db=4", false, 0, "/a b", NULL, NULL, NULL, 4},
+    {"unix://u:p@/s", false, 0, "/s", NULL, "u", "p", 0},
+    {"unix://:p@/s?db=0", false, 0, "/s", NULL, NULL, "p", 0},
+    {"unix:///a@b/s", false, 0, "/a@b/s", NULL, NULL, NULL, 0},
 };
 
 static void check_string(const char *is, const char *want)

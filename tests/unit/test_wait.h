@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/loop.h"
 
+#include <event2/dns.h>
 #include <event2/event.h>
 #include <stdbool.h>
 
@@ -36,10 +37,12 @@ static inline void test_turns(struct loop *l, int turns)
         event_base_loop(loop_base(l), EVLOOP_NONBLOCK);
 }
 
-static inline bool test_never(void *arg)
+/* Names are asked for on loopback, where nobody answers, not in the machine's network. */
+static inline void test_deaf_name_server(struct loop *l)
 {
-    (void)arg;
-    return false;
+    evdns_base_clear_nameservers_and_suspend(loop_dns(l));
+    evdns_base_nameserver_ip_add(loop_dns(l), "127.0.0.1:9");
+    evdns_base_resume(loop_dns(l));
 }
 
 #endif

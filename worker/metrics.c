@@ -166,16 +166,13 @@ static bool parse_address(const char *listen, struct sockaddr_storage *ss, int *
 
 static void say_where(struct evconnlistener *l)
 {
-    struct sockaddr_storage ss;
-    socklen_t len = sizeof(ss);
-    unsigned port = 0;
+    struct sockaddr_in6 sa = {0}; /* the port stands where sockaddr_in has it, too */
+    socklen_t len = sizeof(sa);
     char text[64];
 
-    if (getsockname(evconnlistener_get_fd(l), (struct sockaddr *)&ss, &len) == 0)
-        port = ss.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&ss)->sin_port)
-                                       : ntohs(((struct sockaddr_in6 *)&ss)->sin6_port);
-    snprintf(text, sizeof(text), "%s:%u", ss.ss_family == AF_INET ? "127.0.0.1" : "[::1]",
-             port);
+    getsockname(evconnlistener_get_fd(l), (struct sockaddr *)&sa, &len);
+    snprintf(text, sizeof(text), "%s:%u",
+             sa.sin6_family == AF_INET6 ? "[::1]" : "127.0.0.1", ntohs(sa.sin6_port));
     log_info("metrics", LOG_S("address", text));
 }
 

@@ -135,7 +135,7 @@ bool pending_take(struct pending *p, const struct event_run *run, size_t max,
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        struct item *it = LIST_ITEM(p->items.next, struct item, node);
+        struct item *it = LIST_ITEM(list_pop(&p->items), struct item, node);
         p->bytes -= it->data.len;
         p->count--;
         item_free(it);

@@ -73,10 +73,7 @@ static void call_free(struct publish_call *c)
 
 static void call_again(struct publish_call *c)
 {
-    if (!c->fn)
-        call_free(c);
-    else
-        timer_start(c->retry, backoff_next(&c->backoff, RETRY_MAX_MS));
+    timer_start(c->retry, backoff_next(&c->backoff, RETRY_MAX_MS));
 }
 
 static void on_retry(void *arg)
@@ -102,18 +99,18 @@ static void call_failed(struct publish_call *c, const struct redis_reply *reply)
     struct worker *w = p->all->w;
 
     count_error(w, reply);
-    if (redis_is_error(reply, "NOSCRIPT")) {
-        c->sent = false;
-        if (!p->loading)
-            prove(p);
-        if (!c->fn)
-            call_free(c);
+    c->sent = false;
+    if (redis_is_error(reply, "NOSCRIPT") && !p->loading)
+        prove(p); /* which sends it again */
+    if (!c->fn) {
+        call_free(c);
         return;
     }
+    if (redis_is_error(reply, "NOSCRIPT"))
+        return;
     if (c->backoff.attempts == 0)
         log_warn("redis refuses", LOG_S("thread", c->order.thread_id),
                  LOG_S("run", c->order.run_id), LOG_S("why", reply->str));
-    c->sent = false;
     /* a demoted master: the name may lead to the new one by now */
     if (redis_is_error(reply, "READONLY") && c->backoff.attempts >= 2)
         redis_drop(p->redis, "it is a read-only replica");

@@ -1,6 +1,7 @@
 /* access: grants at once, ownership from Postgres. Equal questions that wait at the same
  * time share one query: when a thousand readers of a thread come back together, Postgres
- * is asked once. Answers are not kept. What Postgres did not clearly say is never a yes. */
+ * is asked once. Answers are not kept. What Postgres did not clearly say is never a yes.
+ */
 #include "bridge/access.h"
 
 #include "bridge/auth.h"

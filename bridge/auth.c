@@ -48,7 +48,8 @@ static bool secret_text(const struct bridge_conf *conf, struct buf *out, struct 
     return keyfile_read(conf->jwt_secret_file, out, err);
 }
 
-/* key_from_secret or key_from_pem, with the option's name before what they complain of. */
+/* key_from_secret or key_from_pem, with the option's name before what they complain of.
+ */
 static struct key *make_key(struct key *make(const void *, size_t, struct buf *),
                             const char *option, const struct buf *text, struct buf *err)
 {
@@ -98,14 +99,16 @@ static struct key *load_key(const struct bridge_conf *conf, struct buf *err)
     int count = given(conf->jwt_secret) + given(conf->jwt_secret_file) + public;
 
     if (count > 1) {
-        buf_str(err, "JWT_SECRET, JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE: give one only");
+        buf_str(err,
+                "JWT_SECRET, JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE: give one only");
         return NULL;
     }
     if (count == 0) {
-        buf_str(err, conf->demo ? "--demo needs JWT_SECRET_FILE, where it keeps the key "
-                                  "that it makes, or JWT_SECRET"
-                                : "no key for tokens: give JWT_SECRET, JWT_SECRET_FILE or "
-                                  "JWT_PUBLIC_KEY_FILE");
+        buf_str(err, conf->demo
+                         ? "--demo needs JWT_SECRET_FILE, where it keeps the key "
+                           "that it makes, or JWT_SECRET"
+                         : "no key for tokens: give JWT_SECRET, JWT_SECRET_FILE or "
+                           "JWT_PUBLIC_KEY_FILE");
         return NULL;
     }
     if (conf->demo && public) {

@@ -20,10 +20,10 @@ struct span;
 struct identity {
     int refs;
     char *sub;
-    int64_t expires_ms; /* wall clock; INT64_MAX: never (--auth none) */
-    int64_t life_ms;    /* from iat (or first sight) to exp */
-    bool everything;    /* --auth none: every thread may be read and written */
-    bool ticket;        /* reads the threads in `read` and nothing else */
+    int64_t expires_ms;   /* wall clock; INT64_MAX: never (--auth none) */
+    int64_t life_ms;      /* from iat (or first sight) to exp */
+    bool everything;      /* --auth none: every thread may be read and written */
+    bool ticket;          /* reads the threads in `read` and nothing else */
     char **read, **write; /* grants: ids or prefixes ending in '*'; NULL-terminated;
                              NULL: no claim (ownership decides) */
     char **owned; /* of a ticket: threads that it reads as long as `sub` owns them */

@@ -41,7 +41,8 @@ json_t *claims_object(const char *text, size_t len)
     return value;
 }
 
-/* A NumericDate as milliseconds. *ret is -1 when the claim is absent. false: malformed. */
+/* A NumericDate as milliseconds. *ret is -1 when the claim is absent. false: malformed.
+ */
 static bool date(const json_t *claims, const char *name, int64_t *ret)
 {
     const json_t *value = json_object_get(claims, name);

@@ -26,7 +26,8 @@ static bool is_session(struct span pair, struct span *ret_value)
     const size_t name = sizeof(COOKIE_NAME) - 1;
 
     pair = trim(pair);
-    if (pair.len <= name || memcmp(pair.at, COOKIE_NAME, name) || pair.at[name] != '=')
+    if (pair.len <= name || memcmp(pair.at, COOKIE_NAME, name) != 0 ||
+        pair.at[name] != '=')
         return false;
     struct span value = {pair.at + name + 1, pair.len - name - 1};
     if (value.len >= 2 && value.at[0] == '"' && value.at[value.len - 1] == '"') {

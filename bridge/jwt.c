@@ -53,7 +53,7 @@ static const char *header_check(struct span segment, const struct key *key)
         return "malformed";
     if (json_object_get(header, "crit"))
         why = "critical";
-    else if (!alg || strcmp(alg, key_alg(key)))
+    else if (!alg || strcmp(alg, key_alg(key)) != 0)
         why = "algorithm";
     json_decref(header);
     return why;
@@ -65,8 +65,8 @@ static const char *signature_check(const struct key *key, const char *token,
     unsigned char signature[JWT_MAX];
     size_t len;
 
-    if (!base64url_decode(p->signature.at, p->signature.len, signature,
-                          sizeof(signature), &len))
+    if (!base64url_decode(p->signature.at, p->signature.len, signature, sizeof(signature),
+                          &len))
         return "malformed";
     return key_verify(key, token, p->signed_len, signature, len) ? NULL : "signature";
 }

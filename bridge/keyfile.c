@@ -46,10 +46,11 @@ bool keyfile_read(const char *path, struct buf *out, struct buf *err)
         close(fd);
     if (!ok)
         return false;
-    while (out->len > start && (out->data[out->len - 1] == '\n' ||
-                                out->data[out->len - 1] == '\r'))
+    while (out->len > start &&
+           (out->data[out->len - 1] == '\n' || out->data[out->len - 1] == '\r'))
         out->data[--out->len] = '\0';
-    if (out->failed || out->len == start || memchr(out->data + start, 0, out->len - start)) {
+    if (out->failed || out->len == start ||
+        memchr(out->data + start, 0, out->len - start)) {
         buf_printf(err, "%s: %s", path,
                    out->failed ? "out of memory"
                                : "is empty or holds a NUL: it must be text");

@@ -10,7 +10,7 @@
 
 struct key;
 
-#define KEY_SECRET_MIN 32     /* bytes of an HS256 secret */
+#define KEY_SECRET_MIN 32 /* bytes of an HS256 secret */
 #define KEY_RSA_MIN_BITS 2048
 #define KEY_RSA_MAX_BITS 8192 /* beyond, one token costs milliseconds */
 #define KEY_FILE_MAX 16384    /* bytes of a key file */
@@ -18,8 +18,8 @@ struct key;
 
 /* All return new, or NULL with the reason in `err`. Borrow their text. */
 struct key *key_from_secret(const void *secret, size_t len, struct buf *err);
-/* One public key: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA). Private keys are refused:
- * they have no business here. */
+/* One public key: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA). Private keys are
+ * refused: they have no business here. */
 struct key *key_from_pem(const void *pem, size_t len, struct buf *err);
 void key_free(struct key *k); /* NULL is fine; wipes the secret */
 

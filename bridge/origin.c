@@ -18,7 +18,6 @@ static bool from_trusted_proxy(const struct request *r)
     return proxies && r->conn && address_listed(proxies, conn_address(r->conn));
 }
 
-
 static bool span_is(struct span s, const char *word)
 {
     return s.at && s.len == strlen(word) && !strncasecmp(s.at, word, s.len);
@@ -174,10 +173,9 @@ bool origin_host_known(const struct request *r)
     const struct bridge_conf *conf = r->bridge->conf;
     struct site own;
 
-    return own_site(r, &own) &&
-           (site_local(&own) || from_trusted_proxy(r) ||
-            host_listed(conf->public_origin, &own) ||
-            host_listed(conf->allowed_origins, &own));
+    return own_site(r, &own) && (site_local(&own) || from_trusted_proxy(r) ||
+                                 host_listed(conf->public_origin, &own) ||
+                                 host_listed(conf->allowed_origins, &own));
 }
 
 bool origin_list_valid(const char *list, struct buf *err)

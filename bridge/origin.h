@@ -20,8 +20,9 @@ void origin_cors(struct request *r);
 bool origin_plain_loopback(const struct request *r);
 
 /* Does the request's Host name this machine and not a stranger's domain that was pointed
- * at it (DNS rebinding)? An address, a name without dots, the public or an allowed origin's
- * host, or what a trusted proxy passes on. For what serves visitors nobody vouches for. */
+ * at it (DNS rebinding)? An address, a name without dots, the public or an allowed
+ * origin's host, or what a trusted proxy passes on. For what serves visitors nobody
+ * vouches for. */
 bool origin_host_known(const struct request *r);
 
 /* A comma separated list of origins (`https://example.com`), no `*`, no `null`; NULL and

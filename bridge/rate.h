@@ -9,7 +9,7 @@
 
 struct rate;
 
-struct rate *rate_new(void); /* returns new, or NULL */
+struct rate *rate_new(void);    /* returns new, or NULL */
 void rate_free(struct rate *r); /* NULL is fine */
 
 /* May this address do it once more? IPv6 counts by /64. now_ms is monotonic. false also

@@ -38,11 +38,12 @@ static void reply_identity(struct request *r, const char *sub, int64_t expires_m
     request_json(r, 200, json_pack("{s:s, s:o}", "sub", sub, "expiresAt", end));
 }
 
-/* --- POST and DELETE /v1/session ------------------------------------------------------ */
+/* --- POST and DELETE /v1/session ------------------------------------------------------
+ */
 
 void route_session_post(struct request *r)
 {
-    struct span token;
+    struct span token = {0};
 
     if (r->bridge->conf->auth != AUTH_MODE_NONE && auth_bearer(r, &token) == 0) {
         auth_refuse(r, AUTH_MISSING, "");
@@ -71,7 +72,8 @@ void route_session_delete(struct request *r)
     request_reply(r, 204, NULL, NULL, 0);
 }
 
-/* --- POST /v1/tickets ----------------------------------------------------------------- */
+/* --- POST /v1/tickets -----------------------------------------------------------------
+ */
 
 /* One request for a ticket while its threads are asked about. */
 struct wish {
@@ -106,9 +108,11 @@ static void wish_grant(struct wish *w)
     if (end > r->identity->expires_ms)
         end = r->identity->expires_ms;
     buf_init(&ticket);
-    if (auth_ticket(r->bridge->auth, r->identity, w->granted, w->owned, now, end, &ticket))
-        request_json(r, 200, json_pack("{s:s, s:I}", "ticket", ticket.data, "expiresAt",
-                                       (json_int_t)end));
+    if (auth_ticket(r->bridge->auth, r->identity, w->granted, w->owned, now, end,
+                    &ticket))
+        request_json(
+            r, 200,
+            json_pack("{s:s, s:I}", "ticket", ticket.data, "expiresAt", (json_int_t)end));
     else if (ticket.failed)
         request_error(r, 503, "busy", "try again");
     else
@@ -206,7 +210,8 @@ void route_tickets_post(struct request *r)
     if (!auth_require(r, false))
         return;
     if (r->bridge->conf->auth == AUTH_MODE_NONE) {
-        request_error(r, 404, "no_tickets", "nobody needs a ticket without authentication");
+        request_error(r, 404, "no_tickets",
+                      "nobody needs a ticket without authentication");
         return;
     }
     json_t *body = request_body_object(r);
@@ -229,7 +234,8 @@ void route_tickets_post(struct request *r)
         wish_end(w);
 }
 
-/* --- POST /v1/demo/session ------------------------------------------------------------ */
+/* --- POST /v1/demo/session ------------------------------------------------------------
+ */
 
 static bool is_guest(const struct identity *id)
 {

@@ -1,5 +1,6 @@
 /* ticket: see the header. Its key is another than the tokens', so that neither is ever
- * taken for the other. Nothing of the payload is read before the signature was checked. */
+ * taken for the other. Nothing of the payload is read before the signature was checked.
+ */
 #include "bridge/ticket.h"
 
 #include "bridge/base64url.h"
@@ -61,8 +62,8 @@ static struct identity *read_payload(const char *text, size_t len)
     struct identity *id = NULL;
 
     if (exp > 0 && iat > 0 && iat < exp)
-        id = identity_new(json_string_value(sub), json_string_length(sub), exp,
-                          exp - iat);
+        id =
+            identity_new(json_string_value(sub), json_string_length(sub), exp, exp - iat);
     if (id) {
         id->ticket = true;
         if (!grants_parse(json_object_get(payload, "read"), false, &id->read) ||

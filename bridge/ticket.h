@@ -1,6 +1,6 @@
 /* ticket: for an EventSource on another origin, which can send neither a header nor our
- * cookie: signed, stored nowhere, reads the threads it names and nothing else. The text is
- *   t1.<base64url of JSON>.<base64url of HMAC-SHA256 over what stands before the dot> */
+ * cookie: signed, stored nowhere, reads the threads it names and nothing else. The text
+ * is t1.<base64url of JSON>.<base64url of HMAC-SHA256 over what stands before the dot> */
 #ifndef THREADCAST_TICKET_H
 #define THREADCAST_TICKET_H
 

@@ -86,7 +86,8 @@ static bool try_signed(const char *text, size_t len)
     bool ok;
 
     buf_init(&b);
-    token_add(&b, keys[0], text, header, line ? line + 1 : "", line ? len - header - 1 : 0);
+    token_add(&b, keys[0], text, header, line ? line + 1 : "",
+              line ? len - header - 1 : 0);
     ok = !b.failed && try_token(keys[0], b.data, b.len);
     buf_fini(&b);
     return ok;

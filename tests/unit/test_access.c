@@ -152,7 +152,7 @@ static void somebody_elses_and_none_look_the_same(void **state)
         const char *value;
         enum access_result result;
     } rows[] = {
-        {1, "t", ACCESS_OWNER}, {1, "f", ACCESS_DENIED}, {0, NULL, ACCESS_DENIED},
+        {1, "t", ACCESS_OWNER},   {1, "f", ACCESS_DENIED}, {0, NULL, ACCESS_DENIED},
         {1, NULL, ACCESS_DENIED}, {2, "t", ACCESS_DENIED},
     };
     (void)state;

@@ -15,7 +15,8 @@
 static struct bridge_conf conf;
 static struct bridge bridge;
 static struct request r;
-static char secret[] = TEST_SECRET, other_secret[] = "another secret of more than 32 bytes";
+static char secret[] = TEST_SECRET,
+            other_secret[] = "another secret of more than 32 bytes";
 static char dir[64], path[96], pem_path[96];
 
 static int setup_dir(void **state)
@@ -46,7 +47,8 @@ static void write_file(const char *name, const char *text)
     fclose(f);
 }
 
-/* --- starting ------------------------------------------------------------------------- */
+/* --- starting -------------------------------------------------------------------------
+ */
 
 static void assert_starts(const struct bridge_conf *c)
 {
@@ -80,18 +82,19 @@ static void starts_with_exactly_one_key(void **state)
     assert_starts(&(struct bridge_conf){.jwt_secret = secret});
     assert_starts(&(struct bridge_conf){.jwt_secret_file = path});
     assert_starts(&(struct bridge_conf){.jwt_public_key_file = pem_path});
-    assert_starts(&(struct bridge_conf){.jwt_secret = secret, .jwt_secret_file = empty,
-                                        .jwt_public_key_file = empty});
+    assert_starts(&(struct bridge_conf){
+        .jwt_secret = secret, .jwt_secret_file = empty, .jwt_public_key_file = empty});
     assert_starts(&(struct bridge_conf){.jwt_secret = secret, .ticket_secret = secret});
     assert_starts(&(struct bridge_conf){.auth = AUTH_MODE_NONE});
     assert_refuses(&(struct bridge_conf){0}, "no key");
     assert_refuses(&(struct bridge_conf){.jwt_secret = empty}, "no key");
     assert_refuses(&(struct bridge_conf){.jwt_secret = secret, .jwt_secret_file = path},
                    "one only");
-    assert_refuses(&(struct bridge_conf){.jwt_secret = secret,
-                                         .jwt_public_key_file = pem_path},
-                   "one only");
-    assert_refuses(&(struct bridge_conf){.jwt_secret = shortest}, "JWT_SECRET: the secret has 31");
+    assert_refuses(
+        &(struct bridge_conf){.jwt_secret = secret, .jwt_public_key_file = pem_path},
+        "one only");
+    assert_refuses(&(struct bridge_conf){.jwt_secret = shortest},
+                   "JWT_SECRET: the secret has 31");
     assert_refuses(&(struct bridge_conf){.jwt_secret = secret, .ticket_secret = shortest},
                    "ticket secret: the secret has 31");
     write_file(path, "too short\n");
@@ -135,7 +138,8 @@ static void the_demo_makes_its_key(void **state)
     assert_starts(&(struct bridge_conf){.demo = true, .jwt_secret = secret});
 }
 
-/* --- a running one -------------------------------------------------------------------- */
+/* --- a running one --------------------------------------------------------------------
+ */
 
 static struct key *key, *other_key;
 static char *ann, *bob, *expired, *forged, *ticket; /* credentials */
@@ -168,7 +172,8 @@ static int setup(void **state)
     expired = token_of(key, "ann", -60);
     forged = token_of(other_key, "ann", 60);
     int64_t now = clock_wall_ms();
-    bool ok = bridge.auth && auth_ticket(bridge.auth, id, threads, NULL, now, now + 60000, &out);
+    bool ok = bridge.auth &&
+              auth_ticket(bridge.auth, id, threads, NULL, now, now + 60000, &out);
     ticket = buf_take(&out, NULL);
     identity_unref(id);
     buf_fini(&err);
@@ -247,12 +252,22 @@ static void authorization_wins(void **state)
 static void a_malformed_authorization_is_no_fallback(void **state)
 {
     static const char *const rows[] = {
-        "", "Bearer", "Bearer ", "Bearer  ", "Basic YW5uOng=", "Bearerx", "Bearer\tx",
-        "Bearer a b", "Bearer a.b.c", "Token x", "Bearer a.b.c, Bearer d.e.f",
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer  ",
+        "Basic YW5uOng=",
+        "Bearerx",
+        "Bearer\tx",
+        "Bearer a b",
+        "Bearer a.b.c",
+        "Token x",
+        "Bearer a.b.c, Bearer d.e.f",
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        assert_string_equal(who(rows[i], cookie(ann), joined("ticket=", ticket), true), "");
+        assert_string_equal(who(rows[i], cookie(ann), joined("ticket=", ticket), true),
+                            "");
         assert_string_equal(answer.code, "token_invalid");
     }
 }

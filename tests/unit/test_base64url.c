@@ -16,8 +16,13 @@ static bool decodes(const char *text, char *out, size_t size, size_t *ret_len)
 static void knows_the_vectors(void **state)
 {
     static const char *const rows[][2] = {
-        {"", ""},           {"f", "Zg"},         {"fo", "Zm8"},        {"foo", "Zm9v"},
-        {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"},
+        {"", ""},
+        {"f", "Zg"},
+        {"fo", "Zm8"},
+        {"foo", "Zm9v"},
+        {"foob", "Zm9vYg"},
+        {"fooba", "Zm9vYmE"},
+        {"foobar", "Zm9vYmFy"},
         {"\xfb\xff\xbf", "-_-_"},
     };
     (void)state;
@@ -38,8 +43,9 @@ static void knows_the_vectors(void **state)
 static void refuses_other_spellings(void **state)
 {
     static const char *const rows[] = {
-        "Z",    "Zg=",   "Zg==", "Zm9=", "Zh",   "Zn",  "Zm9",    "Zm-", "Zm+v", "Zm/v",
-        "Zm9v ", " Zm9v", "Zm\n9v", "Zm9v\n", "Zm9vY", "Zm.9", "Zm9vYmG", "\xc3\xa9",
+        "Z",      "A",      "AAAAA", "Zg=",  "Zg==",    "Zm9=",     "Zh",
+        "Zn",     "Zm9",    "Zm-",   "Zm+v", "Zm/v",    "Zm9v ",    " Zm9v",
+        "Zm\n9v", "Zm9v\n", "Zm9vY", "Zm.9", "Zm9vYmG", "\xc3\xa9",
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -81,8 +81,8 @@ static void sets_what_the_contract_says(void **state)
                                 "SameSite=Strict; Secure");
     buf_clear(&b);
     cookie_set(&b, "", 0, 0, false);
-    assert_string_equal(b.data,
-                        "threadcast_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
+    assert_string_equal(
+        b.data, "threadcast_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
     buf_fini(&b);
 }
 

@@ -2,6 +2,7 @@
 #include "bridge/keyfile.h"
 #include "bridge/keys.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <dirent.h>
 
 #include <cmocka.h>
 

@@ -35,8 +35,7 @@ static const struct vector {
     {TEST_EC_PEM, "ES256", "eyJhbGciOiJFUzI1NiJ9." A_PAYLOAD,
      "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6"
      "NU1Q"},
-    {TEST_ED_PEM, "EdDSA",
-     "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
+    {TEST_ED_PEM, "EdDSA", "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
      "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM"
      "0KAg"},
 };
@@ -53,7 +52,8 @@ static struct key *vector_key(const struct vector *v)
     if (v->pem) {
         key = key_from_pem(v->pem, strlen(v->pem), &err);
     } else {
-        assert_true(base64url_decode(A1_KEY, strlen(A1_KEY), secret, sizeof(secret), &len));
+        assert_true(
+            base64url_decode(A1_KEY, strlen(A1_KEY), secret, sizeof(secret), &len));
         key = key_from_secret(secret, len, &err);
     }
     assert_non_null(key);
@@ -163,7 +163,8 @@ static void make_pem(struct buf *out, EVP_PKEY *pkey, bool private)
     assert_non_null(pkey);
     assert_non_null(bio);
     if (private)
-        assert_int_equal(PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL), 1);
+        assert_int_equal(PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL),
+                         1);
     else
         assert_int_equal(PEM_write_bio_PUBKEY(bio, pkey), 1);
     long len = BIO_get_mem_data(bio, &data);

@@ -49,11 +49,21 @@ static void the_same_origin_may(void **state)
 static void others_may_not(void **state)
 {
     static const char *const rows[] = {
-        "null", "", "*", "https://localhost:8080", "http://localhost",
-        "http://localhost:8081", "http://127.0.0.1:8080", "http://evil.com",
-        "http://localhost:8080.evil.com", "http://localhost:8080@evil.com",
-        "http://localhost:8080/", "http://localhost:8080 http://evil.com",
-        "file://", "localhost:8080", "http://evil.com http://localhost:8080",
+        "null",
+        "",
+        "*",
+        "https://localhost:8080",
+        "http://localhost",
+        "http://localhost:8081",
+        "http://127.0.0.1:8080",
+        "http://evil.com",
+        "http://localhost:8080.evil.com",
+        "http://localhost:8080@evil.com",
+        "http://localhost:8080/",
+        "http://localhost:8080 http://evil.com",
+        "file://",
+        "localhost:8080",
+        "http://evil.com http://localhost:8080",
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -118,29 +128,45 @@ static void trusted_proxies_say_what_we_are_called(void **state)
 {
     (void)state;
     conf.trusted_proxies = proxies;
-    assert_true(post_via("10.1.2.3", "https", "chat.example.com",
-                         "https://chat.example.com"));
+    assert_true(
+        post_via("10.1.2.3", "https", "chat.example.com", "https://chat.example.com"));
     assert_true(post_via("10.1.2.3", "https, http", "chat.example.com, bridge",
                          "https://chat.example.com"));
     assert_true(post_via("10.1.2.3", "https", NULL, "https://bridge:8080"));
-    assert_true(post_via("10.1.2.3", NULL, "chat.example.com", "http://chat.example.com"));
+    assert_true(
+        post_via("10.1.2.3", NULL, "chat.example.com", "http://chat.example.com"));
     assert_false(post_via("10.1.2.3", "https", "chat.example.com", "https://evil.com"));
-    assert_false(post_via("11.1.2.3", "https", "chat.example.com",
-                          "https://chat.example.com"));
+    assert_false(
+        post_via("11.1.2.3", "https", "chat.example.com", "https://chat.example.com"));
     conf.trusted_proxies = NULL;
-    assert_false(post_via("10.1.2.3", "https", "chat.example.com",
-                          "https://chat.example.com"));
+    assert_false(
+        post_via("10.1.2.3", "https", "chat.example.com", "https://chat.example.com"));
     strcpy(answer.peer, "127.0.0.1");
 }
 
 static void without_authentication_only_this_machine(void **state)
 {
-    static const char *const good[] = {"localhost", "localhost:8080", "127.0.0.1",
-                                       "127.0.0.1:1", "[::1]", "[::1]:8080", "LOCALHOST"};
+    static const char *const good[] = {"localhost",   "localhost:8080", "127.0.0.1",
+                                       "127.0.0.1:1", "[::1]",          "[::1]:8080",
+                                       "LOCALHOST"};
     static const char *const bad[] = {
-        NULL, "", "evil.com", "evil.com:8080", "localhost.evil.com", "127.0.0.1.evil.com",
-        "127.0.0.2", "0.0.0.0", "[::]", "localhost.", "localhost:", "localhost:x",
-        "192.168.1.1", "local host", "[::ffff:127.0.0.1]", "2130706433", "127.1",
+        NULL,
+        "",
+        "evil.com",
+        "evil.com:8080",
+        "localhost.evil.com",
+        "127.0.0.1.evil.com",
+        "127.0.0.2",
+        "0.0.0.0",
+        "[::]",
+        "localhost.",
+        "localhost:",
+        "localhost:x",
+        "192.168.1.1",
+        "local host",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "127.1",
     };
     (void)state;
     conf.auth = AUTH_MODE_NONE;
@@ -174,11 +200,13 @@ static void preflights_are_answered(void **state)
     (void)state;
     conf.allowed_origins = allowed;
     preflight("https://app.example.com", "POST");
-    assert_true(has_header(&r, "Access-Control-Allow-Origin: https://app.example.com\r\n"));
+    assert_true(
+        has_header(&r, "Access-Control-Allow-Origin: https://app.example.com\r\n"));
     assert_true(has_header(&r, "Access-Control-Allow-Credentials: true\r\n"));
     assert_true(has_header(&r, "Access-Control-Allow-Methods: GET, POST, DELETE\r\n"));
-    assert_true(has_header(&r, "Access-Control-Allow-Headers: Authorization, Content-Type, "
-                               "Idempotency-Key, Last-Event-ID\r\n"));
+    assert_true(has_header(&r,
+                           "Access-Control-Allow-Headers: Authorization, Content-Type, "
+                           "Idempotency-Key, Last-Event-ID\r\n"));
     assert_true(has_header(&r, "Access-Control-Max-Age: "));
     assert_true(has_header(&r, "Vary: Origin\r\n"));
     request_done(&r);
@@ -193,7 +221,8 @@ static void preflights_are_answered(void **state)
 
 static void cors(const char *origin)
 {
-    request_begin(&r, &bridge, HTTP_GET, "", "Host", "bridge:8080", "Origin", origin, NULL);
+    request_begin(&r, &bridge, HTTP_GET, "", "Host", "bridge:8080", "Origin", origin,
+                  NULL);
     origin_cors(&r);
 }
 
@@ -258,7 +287,8 @@ static void rebound_names_are_not_known(void **state)
 {
     char trusted[] = "127.0.0.1";
     (void)state;
-    assert_true(known("localhost:8080") && known("127.0.0.1:8080") && known("[::1]:8080"));
+    assert_true(known("localhost:8080") && known("127.0.0.1:8080") &&
+                known("[::1]:8080"));
     assert_true(known("192.168.1.5:8080") && known("bridge:8080"));
     assert_false(known("evil.com:8080") || known("localhost.evil.com") || known(NULL));
     assert_false(known("chat.example.com") || known("app.example.com"));
@@ -272,8 +302,9 @@ static void rebound_names_are_not_known(void **state)
 
 static void lists_are_checked_at_start(void **state)
 {
-    static const char *const bad[] = {"*", "null", "example.com", "https://a/", "https://a b",
-                                      "https://a,*", "https://*.a"};
+    static const char *const bad[] = {"*",          "null",        "example.com",
+                                      "https://a/", "https://a b", "https://a,*",
+                                      "https://*.a"};
     struct buf err;
     (void)state;
     buf_init(&err);

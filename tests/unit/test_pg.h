@@ -56,7 +56,7 @@ bool pg_bool(const struct pg_result *res, int row, int column)
 }
 
 /* rows 0 or 1; value "t", "f" or NULL */
-static void pg_answer(int index, int rows, const char *value)
+static inline void pg_answer(int index, int rows, const char *value)
 {
     struct pg_result res = {rows, value};
     pg_fn *fn = asked[index].fn;

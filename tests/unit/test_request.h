@@ -112,8 +112,8 @@ static void request_begin(struct request *r, struct bridge *b, enum http_method 
     while ((name = va_arg(args, const char *))) {
         const char *value = va_arg(args, const char *);
         if (value)
-            r->http.headers[r->http.header_count++] = (struct http_header){
-                {name, strlen(name)}, {value, strlen(value)}};
+            r->http.headers[r->http.header_count++] =
+                (struct http_header){{name, strlen(name)}, {value, strlen(value)}};
     }
     va_end(args);
 }

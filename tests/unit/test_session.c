@@ -1,111 +1,8 @@
-/* route_session: cookies for tokens, tickets for threads, sessions for guests. */
-#include "bridge/cookie.h"
-#include "bridge/identity.h"
-#include "bridge/rate.h"
-#include "bridge/routes.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "test_pg.h"
-#include "test_request.h"
-#include "test_tokens.h"
+/* route_session: cookies for tokens, tickets for threads. */
+#include "test_session.h"
 
-#include <setjmp.h>
-
-#include <cmocka.h>
-
-static struct bridge_conf conf;
-static struct bridge bridge;
-static struct request r;
-static struct key *key;
-static char secret[] = TEST_SECRET;
-
-static int setup(void **state)
-{
-    struct buf err;
-    (void)state;
-    log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    conf = (struct bridge_conf){.jwt_secret = secret, .ticket_max_s = 3600,
-                                .guest_ttl_s = 1000, .demo_sessions_per_min = 3,
-                                .max_threads_per_stream = 32, .demo = true,
-                                .upstream_timeout_ms = 60000};
-    buf_init(&err);
-    bridge = (struct bridge){.conf = &conf, .pg = (struct pg_pool *)(uintptr_t)16,
-                             .auth = auth_new(&conf, &err)};
-    key = key_from_secret(secret, strlen(secret), &err);
-    asked_count = 0;
-    pg_full = false;
-    strcpy(answer.peer, "127.0.0.1");
-    buf_fini(&err);
-    return bridge.auth && key ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    auth_free(bridge.auth);
-    rate_free(bridge.guests);
-    key_free(key);
-    return bridge.questions ? -1 : 0;
-}
-
-/* "Bearer " and a token with these claims, besides sub and exp; in static memory. */
-static const char *bearer(const char *sub, int64_t from_now_s, const char *more)
-{
-    static char texts[4][4300];
-    static unsigned next;
-    char *text = texts[next++ % 4];
-    struct buf claims, b;
-    buf_init(&claims);
-    buf_init(&b);
-    buf_printf(&claims, "{\"sub\":\"%s\",\"exp\":%lld%s}", sub,
-               (long long)(clock_wall_ms() / 1000 + from_now_s), more);
-    token_text(&b, key, HS256_HEADER, claims.data);
-    snprintf(text, sizeof(texts[0]), "Bearer %s", b.data);
-    buf_fini(&claims);
-    buf_fini(&b);
-    return text;
-}
-
-static void call(route_fn *route, enum http_method method, const char *authorization,
-                 const char *cookie, const char *body)
-{
-    request_begin(&r, &bridge, method, "", "Host", "localhost:8080", "Authorization",
-                  authorization, "Cookie", cookie, NULL);
-    r.body = body;
-    r.body_len = strlen(body);
-    route(&r);
-}
-
-static json_t *answered(int status)
-{
-    if (answer.status != status)
-        fail_msg("%d %s %s", answer.status, answer.code, answer.body);
-    assert_int_equal(answer.answers, 1);
-    json_t *value = json_loads(answer.body, 0, NULL);
-    assert_non_null(value);
-    return value;
-}
-
-static void assert_answer(int status, const char *code)
-{
-    if (answer.status != status || strcmp(answer.code, code) != 0)
-        fail_msg("%d %s instead of %d %s", answer.status, answer.code, status, code);
-    assert_int_equal(answer.answers, 1);
-}
-
-/* What the answer's Set-Cookie holds, as a Cookie header; in static memory. */
-static const char *set_cookie(void)
-{
-    static char cookie[4300];
-    const char *at = strstr(r.extra.data ? r.extra.data : "", "Set-Cookie: ");
-    if (!at)
-        return NULL;
-    at += strlen("Set-Cookie: ");
-    snprintf(cookie, sizeof(cookie), "%.*s", (int)strcspn(at, ";\r"), at);
-    return cookie;
-}
-
-/* --- the session ---------------------------------------------------------------------- */
+/* --- the session ----------------------------------------------------------------------
+ */
 
 static void a_bearer_becomes_a_cookie(void **state)
 {
@@ -119,8 +16,9 @@ static void a_bearer_becomes_a_cookie(void **state)
     json_int_t end = json_integer_value(json_object_get(body, "expiresAt"));
     assert_in_range(end, now + 598000, now + 601000);
     json_decref(body);
-    snprintf(wanted, sizeof(wanted), "Set-Cookie: threadcast_session=%s; Path=/; Max-Age=",
-             token + strlen("Bearer "));
+    snprintf(
+        wanted, sizeof(wanted),
+        "Set-Cookie: threadcast_session=%s; Path=/; Max-Age=", token + strlen("Bearer "));
     assert_true(has_header(&r, wanted));
     assert_true(has_header(&r, "; HttpOnly; SameSite=Strict\r\n"));
     strcpy(cookie, set_cookie());
@@ -176,7 +74,8 @@ static void it_can_be_thrown_away(void **state)
     request_done(&r);
 }
 
-/* --- tickets -------------------------------------------------------------------------- */
+/* --- tickets --------------------------------------------------------------------------
+ */
 
 #define READS_ALL ",\"threadcast\":{\"read\":[\"*\"]}"
 
@@ -282,7 +181,8 @@ static void tickets_want_a_list_of_ids(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        call(route_tickets_post, HTTP_POST, bearer("ann", 60, READS_ALL), NULL, rows[i].body);
+        call(route_tickets_post, HTTP_POST, bearer("ann", 60, READS_ALL), NULL,
+             rows[i].body);
         assert_answer(400, rows[i].code);
         request_done(&r);
     }
@@ -331,147 +231,6 @@ static void a_ticket_makes_no_ticket(void **state)
     request_done(&r);
 }
 
-/* --- guests --------------------------------------------------------------------------- */
-
-/* POST /v1/demo/session; the subject it answers with, in static memory. */
-static const char *visit(const char *authorization, const char *cookie)
-{
-    static char subs[4][300];
-    static unsigned next;
-    char *sub = subs[next++ % 4];
-    call(route_demo_session, HTTP_POST, authorization, cookie, "{}");
-    json_t *body = answered(200);
-    snprintf(sub, sizeof(subs[0]), "%s", json_string_value(json_object_get(body, "sub")));
-    json_decref(body);
-    return sub;
-}
-
-static void a_visitor_becomes_a_guest_and_stays_it(void **state)
-{
-    char cookie[4300];
-    (void)state;
-    const char *sub = visit(NULL, NULL);
-    assert_int_equal(strncmp(sub, "guest:", 6), 0);
-    assert_true(uuid_valid(sub + 6, strlen(sub + 6)));
-    assert_non_null(set_cookie());
-    assert_true(has_header(&r, "; Max-Age=1000; HttpOnly; SameSite=Strict\r\n"));
-    strcpy(cookie, set_cookie());
-    request_done(&r);
-    assert_string_equal(visit(NULL, cookie), sub);
-    assert_null(set_cookie()); /* fresh enough */
-    request_done(&r);
-    assert_string_not_equal(visit(NULL, NULL), sub);
-    request_done(&r);
-}
-
-static void in_the_second_half_the_cookie_is_renewed(void **state)
-{
-    struct buf token;
-    char cookie[4300];
-    int64_t now = clock_wall_ms();
-    (void)state;
-    buf_init(&token);
-    assert_true(auth_guest(bridge.auth, "guest:x", now - 600000, now + 400000, &token));
-    snprintf(cookie, sizeof(cookie), "threadcast_session=%s", token.data);
-    assert_string_equal(visit(NULL, cookie), "guest:x");
-    assert_non_null(set_cookie());
-    assert_string_not_equal(set_cookie(), cookie);
-    strcpy(cookie, set_cookie());
-    request_done(&r);
-    assert_string_equal(visit(NULL, cookie), "guest:x");
-    assert_null(set_cookie());
-    request_done(&r);
-    buf_fini(&token);
-}
-
-static void who_is_signed_in_is_no_guest(void **state)
-{
-    char cookie[4300];
-    (void)state;
-    assert_string_equal(visit(bearer("ann", 60, ",\"iat\":1"), NULL), "ann");
-    assert_null(set_cookie());
-    request_done(&r);
-    snprintf(cookie, sizeof(cookie), "threadcast_session=%s", bearer("ann", 60, "") + 7);
-    assert_string_equal(visit(NULL, cookie), "ann");
-    assert_null(set_cookie());
-    request_done(&r);
-    /* a cookie that has run out is nobody's; a bearer that has is an error */
-    snprintf(cookie, sizeof(cookie), "threadcast_session=%s", bearer("ann", -60, "") + 7);
-    assert_int_equal(strncmp(visit(NULL, cookie), "guest:", 6), 0);
-    request_done(&r);
-    call(route_demo_session, HTTP_POST, bearer("ann", -60, ""), NULL, "{}");
-    assert_answer(401, "token_expired");
-    request_done(&r);
-    call(route_demo_session, HTTP_POST, "Bearer x", NULL, "{}");
-    assert_answer(401, "token_invalid");
-    request_done(&r);
-}
-
-static void new_guests_are_rate_limited(void **state)
-{
-    char cookie[4300] = "";
-    (void)state;
-    for (int i = 0; i < 3; i++) {
-        visit(NULL, NULL);
-        strcpy(cookie, set_cookie());
-        request_done(&r);
-    }
-    call(route_demo_session, HTTP_POST, NULL, NULL, "{}");
-    assert_answer(429, "too_many_sessions");
-    assert_true(has_header(&r, "Retry-After: 60\r\n"));
-    assert_null(set_cookie());
-    assert_int_equal(bridge.stats.limit_demo_sessions, 1);
-    request_done(&r);
-    visit(NULL, cookie); /* no new one */
-    request_done(&r);
-    strcpy(answer.peer, "10.0.0.1");
-    visit(NULL, NULL);
-    request_done(&r);
-}
-
-static void only_with_demo(void **state)
-{
-    (void)state;
-    conf.demo = false;
-    call(route_demo_session, HTTP_POST, NULL, NULL, "{}");
-    assert_answer(404, "not_found");
-    request_done(&r);
-}
-
-static void not_under_a_strangers_name(void **state)
-{
-    (void)state;
-    request_begin(&r, &bridge, HTTP_POST, "", "Host", "evil.com:8080", NULL);
-    route_demo_session(&r);
-    assert_answer(403, "host_not_allowed");
-    assert_int_equal(bridge.stats.origin_refused, 1);
-    request_done(&r);
-}
-
-static void without_authentication_nobody_signs_in(void **state)
-{
-    struct buf err;
-    (void)state;
-    buf_init(&err);
-    conf.auth = AUTH_MODE_NONE;
-    auth_free(bridge.auth);
-    bridge.auth = auth_new(&conf, &err);
-    assert_string_equal(visit(NULL, NULL), "local");
-    assert_non_null(strstr(answer.body, "\"expiresAt\":null"));
-    assert_null(set_cookie());
-    request_done(&r);
-    call(route_session_post, HTTP_POST, NULL, NULL, "");
-    json_decref(answered(200));
-    assert_null(set_cookie());
-    request_done(&r);
-    call(route_tickets_post, HTTP_POST, NULL, NULL, "{\"threads\":[\"t1\"]}");
-    assert_answer(404, "no_tickets");
-    request_done(&r);
-    buf_fini(&err);
-}
-
-#define fresh(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,13 +244,6 @@ int main(void)
         fresh(tickets_want_a_list_of_ids),
         fresh(too_long_a_ticket),
         fresh(a_ticket_makes_no_ticket),
-        fresh(a_visitor_becomes_a_guest_and_stays_it),
-        fresh(in_the_second_half_the_cookie_is_renewed),
-        fresh(who_is_signed_in_is_no_guest),
-        fresh(new_guests_are_rate_limited),
-        fresh(only_with_demo),
-        fresh(not_under_a_strangers_name),
-        fresh(without_authentication_nobody_signs_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

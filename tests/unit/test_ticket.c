@@ -108,7 +108,8 @@ static void keys_and_kinds_do_not_mix(void **state)
     struct buf ticket, token;
     (void)state;
     make(&ticket);
-    assert_string_equal(verdict(secret, ticket.data, ticket.len, TEST_NOW_MS), "signature");
+    assert_string_equal(verdict(secret, ticket.data, ticket.len, TEST_NOW_MS),
+                        "signature");
     assert_false(jwt_verify(&rules, ticket.data, ticket.len, TEST_NOW_MS, &id, &why));
     buf_init(&token);
     token_text(&token, key, HS256_HEADER, GOOD_CLAIMS);
@@ -121,7 +122,9 @@ static void keys_and_kinds_do_not_mix(void **state)
 static void payloads_are_checked_all_the_same(void **state)
 {
     static const char *const rows[] = {
-        "{}", "[]", "{\"sub\":\"a\",\"iat\":1,\"exp\":1800000000000,\"read\":[]}",
+        "{}",
+        "[]",
+        "{\"sub\":\"a\",\"iat\":1,\"exp\":1800000000000,\"read\":[]}",
         "{\"sub\":\"a\",\"iat\":1,\"exp\":1800000000000,\"read\":[\"*\"],\"owned\":[]}",
         "{\"sub\":\"a\",\"iat\":1,\"exp\":1800000000000,\"read\":[],\"owned\":[\"a*\"]}",
         "{\"sub\":\"\",\"iat\":1,\"exp\":1800000000000,\"read\":[],\"owned\":[]}",

@@ -184,8 +184,9 @@ static bool pem_accepted(void *arg)
 static void a_bad_key_never_is(void **state)
 {
     (void)state;
-    with_each_failure(pem_accepted, (char[]){"-----BEGIN PUBLIC KEY-----\nAAAA\n"
-                                             "-----END PUBLIC KEY-----\n"},
+    with_each_failure(pem_accepted,
+                      (char[]){"-----BEGIN PUBLIC KEY-----\nAAAA\n"
+                               "-----END PUBLIC KEY-----\n"},
                       false);
 }
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -73,6 +74,7 @@ static inline pid_t test_pg_exec(const struct test_pg *s, const char *const *arg
         if (user && (initgroups(user->pw_name, user->pw_gid) != 0 ||
                      setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0))
             _exit(126);
+        prctl(PR_SET_PDEATHSIG, SIGQUIT); /* a test that crashes leaves none behind */
         if (chdir(s->dir) == 0)
             execv(path, (char *const *)(uintptr_t)argv);
         _exit(127);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -173,6 +174,7 @@ static inline void test_redis_run(struct test_redis *s, bool wait)
         argv[n] = NULL;
         dup2(fd, 1);
         dup2(fd, 2);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes leaves none behind */
         execvp(argv[0], (char *const *)(uintptr_t)argv);
         _exit(127);
     }

@@ -206,3 +206,39 @@ bool address_listed(const char *list, const char *host)
             return true;
     return false;
 }
+
+static struct span trim(struct span s)
+{
+    while (s.len > 0 && (*s.at == ' ' || *s.at == '\t')) {
+        s.at++;
+        s.len--;
+    }
+    while (s.len > 0 && (s.at[s.len - 1] == ' ' || s.at[s.len - 1] == '\t'))
+        s.len--;
+    return s;
+}
+
+bool address_forwarded(const char *trusted, struct span list, char out[ADDRESS_SIZE])
+{
+    while (list.len > 0) {
+        size_t start = list.len;
+        struct span item;
+        struct address parsed;
+        char text[ADDRESS_SIZE];
+
+        while (start > 0 && list.at[start - 1] != ',')
+            start--;
+        item = trim((struct span){list.at + start, list.len - start});
+        list.len = start > 0 ? start - 1 : 0;
+        if (item.len == 0 || item.len >= sizeof text)
+            return false;
+        memcpy(text, item.at, item.len);
+        text[item.len] = 0;
+        if (!parse_host(text, &parsed))
+            return false;
+        memcpy(out, text, item.len + 1);
+        if (!address_listed(trusted, text))
+            return false;
+    }
+    return true;
+}

@@ -4,6 +4,7 @@
 #define THREADCAST_ADDRESS_H
 
 #include "common/buf.h"
+#include "common/event.h" /* struct span */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,5 +26,10 @@ bool address_loopback(const struct sockaddr *addr);
  * it? An empty or NULL list holds nobody. */
 bool address_list_valid(const char *list, struct buf *err);
 bool address_listed(const char *list, const char *host);
+
+/* Walks one X-Forwarded-For list from its right end, over each address that a trusted
+ * proxy wrote down. false: the walk ends here, and `out` holds the first one that is no
+ * proxy of ours (or is as it was, when nothing readable stood there). */
+bool address_forwarded(const char *trusted, struct span list, char out[ADDRESS_SIZE]);
 
 #endif

@@ -129,6 +129,18 @@ static void count(struct request *r, int status)
         stats->responses_2xx++;
 }
 
+/* Without the query: a token may be in it. */
+static void log_answer(const struct request *r, int status)
+{
+    char path[256];
+
+    if (!log_enabled(LOG_LEVEL_DEBUG))
+        return;
+    snprintf(path, sizeof path, "%.*s", (int)r->http.path.len,
+             r->http.path.at ? r->http.path.at : "");
+    log_debug("answered", LOG_S("path", path), LOG_I("status", status));
+}
+
 void request_reply(struct request *r, int status, const char *content_type,
                    const void *body, size_t len)
 {
@@ -143,6 +155,7 @@ void request_reply(struct request *r, int status, const char *content_type,
         return;
     if (r->bridge->draining)
         r->http.keep_alive = false;
+    log_answer(r, status);
     origin_cors(r);
     buf_init(&out);
     add_head(r, status, content_type, len, &out);
@@ -236,7 +249,7 @@ static size_t json_depth(const char *text, size_t len)
     return deepest;
 }
 
-json_t *request_body_json(struct request *r)
+json_t *request_body_parse(struct request *r, size_t flags)
 {
     json_error_t error;
     json_t *value;
@@ -254,7 +267,7 @@ json_t *request_body_json(struct request *r)
         request_error(r, 400, "too_deep", "The body's JSON is nested too deeply.");
         return NULL;
     }
-    value = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES, &error);
+    value = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES | flags, &error);
     if (!value)
         request_error(r, 400, "bad_json", "The body is not JSON.");
     return value;
@@ -262,7 +275,7 @@ json_t *request_body_json(struct request *r)
 
 json_t *request_body_object(struct request *r)
 {
-    json_t *value = request_body_json(r);
+    json_t *value = request_body_parse(r, 0);
 
     if (value && !json_is_object(value)) {
         json_decref(value);
@@ -274,44 +287,6 @@ json_t *request_body_object(struct request *r)
 
 /* --- who ---------------------------------------------------------------------------- */
 
-/* Walks one X-Forwarded-For list from its right end: each address a trusted proxy wrote
- * down. false: `out` holds the first one that is no proxy of ours (or nothing readable),
- * the walk ends here. */
-static bool walk_forwarded(const char *trusted, struct span list, char out[64])
-{
-    while (list.len > 0) {
-        size_t start = list.len;
-        struct span item;
-        char text[ADDRESS_SIZE];
-        struct buf ignored;
-        bool valid;
-
-        while (start > 0 && list.at[start - 1] != ',')
-            start--;
-        item = (struct span){list.at + start, list.len - start};
-        list.len = start > 0 ? start - 1 : 0;
-        while (item.len > 0 && (*item.at == ' ' || *item.at == '\t')) {
-            item.at++;
-            item.len--;
-        }
-        while (item.len > 0 && strchr(" \t", item.at[item.len - 1]))
-            item.len--;
-        if (item.len == 0 || item.len >= sizeof text || memchr(item.at, '/', item.len))
-            return false;
-        memcpy(text, item.at, item.len);
-        text[item.len] = 0;
-        buf_init(&ignored);
-        valid = address_list_valid(text, &ignored);
-        buf_fini(&ignored);
-        if (!valid)
-            return false;
-        memcpy(out, text, item.len + 1);
-        if (!address_listed(trusted, text))
-            return false;
-    }
-    return true;
-}
-
 const char *request_address(struct request *r, char out[64])
 {
     const char *trusted = r->bridge->conf->trusted_proxies;
@@ -322,7 +297,7 @@ const char *request_address(struct request *r, char out[64])
     for (size_t i = r->http.header_count; i-- > 0;) {
         const struct http_header *h = &r->http.headers[i];
         if (h->name.len == 15 && strncasecmp(h->name.at, "x-forwarded-for", 15) == 0 &&
-            !walk_forwarded(trusted, h->value, out))
+            !address_forwarded(trusted, h->value, out))
             break;
     }
     return out;

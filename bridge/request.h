@@ -57,8 +57,8 @@ void request_error(struct request *r, int status, const char *code, const char *
 /* The body as a JSON object: right Content-Type (else answers 415), valid (else 400),
  * depth and duplicates checked, no NUL. NULL: already answered. Returns new. */
 json_t *request_body_object(struct request *r);
-/* The same for object or array. */
-json_t *request_body_json(struct request *r);
+/* The same for object or array; `flags` of jansson's besides JSON_REJECT_DUPLICATES. */
+json_t *request_body_parse(struct request *r, size_t flags);
 
 /* The client's address, behind trusted proxies the forwarded one. */
 const char *request_address(struct request *r, char out[64]);

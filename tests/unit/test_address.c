@@ -86,11 +86,43 @@ static void test_lists(void **state)
     buf_fini(&err);
 }
 
+static void test_forwarded(void **state)
+{
+    static const char trusted[] = "127.0.0.1, 10.0.0.0/8";
+    static const struct {
+        const char *list, *out;
+        bool goes_on;
+    } rows[] = {
+        {"203.0.113.9", "203.0.113.9", false},
+        {"1.1.1.1, 203.0.113.9", "203.0.113.9", false}, /* the visitor wrote the first */
+        {"1.1.1.1,203.0.113.9 , 10.1.1.1", "203.0.113.9", false},
+        {"10.1.1.1", "10.1.1.1", true},
+        {"10.1.1.1,\t127.0.0.1", "10.1.1.1", true},
+        {"2001:db8::1", "2001:db8::1", false},
+        {"junk, 10.1.1.1", "10.1.1.1", false},
+        {"junk", "before", false},
+        {"10.0.0.0/8", "before", false},
+        {"203.0.113.9, ", "before", false},
+        {"", "before", true},
+    };
+    char out[ADDRESS_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct span list = {rows[i].list, strlen(rows[i].list)};
+        strcpy(out, "before");
+        if (address_forwarded(trusted, list, out) != rows[i].goes_on ||
+            strcmp(out, rows[i].out) != 0)
+            fail_msg("%s: %s", rows[i].list, out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_forwarded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,14 +45,14 @@ def _is_async(client: Any) -> bool:
 
 
 @overload
-def run(client: "redis.asyncio.Redis[Any]", thread: str, *, run_id: Optional[str] = ...,
+def run(client: redis.asyncio.Redis, thread: str, *, run_id: Optional[str] = ...,
         message_id: Optional[str] = ..., agent_id: str = ..., attempt: int = ...,
         prefix: str = ..., limits: Limits = ..., flush_ms: float = ...,
         give_up_s: float = ...) -> AsyncRun: ...
 
 
 @overload
-def run(client: "redis.Redis[Any]", thread: str, *, run_id: Optional[str] = ...,
+def run(client: redis.Redis, thread: str, *, run_id: Optional[str] = ...,
         message_id: Optional[str] = ..., agent_id: str = ..., attempt: int = ...,
         prefix: str = ..., limits: Limits = ..., flush_ms: float = ...,
         give_up_s: float = ...) -> Run: ...
@@ -85,13 +85,13 @@ def run(client: Any, thread: str, *, run_id: Optional[str] = None,
 
 
 @overload
-def publish(client: "redis.asyncio.Redis[Any]", thread: str, event: Events, *,
+def publish(client: redis.asyncio.Redis, thread: str, event: Events, *,
             idempotency_key: Optional[str] = ..., prefix: str = ..., limits: Limits = ...,
             give_up_s: float = ...) -> Awaitable[Published]: ...
 
 
 @overload
-def publish(client: "redis.Redis[Any]", thread: str, event: Events, *,
+def publish(client: redis.Redis, thread: str, event: Events, *,
             idempotency_key: Optional[str] = ..., prefix: str = ..., limits: Limits = ...,
             give_up_s: float = ...) -> Published: ...
 

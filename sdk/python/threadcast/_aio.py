@@ -22,8 +22,9 @@ from .errors import ThreadcastError, Unavailable
 class Link:
     """One connection and the run_id read over it. Used by one task."""
 
-    def __init__(self, client: "redis.asyncio.Redis[Any]", job: str) -> None:
-        self._make = lambda: client.connection_pool.connection_class(**settings(client, job))
+    def __init__(self, client: redis.asyncio.Redis, job: str) -> None:
+        pool: Any = client.connection_pool
+        self._make: Callable[[], Any] = lambda: pool.connection_class(**settings(client, job))
         self._connection: Any = None
         self._redis_run_id = ""
 
@@ -81,7 +82,7 @@ class AsyncRun(Say[Awaitable[None]]):
     """One answer in the making; see threadcast.run(). Its methods give way to the other
     tasks once and return, unless more than 1 MiB waits."""
 
-    def __init__(self, client: "redis.asyncio.Redis[Any]", story: Story,
+    def __init__(self, client: redis.asyncio.Redis, story: Story,
                  give_up_s: float) -> None:
         super().__init__(story)
         self._client, self._give_up_s = client, give_up_s
@@ -180,7 +181,7 @@ class AsyncRun(Say[Awaitable[None]]):
         return None
 
 
-async def publish(client: "redis.asyncio.Redis[Any]", request: Request,
+async def publish(client: redis.asyncio.Redis, request: Request,
                   give_up_s: float) -> Published:
     link = Link(client, "outside")
     try:

@@ -21,11 +21,27 @@ class Say(Generic[Said]):
     def _say(self, add: Callable[[], None]) -> Said:
         raise NotImplementedError
 
-    thread = property(lambda self: self._story.place.thread, doc="The thread's id.")
-    run_id = property(lambda self: self._story.run_id, doc="This run's id.")
-    message_id = property(lambda self: self._story.message_id, doc="The answer's id.")
-    attempt = property(lambda self: self._story.attempt, doc="From 1.")
-    text = property(lambda self: self._story.text, doc="The answer so far.")
+    @property
+    def thread(self) -> str:
+        return self._story.place.thread
+
+    @property
+    def run_id(self) -> str:
+        return self._story.run_id
+
+    @property
+    def message_id(self) -> str:
+        """The answer's id, on every event and in `done`."""
+        return self._story.message_id
+
+    @property
+    def attempt(self) -> int:
+        return self._story.attempt
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self._story.text
 
     @property
     def finish_reason(self) -> str:

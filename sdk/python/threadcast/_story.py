@@ -170,7 +170,7 @@ class Story:
         return self._fly(mode, self._number, events, last)
 
     def _interval(self) -> float:
-        doubled = self._flush_s * 2 ** min(self._taken // FLUSH_DOUBLES_AFTER, 20)
+        doubled = self._flush_s * (1 << min(self._taken // FLUSH_DOUBLES_AFTER, 20))
         return max(self._flush_s, min(doubled, FLUSH_MAX_S))
 
     def _take_item(self, item: _Item) -> bytes:

@@ -22,8 +22,9 @@ from .errors import ThreadcastError, Unavailable
 class Link:
     """One connection and the run_id read over it. Used by one thread."""
 
-    def __init__(self, client: "redis.Redis[Any]", job: str) -> None:
-        self._make = lambda: client.connection_pool.connection_class(**settings(client, job))
+    def __init__(self, client: redis.Redis, job: str) -> None:
+        pool: Any = client.connection_pool
+        self._make: Callable[[], Any] = lambda: pool.connection_class(**settings(client, job))
         self._connection: Any = None
         self._redis_run_id = ""
 
@@ -51,8 +52,7 @@ class Link:
             self.close()
             raise
 
-    def deliver(self, call: Call, give_up_s: float, again: bool,
-                sleep: Callable[[float], Any] = time.sleep) -> List[str]:
+    def deliver(self, call: Call, give_up_s: float, again: bool) -> List[str]:
         """Sends the same call until it is answered. `again`: it may be sent again though
         it may have arrived."""
         end = time.monotonic() + give_up_s
@@ -66,7 +66,7 @@ class Link:
                     raise lasting(e) from e
                 if time.monotonic() + delay > end or not again and call.tries:
                     raise gave_up(e, give_up_s) from e
-            sleep(delay)
+            time.sleep(delay)
         raise AssertionError("delays() never ends")
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class Run(Say[None]):
     """One answer in the making; see threadcast.run(). Its methods may be called from any
     thread, by one at a time. They return at once, unless more than 1 MiB waits."""
 
-    def __init__(self, client: "redis.Redis[Any]", story: Story, give_up_s: float) -> None:
+    def __init__(self, client: redis.Redis, story: Story, give_up_s: float) -> None:
         super().__init__(story)
         self._client, self._give_up_s = client, give_up_s
         self._changed = threading.Condition()
@@ -161,7 +161,7 @@ class Run(Say[None]):
             return None
 
 
-def publish(client: "redis.Redis[Any]", request: Request, give_up_s: float) -> Published:
+def publish(client: redis.Redis, request: Request, give_up_s: float) -> Published:
     link = Link(client, "outside")
     try:
         call = request.call()

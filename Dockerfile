@@ -1,0 +1,35 @@
+# Both daemons in one small image. Which one runs is the command:
+#   threadcast-bridge …   threadcast-worker …   threadcast-worker migrate
+FROM debian:bookworm-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends \
+        build-essential cmake ninja-build pkg-config \
+        libhiredis-dev libevent-dev libjansson-dev libpq-dev libssl-dev \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY CMakeLists.txt CMakePresets.json LICENSE ./
+COPY cmake cmake
+COPY db db
+COPY common common
+COPY worker worker
+COPY bridge bridge
+COPY app app
+RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr \
+    && cmake --build --preset release \
+    && DESTDIR=/out cmake --install build/release --strip
+
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends \
+        ca-certificates libhiredis0.14 libjansson4 libpq5 libssl3 \
+        libevent-core-2.1-7 libevent-extra-2.1-7 libevent-openssl-2.1-7 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --user-group --no-create-home \
+        --home-dir /nonexistent --shell /usr/sbin/nologin threadcast \
+    # the key that --demo makes lives here: mount a volume
+    && install -d -o threadcast -g threadcast -m 700 /var/lib/threadcast
+COPY --from=build /out/ /
+COPY scripts/healthcheck /usr/bin/threadcast-healthcheck
+USER threadcast
+WORKDIR /var/lib/threadcast
+VOLUME /var/lib/threadcast
+EXPOSE 8080
+CMD ["threadcast-bridge"]

@@ -130,7 +130,7 @@ test('headers that never end are cut by their own limit', async () => {
 test('bodies: type, size, JSON', async () => {
     const send = async (/** @type {string} */ type, /** @type {string | Buffer} */ content) => {
         const response = await stack.bridge.fetch('/v1/threads/h/events', {
-            method: 'POST', body: content,
+            method: 'POST', body: /** @type {string} */ (content),
             headers: { 'Content-Type': type, ...stack.authorization({ write: ['h'] }) } });
         const json = await response.json();
         return [response.status, json.error?.code];

@@ -63,6 +63,15 @@ static void on_drain(void *arg)
     timer_start(b->shutdown_delay, b->conf->shutdown_delay_ms);
 }
 
+static void on_postgres(bool ready, const char *why, void *arg)
+{
+    (void)arg;
+    if (ready)
+        log_info("postgres connected");
+    else
+        log_warn("postgres lost", LOG_S("why", why));
+}
+
 static bool make_postgres(struct bridge *b)
 {
     const struct bridge_conf *conf = b->conf;
@@ -73,6 +82,8 @@ static bool make_postgres(struct bridge *b)
     struct pg_options o = {
         .url = conf->database_url, .schema = conf->database_schema, .name = name};
     b->pg = pg_pool_new(b->loop, &o, (int)conf->database_pool);
+    if (b->pg)
+        pg_pool_on_change(b->pg, on_postgres, b);
     b->owners = b->pg ? owners_new(b) : NULL;
     return b->owners;
 }

@@ -124,6 +124,8 @@ void client_replay(struct sub *s, struct msg *m);
  * `retry_ms` > 0 a retry line is in it. */
 void client_say(struct client *c, const char *name, const char *json, int64_t retry_ms);
 
+/* A transient refusal after the stream has begun: `busy`, then the end. (clients.c) */
+void client_refuse(struct client *c, const char *json);
 /* Ends it once what is queued has been written; `last_chunk`: only for a run's end. */
 void client_end(struct client *c, enum close_reason reason);
 /* Ends it now. Safe anywhere: it is freed at the end of the turn. */

@@ -48,10 +48,11 @@ static void cut_stalled(struct clients *set)
     }
 }
 
-static void refuse_late(struct client *c)
+void client_refuse(struct client *c, const char *json)
 {
-    client_say(c, "busy", "{\"reason\":\"redis does not answer\"}",
-               clients_retry_ms(c->set));
+    if (c->closed || c->ending)
+        return;
+    client_say(c, "busy", json, clients_retry_ms(c->set));
     c->set->bridge->stats.busy++;
     client_end(c, CLOSE_BUSY);
 }
@@ -83,7 +84,7 @@ static void scan(struct clients *set)
         if (c->recheck)
             hub_recheck_client(set->bridge->hub, c);
         if (c->join_by_ms && set->now_ms >= c->join_by_ms)
-            refuse_late(c);
+            client_refuse(c, "{\"reason\":\"redis does not answer\"}");
         else
             check_token(c);
     }

@@ -20,7 +20,7 @@ struct feed {
     struct bridge *bridge;
     struct redis *redis;
     struct timer *canary;
-    bool down; /* said so */
+    bool down;              /* said so */
     int64_t canary_sent_ms; /* 0: none is out */
     char canary_channel[NAMES_PREFIX_MAX + 64];
     size_t canary_len;
@@ -88,6 +88,21 @@ static void on_subscribed(struct redis *r, const char *channel, size_t len, void
         hub_subscribed(f->bridge->hub, id, id_len);
 }
 
+/* This user may not read that channel; the other threads go on. */
+static void on_refused(struct redis *r, const char *channel, size_t len, const char *why,
+                       void *arg)
+{
+    (void)r;
+    struct feed *f = arg;
+    size_t id_len;
+    const char *id =
+        names_thread_of_channel(f->bridge->conf->redis_prefix, channel, len, &id_len);
+    f->bridge->stats.redis_errors++;
+    log_error("redis refused a subscription", LOG_S("why", why));
+    if (id)
+        hub_refused(f->bridge->hub, id, id_len);
+}
+
 static void on_message(struct redis *r, const char *channel, size_t channel_len,
                        const char *data, size_t len, void *arg)
 {
@@ -122,7 +137,8 @@ struct feed *feed_new(struct bridge *b)
     static const struct redis_events events = {.on_ready = on_ready,
                                                .on_down = on_down,
                                                .on_subscribed = on_subscribed,
-                                               .on_message = on_message};
+                                               .on_message = on_message,
+                                               .on_refused = on_refused};
     f->canary = timer_new(b->loop, canary_send, f);
     f->redis = f->canary ? redis_new(b->loop, &o, &events, f) : NULL;
     if (!f->redis) {

@@ -155,6 +155,18 @@ void hub_subscribed(struct hub *h, const char *thread_id, size_t len)
     t->refill = false;
 }
 
+void hub_refused(struct hub *h, const char *thread_id, size_t len)
+{
+    struct topic *t = strmap_get(h->topics, thread_id, len);
+    if (!t || t->state != TOPIC_SUBSCRIBING)
+        return;
+    t->state = TOPIC_AWAY;
+    LIST_EACH(node, next, &t->subs)
+        client_refuse(LIST_ITEM(node, struct sub, node)->client,
+                      "{\"reason\":\"redis refuses this thread\"}");
+    topic_drop(t);
+}
+
 static void on_cursor(const struct thread_cursor *cursor, void *arg)
 {
     struct topic *t = arg;

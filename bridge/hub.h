@@ -58,6 +58,8 @@ void hub_leave(struct sub *s);
 void hub_feed_ready(struct hub *h);
 void hub_feed_down(struct hub *h);
 void hub_subscribed(struct hub *h, const char *thread_id, size_t len);
+/* Redis does not let us read that channel: its readers are told `busy`. */
+void hub_refused(struct hub *h, const char *thread_id, size_t len);
 void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char *data,
                  size_t len);
 

@@ -231,3 +231,18 @@ test('a token that ends is announced, then the stream ends', async () => {
     await stream.end(15_000);
     assert.equal(stream.ending, 'fin');
 });
+
+test('a channel that Redis does not let us read is busy; the other threads go on', async () => {
+    await stack.redis.client.call('ACL', 'SETUSER', 'narrow', 'on', '>narrow-secret', '+@all', '~*',
+                                  'resetchannels', '&thread:allowed*', '&threadcast:*');
+    const url = stack.redis.url.replace('redis://', 'redis://narrow:narrow-secret@');
+    const bridge = await stack.startBridge({}, { REDIS_URL: url });
+    const allowed = await live('allowed.1', '', { bridge });
+    const refused = stack.threadEvents('other.1', '', { ...reader, bridge });
+    await refused.named('busy');
+    await refused.end();
+    assert.equal(refused.ending, 'fin');
+    await bare('allowed.1', { type: 'test', content: 'still here' });
+    await until(() => allowed.messages.length === 1);
+    allowed.close();
+});

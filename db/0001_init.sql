@@ -411,6 +411,16 @@ LANGUAGE sql SET search_path FROM CURRENT AS $$
         RETURNING r.id
 $$;
 
+-- Runs that this worker holds and does not know of: the answer to their claim was lost.
+CREATE FUNCTION hand_back_others(p_worker text, p_known uuid[]) RETURNS bigint
+LANGUAGE sql SET search_path FROM CURRENT AS $$
+    WITH others AS (
+        UPDATE runs SET status = 'queued', worker = NULL, lease_until = NULL
+            WHERE status = 'running' AND worker = p_worker AND id <> ALL (p_known)
+            RETURNING 1)
+    SELECT count(*) FROM others
+$$;
+
 -- What was said in a thread before a message: the last p_n messages, oldest first, as a
 -- JSON array, at most p_bytes of text.
 CREATE FUNCTION thread_history(p_thread text, p_before uuid, p_n int, p_bytes bigint)

@@ -18,6 +18,7 @@ struct control {
     struct worker *w;
     struct redis *redis;
     char channel[NAMES_PREFIX_MAX + 32];
+    bool warned; /* since it last worked */
 };
 
 enum { HINT_MAX_BYTES = 1024 };
@@ -62,16 +63,30 @@ static void on_ready(struct redis *r, void *arg)
         redis_drop(r, "it takes no subscription");
 }
 
+static void on_subscribed(struct redis *r, const char *channel, size_t len, void *arg)
+{
+    struct control *c = arg;
+
+    (void)r, (void)channel, (void)len;
+    c->warned = false;
+}
+
 static void on_down(struct redis *r, const char *why, void *arg)
 {
-    (void)r, (void)arg;
-    log_debug("redis lost", LOG_S("connection", "control"), LOG_S("why", why));
+    struct control *c = arg;
+
+    (void)r;
+    if (!c->warned)
+        log_warn("redis lost", LOG_S("connection", "control"), LOG_S("why", why));
+    c->warned = true;
 }
 
 struct control *control_new(struct worker *w)
 {
-    static const struct redis_events events = {
-        .on_ready = on_ready, .on_down = on_down, .on_message = on_message};
+    static const struct redis_events events = {.on_ready = on_ready,
+                                               .on_down = on_down,
+                                               .on_subscribed = on_subscribed,
+                                               .on_message = on_message};
     struct control *c = calloc(1, sizeof(*c));
     char name[64];
     struct redis_options o = {.url = &w->conf->redis,

@@ -29,6 +29,7 @@ struct intake {
     struct timer *poll, *renew, *lease;
     bool claiming, again; /* a claim is under way; another is wanted after it */
     bool hungry;          /* there may be more than there was room for */
+    bool unsure; /* the answer to a claim was lost: we may hold runs unknowingly */
     bool renewing, asking_lease;
     bool stopped, said_ready, said_error;
     size_t asked;
@@ -49,6 +50,7 @@ static void claim_failed(struct intake *in, enum pg_outcome outcome,
                          const struct pg_error *err)
 {
     in->w->stats.claim_errors++;
+    in->unsure |= outcome == PG_LOST;
     if (outcome != PG_FAILED || in->said_error)
         return;
     in->said_error = true;
@@ -92,6 +94,35 @@ static void on_claimed(enum pg_outcome outcome, const struct pg_result *res,
     }
 }
 
+static void on_settled(enum pg_outcome outcome, const struct pg_result *res,
+                       const struct pg_error *err, void *arg)
+{
+    struct intake *in = arg;
+
+    (void)err;
+    in->claiming = false;
+    if (outcome != PG_OK)
+        return; /* the poll tries again */
+    in->unsure = false;
+    if (pg_int(res, 0, 0) > 0)
+        log_info("claimed and not told", LOG_I("runs", pg_int(res, 0, 0)));
+    intake_claim(in);
+}
+
+/* Takes the place of a claim, so that no other one is under way. */
+static bool settle(struct intake *in)
+{
+    struct store_runs known;
+    bool ok;
+
+    store_runs_init(&known);
+    LIST_EACH(node, tmp, &in->w->run_list)
+        store_runs_add(&known, run_id(run_of_node(node)), 0);
+    ok = store_hand_back_others(in->w, &known, on_settled, in);
+    store_runs_fini(&known);
+    return ok;
+}
+
 void intake_claim(struct intake *in)
 {
     size_t n = room(in);
@@ -103,6 +134,10 @@ void intake_claim(struct intake *in)
         return;
     if (in->claiming) {
         in->again = true;
+        return;
+    }
+    if (in->unsure) {
+        in->claiming = settle(in);
         return;
     }
     if (n == 0) {

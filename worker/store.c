@@ -97,6 +97,17 @@ bool store_hand_back(struct worker *w, struct store_runs *r, pg_fn *fn, void *ar
                          fn, arg);
 }
 
+bool store_hand_back_others(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg)
+{
+    const char *params[] = {w->instance, NULL};
+
+    if (!close_lists(r))
+        return false;
+    params[1] = r->ids.data;
+    return pg_pool_query(w->pool, "SELECT hand_back_others($1, $2)", 2, params,
+                         DEADLINE_MS, fn, arg);
+}
+
 bool store_finish(struct worker *w, const struct store_finish *f, pg_fn *fn, void *arg)
 {
     struct decimal d[2];

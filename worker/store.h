@@ -61,6 +61,8 @@ bool store_claim(struct worker *w, size_t n, bool expired, pg_fn *fn, void *arg)
 bool store_next_claim(struct worker *w, pg_fn *fn, void *arg);
 bool store_renew(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg);
 bool store_hand_back(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg);
+/* Of the runs only the ids matter: those the worker knows that it has. */
+bool store_hand_back_others(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg);
 bool store_finish(struct worker *w, const struct store_finish *f, pg_fn *fn, void *arg);
 bool store_ends(struct worker *w, size_t n, pg_fn *fn, void *arg);
 bool store_mark(struct worker *w, const char *run_id, pg_fn *fn, void *arg);

@@ -45,7 +45,7 @@ static size_t count_runs(const struct worker *w)
 
 static void maybe_exit(struct worker *w)
 {
-    if (w->draining && count_runs(w) == 0)
+    if (w->draining && count_runs(w) == 0 && list_empty(&w->processes))
         loop_stop(w->loop);
 }
 
@@ -124,6 +124,11 @@ void worker_on_run_gone(struct worker *w)
         maybe_exit(w);
     else
         intake_claim(w->intake);
+}
+
+void worker_on_process_gone(struct worker *w)
+{
+    maybe_exit(w);
 }
 
 size_t worker_live_runs(const struct worker *w)

@@ -60,6 +60,7 @@ void worker_drain(struct worker *w); /* SIGTERM */
 void worker_fatal(struct worker *w, const char *what, const char *detail);
 void worker_on_redis(struct worker *w);    /* a publisher became ready */
 void worker_on_run_gone(struct worker *w); /* a place is free; maybe the last one */
+void worker_on_process_gone(struct worker *w);
 /* Runs that take a place: not those that only wait for their end's publication. */
 size_t worker_live_runs(const struct worker *w);
 struct run *worker_run(const struct worker *w, const char *run_id);

@@ -257,9 +257,10 @@ static void add_german(struct buf *out, const char *s, size_t len,
                  "Sprachmodell: ich denke nicht, ich zähle nur. Gefragt wurde:\n\n");
     add_quote(out, s, len);
     buf_printf(out,
-               "Das sind **%zu Wörter** in %zu Satz/Sätzen, %zu Zeichen und %zu "
-               "Bytes in UTF-8. Schriften: ",
-               f->words, f->sentences, f->characters, f->bytes);
+               "Das sind **%zu %s** in %zu %s, %zu Zeichen und %zu Bytes in UTF-8. "
+               "Schriften: ",
+               f->words, f->words == 1 ? "Wort" : "Wörter", f->sentences,
+               f->sentences == 1 ? "Satz" : "Sätzen", f->characters, f->bytes);
     demo_scripts(f, out);
     buf_str(out, ".\n\nWort für Wort:\n\n");
     add_words(out, s, len, true);
@@ -282,22 +283,24 @@ static void add_english(struct buf *out, const char *s, size_t len,
                  "don't think, I only count. You asked:\n\n");
     add_quote(out, s, len);
     buf_printf(out,
-               "That is **%zu words** in %zu sentence(s), %zu characters and %zu "
-               "bytes of UTF-8. Scripts: ",
-               f->words, f->sentences, f->characters, f->bytes);
+               "That is **%zu %s** in %zu %s, %zu characters and %zu bytes of UTF-8. "
+               "Scripts: ",
+               f->words, f->words == 1 ? "word" : "words", f->sentences,
+               f->sentences == 1 ? "sentence" : "sentences", f->characters, f->bytes);
     demo_scripts(f, out);
     buf_str(out, ".\n\nWord by word:\n\n");
     add_words(out, s, len, false);
     buf_str(out, "The same for programs:\n\n");
     add_code(out, s, len, f);
-    buf_str(out,
-            "Each piece of this text came by itself: from the worker through Redis and "
-            "the bridge into this page, and in the end Postgres holds exactly this text. "
-            "Here is something that breaks easily: greetings in Greek (Γειά σου), "
-            "Russian (Привет), Arabic (مرحبا), Hindi (नमस्ते), Japanese (こんにちは) and "
-            "as emoji 👩‍🚀🎉. Cut the connection now and the rest arrives all the "
-            "same, "
-            "none of it twice.\n");
+    buf_str(
+        out,
+        "Each piece of this text came by itself: from the worker through Redis and "
+        "the bridge into this page, and in the end Postgres holds exactly this text. "
+        "Here is something that breaks easily: greetings in Greek (Γειά σου), "
+        "Russian (Привет), Arabic (مرحبا), Hindi (नमस्ते), Japanese (こんにちは) and "
+        "as emoji 👩‍🚀🎉. Cut the connection now and the rest arrives all the "
+        "same, "
+        "none of it twice.\n");
 }
 
 void demo_answer(const char *s, size_t len, const struct demo_facts *f, struct buf *out)

@@ -66,6 +66,8 @@ static void close_event(struct event **ev, int *fd)
 
 static void exec_free(struct agent *a)
 {
+    struct worker *w = a->w;
+
     list_remove(&a->node);
     close_event(&a->in, &a->p.in);
     close_event(&a->out, &a->p.out);
@@ -76,6 +78,7 @@ static void exec_free(struct agent *a)
     exec_lines_fini(&a->lines);
     exec_lines_fini(&a->log_lines);
     free(a);
+    worker_on_process_gone(w);
 }
 
 static void signal_group(const struct agent *a, int number)

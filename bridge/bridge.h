@@ -45,6 +45,7 @@ struct bridge {
     struct list conns_dead; /* closed in this turn, freed at its end */
     size_t conn_count;
     struct strmap *questions; /* access.c: ownership asked for; NULL when there is none */
+    uint64_t owner_changes; /* access_changed was called so often */
     struct rate *guests;      /* route_session.c: new guests per address; NULL at first */
     struct bridge_stats stats;
     char instance[INSTANCE_SIZE];

@@ -140,7 +140,7 @@ static bool take_param(struct request *r, const struct route *route, struct span
 
 static void no_route(struct request *r, struct buf *allow)
 {
-    if (allow->len == 0) {
+    if (allow->len == 0 && !allow->failed) {
         request_error(r, 404, "not_found", "There is nothing here.");
         return;
     }

@@ -75,8 +75,8 @@ static bool check_secret(const char *value, struct buf *err)
 #define AT(field) offsetof(struct bridge_conf, field)
 #define INT(name_, field, def_, min_, max_, unit_, help_)                                \
     {                                                                                    \
-        .name = name_, .kind = CONF_INT, .offset = AT(field), .def = def_, .min = min_,  \
-        .max = max_, .unit = unit_, .help = help_                                        \
+        .name = (name_), .kind = CONF_INT, .offset = AT(field), .def = (def_),           \
+        .min = (min_), .max = (max_), .unit = (unit_), .help = (help_)                   \
     }
 
 static const struct conf_option options[] = {

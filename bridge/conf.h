@@ -15,14 +15,15 @@ struct bridge_conf {
     char *listen; /* host:port, [v6]:port */
     char *app_dir;
     char *redis_url, *redis_prefix, *tls_ca_file;
-    char *database_url, *database_listen_url, *database_schema; /* url NULL: Redis alone */
+    char *database_url, *database_listen_url,
+        *database_schema; /* url NULL: Redis alone */
     int64_t database_pool;
     /* who */
     int auth; /* enum auth_mode */
     char *jwt_secret, *jwt_secret_file, *jwt_public_key_file, *jwt_audience, *jwt_issuer;
     char *ticket_secret; /* NULL: derived from jwt_secret, else random */
     bool allow_query_token, demo;
-    char *allowed_origins; /* comma separated */
+    char *allowed_origins;                 /* comma separated */
     char *public_origin, *trusted_proxies; /* comma separated addresses or CIDR */
     int64_t ticket_max_s, guest_ttl_s;
     int64_t demo_sessions_per_min;

@@ -1,7 +1,6 @@
 /* listener: see listener.h. Takes at most a handful of connections a turn, so that a
  * flood of them does not hold up the streams. Never spins: when descriptors run out it
  * stops listening for a moment, and the backlog waits in the kernel. */
-#define _GNU_SOURCE /* accept4 */
 #include "bridge/listener.h"
 
 #include "bridge/address.h"

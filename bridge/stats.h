@@ -1,4 +1,5 @@
-/* stats: the bridge's numbers, one struct per reactor; the table in stats.c names them. */
+/* stats: the bridge's numbers, one struct per reactor; the table in stats.c names them.
+ */
 #ifndef THREADCAST_BRIDGE_STATS_H
 #define THREADCAST_BRIDGE_STATS_H
 
@@ -16,14 +17,12 @@ struct bridge_stats {
     /* streams */
     uint64_t clients, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
-        closed_drain, closed_ended, closed_wrote, closed_demo, closed_memory,
-        closed_busy;
+        closed_drain, closed_ended, closed_wrote, closed_demo, closed_memory, closed_busy;
     uint64_t busy, resets, keepalives;
     uint64_t resume_hits, resume_misses, no_content;
     /* events */
     uint64_t events_in, events_bare, events_out, bytes_out, events_merged;
-    uint64_t drop_not_json, drop_wrong_thread, drop_too_large, drop_other,
-        drop_duplicate;
+    uint64_t drop_not_json, drop_wrong_thread, drop_too_large, drop_other, drop_duplicate;
     uint64_t holes, fills, replays, replay_events, replay_waiting;
     struct stats_histogram publish_latency; /* event ts is ms: from ts to socket */
     struct stats_histogram loop_lag;        /* how late a timer is, four times a second */

@@ -343,7 +343,10 @@ export class Conversation {
         await this.#refresh();
         for (const { runId } of liveRuns(this.state)) {
             try {
-                this.state = withRunStatus(this.state, await api.readRun(runId));
+                // not in one line: `this.state` must be read when the answer is there, or
+                // what the stream told meanwhile would be forgotten
+                const status = await api.readRun(runId);
+                this.state = withRunStatus(this.state, status);
             } catch {
                 // not a run of the record; its own events will tell
             }

@@ -33,13 +33,14 @@ export class MessageView {
     constructor(item) {
         this.element = h('article', { class: `message from-${item.role}`, 'data-key': item.key });
         if (item.role === 'assistant') {
-            this.element.append(h('header', { class: 'message-head' }, this.#label, this.#status), this.#steps.element);
+            this.element.append(h('header', { class: 'message-head' }, this.#label, this.#status), this.#steps.element,
+                this.#body, this.#error, this.#facts);
         } else {
             this.#body.setAttribute('dir', 'auto');
             this.element.append(h('h2', { class: 'unseen' }, item.role === 'user' ? 'You' : item.label));
             if (item.role === 'note') this.element.append(h('span', { class: 'note-type' }, item.label));
+            this.element.append(this.#body);
         }
-        this.element.append(this.#body, this.#error, this.#facts);
     }
 
     /**

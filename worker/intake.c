@@ -28,7 +28,6 @@ struct intake {
     struct pg *listen;
     struct timer *poll, *renew, *lease;
     bool claiming, again; /* a claim is under way; another is wanted after it */
-    bool hungry;          /* there may be more than there was room for */
     bool unsure; /* the answer to a claim was lost: we may hold runs unknowingly */
     bool renewing, asking_lease;
     bool stopped, said_ready, said_error;
@@ -87,8 +86,7 @@ static void on_claimed(enum pg_outcome outcome, const struct pg_result *res,
         if (!run_start(w, res, i))
             log_error("no memory for a run", LOG_S("run", pg_value(res, i, CLAIM_RUN)));
     }
-    in->hungry = got > 0 && got == in->asked;
-    if (in->again || in->hungry) {
+    if (in->again || (got > 0 && got == in->asked)) { /* there may be more */
         in->again = false;
         intake_claim(in);
     }
@@ -140,10 +138,8 @@ void intake_claim(struct intake *in)
         in->claiming = settle(in);
         return;
     }
-    if (n == 0) {
-        in->hungry = true;
-        return;
-    }
+    if (n == 0)
+        return; /* worker_on_run_gone comes back here */
     in->asked = n < CLAIM_BATCH ? n : CLAIM_BATCH;
     if (!publishers_ready(in->w->publishers))
         in->asked = 0;

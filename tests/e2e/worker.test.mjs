@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
+import pg from 'pg';
 import { BIN, run as command, Stack, until } from './harness.mjs';
 
 /** @type {Stack} */
@@ -95,7 +96,7 @@ async function endsWell(asked, status = 'done') {
 // --- the life of a run -------------------------------------------------------------------
 
 test('migrating twice at once, and once more, applies each file once', async () => {
-    const env = { ...stack.env(), WORKER_DATABASE_SCHEMA: 'twice' };
+    const env = { ...stack.env(), DATABASE_SCHEMA: 'twice' };
     const migrate = () => command(path.join(BIN, 'threadcast-worker'), ['migrate'], { env });
     const answers = [...await Promise.all([migrate(), migrate(), migrate()]), await migrate()];
     for (const answer of answers) assert.equal(answer.code, 0, answer.stderr);
@@ -154,6 +155,17 @@ test('no NOTIFY: the poll finds the work', async (t) => {
     await stack.pg.query('alter table runs disable trigger user');
     t.after(() => stack.pg.query('alter table runs enable trigger user'));
     await endsWell(await begin('nobody rings'));
+});
+
+test('a database that is not migrated is said clearly, and used when it is', async (t) => {
+    await stack.pg.query('alter schema threadcast rename to elsewhere');
+    t.after(() => stack.pg.query('alter schema elsewhere rename to threadcast').catch(() => {}));
+    const worker = stack.startWorker({ 'poll-ms': 100 });
+    worker.catch(() => {});
+    await until(() => /claiming fails .*run threadcast-worker migrate/.test(stack.workers.at(-1)?.output ?? ''),
+                { what: 'it says what is missing' });
+    await stack.pg.query('alter schema elsewhere rename to threadcast');
+    await (await worker).stop();
 });
 
 test('an agent that nobody has fails clearly', async (t) => {
@@ -452,6 +464,35 @@ test('Postgres restarts in the middle: the run goes on and keeps its attempt', a
     await until(async () => (await events(asked)).length > seen + 10, { what: 'it streams without Postgres' });
     await stack.pg.start();
     assert.equal((await endsWell(asked)).row.attempt, 1);
+});
+
+test('the answer to a claim is lost: what it claimed is handed back, no failure is counted', async (t) => {
+    const worker = await workers(t)();
+    const [, instance] = worker.output.match(/ready instance=(\w+)/);
+    const client = new pg.Client({ host: stack.pg.dir, user: 'threadcast', database: 'threadcast',
+                                   options: '-c search_path=threadcast' });
+    await client.connect();
+    t.after(() => client.end());
+    // as if that claim had been committed
+    const thread = await stack.thread();
+    await client.query('begin');
+    const { rows: [message] } = await client.query(
+        `insert into messages (thread_id, role, content) values ($1, 'user', 'x') returning id`, [thread]);
+    const { rows: [run] } = await client.query(
+        `update runs set status = 'running', worker = $2, attempt = 1, lease_until = now() + interval '1 hour'
+         where message_id = $1 returning id, reply_id`, [message.id, instance]);
+    await client.query('commit');
+    // and its answer never came
+    await client.query('begin');
+    await client.query('lock table messages in access exclusive mode');
+    await until(async () => (await stack.pg.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'
+         and application_name = $1`, [`threadcast-worker:${instance}`])).length > 0, { what: 'a claim waits' });
+    await client.query('commit');
+    const { row } = await endsWell({ thread, run: run.id, reply: run.reply_id });
+    assert.equal(row.attempt, 2);
+    assert.equal(row.failures, 0);
+    assert.match(worker.output, /claimed and not told runs=1/);
 });
 
 test('the statement that ends a run is cut off: one end, known from the row', async (t) => {

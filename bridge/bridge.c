@@ -18,6 +18,7 @@
 #include "bridge/publisher.h"
 #include "bridge/rate.h"
 #include "bridge/reader.h"
+#include "bridge/watch.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -92,7 +93,7 @@ static bool make_parts(struct bridge *b)
 {
     return (b->clients = clients_new(b)) && (b->hub = hub_new(b)) &&
            (b->reader = reader_new(b)) && (b->publisher = publisher_new(b)) &&
-           (b->feed = feed_new(b)) && make_postgres(b);
+           (b->feed = feed_new(b)) && (b->watch = watch_new(b)) && make_postgres(b);
 }
 
 struct bridge *bridge_new(const struct bridge_conf *conf, struct auth *auth,
@@ -134,6 +135,7 @@ void bridge_free(struct bridge *b)
     /* who still waits for an answer gets its NULL while what it points to is there */
     listener_free(b->listener);
     conns_fini(b);
+    watch_free(b->watch);
     reader_close(b->reader);
     publisher_free(b->publisher);
     owners_free(b->owners);

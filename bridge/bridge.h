@@ -26,6 +26,7 @@ struct redis;
 struct statics;
 struct strmap;
 struct timer;
+struct watch;
 
 struct bridge {
     const struct bridge_conf *conf; /* borrowed */
@@ -48,6 +49,7 @@ struct bridge {
     uint64_t owner_changes; /* access_changed was called so often */
     struct rate *guests;      /* route_session.c: new guests per address; NULL at first */
     struct bridge_stats stats;
+    struct watch *watch;     /* quiet threads */
     char instance[INSTANCE_SIZE];
     bool draining;
     struct timer *shutdown_delay, *drain_check;

@@ -30,7 +30,8 @@ struct bridge_conf {
     /* streams */
     int64_t keepalive_ms, retry_ms, client_queue_bytes, client_merge_percent;
     int64_t max_clients, max_clients_per_ip, max_streams_per_user, max_threads_per_stream;
-    int64_t write_stall_ms, replay_page, replay_concurrency, topic_held_bytes;
+    int64_t worker_lease_ms;
+    int64_t write_stall_ms, replay_page, replay_concurrency, verify_ms;
     /* http */
     int64_t request_timeout_ms, idle_timeout_ms, max_connections, upstream_timeout_ms;
     /* publishing (POST …/events) */

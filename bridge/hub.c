@@ -68,7 +68,8 @@ static struct topic *topic_new(struct hub *h, const char *thread_id)
 static void topic_drop(struct topic *t)
 {
     struct hub *h = t->hub;
-    if (!list_empty(&t->subs) || t->state == TOPIC_SUBSCRIBING || t->asking)
+    if (!list_empty(&t->subs) || t->state == TOPIC_SUBSCRIBING || t->asking ||
+        t->watching)
         return;
     if (t->state == TOPIC_SUBSCRIBED)
         feed_unsubscribe(h->bridge->feed, t->thread_id);
@@ -76,6 +77,11 @@ static void topic_drop(struct topic *t)
     strmap_remove(h->topics, t->thread_id, strlen(t->thread_id));
     h->bridge->stats.topics--;
     free(t);
+}
+
+void topic_settle(struct topic *t)
+{
+    topic_drop(t);
 }
 
 static void topic_subscribe(struct topic *t)
@@ -171,6 +177,7 @@ static void on_cursor(const struct thread_cursor *cursor, void *arg)
 {
     struct topic *t = arg;
     t->asking = false;
+    t->run_live |= cursor->live;
     if (cursor->ok)
         LIST_EACH(node, next, &t->subs)
             sub_on_cursor(LIST_ITEM(node, struct sub, node), cursor);
@@ -210,6 +217,8 @@ void hub_publish(struct topic *t, struct msg *m)
     bool numbered = !event_id_zero(m->id);
     if (numbered)
         t->pos = m->id;
+    t->heard_ms = t->hub->bridge->clients->now_ms;
+    t->run_live |= m->run_len > 0;
     LIST_EACH(node, next, &t->subs) {
         struct sub *s = LIST_ITEM(node, struct sub, node);
         switch ((enum sub_state)s->state) {

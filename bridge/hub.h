@@ -35,6 +35,9 @@ struct topic {
     enum topic_state state;
     bool asking;          /* for the cursor */
     bool refill;          /* Redis came back: everything since may be missing */
+    bool run_live;        /* a run may be live, as far as we have heard (watch.c) */
+    bool watching;        /* live_ask is under way */
+    int64_t heard_ms, watched_ms, verified_ms, stalled_ms;
     uint32_t live;        /* subs that are LIVE or AHEAD */
     uint32_t generation;  /* counts subscriptions: a page read before one proves nothing */
     uint32_t fill_generation;
@@ -76,6 +79,9 @@ void hub_recheck(struct hub *h, const char *thread_id);
 void hub_recheck_client(struct hub *h, struct client *c);
 /* Asks for cursors again where Redis did not answer; from the tick. */
 void hub_tick(struct hub *h);
+
+/* An answer that pointed at the topic is here: it may go now, if nobody reads it. */
+void topic_settle(struct topic *t);
 
 /* fill.c: reads what lies between the topic's position and the feed. */
 void fill_start(struct topic *t);

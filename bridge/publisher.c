@@ -4,6 +4,7 @@
 #include "bridge/publisher.h"
 
 #include "bridge/bridge.h"
+#include "bridge/live.h"
 #include "common/log.h"
 #include "publish_lua.h"
 
@@ -90,7 +91,10 @@ static struct publish_answer read_answer(const struct redis_reply *reply)
         answer.detail = reply->str;
     } else if (reply->type == REDIS_ARRAY && word_is(reply, 0, "CONFLICT")) {
         answer.outcome = PUBLISH_CONFLICT;
-    } else if (reply->type == REDIS_ARRAY && word_is(reply, 0, "TAKEN")) {
+    } else if (reply->type == REDIS_ARRAY &&
+               (word_is(reply, 0, "TAKEN") || word_is(reply, 0, "ENDED") ||
+                word_is(reply, 0, "FENCED") || word_is(reply, 0, "LOST") ||
+                word_is(reply, 0, "GAP"))) {
         answer.outcome = PUBLISH_TAKEN;
     } else if (reply->type == REDIS_ARRAY && read_ids(reply, &answer)) {
         if (word_is(reply, 0, "OK"))
@@ -190,9 +194,15 @@ static struct call *call_new(struct publisher *p, size_t events, publish_fn *fn,
     return NULL;
 }
 
+/* What a call of the script says about runs. */
+struct call_kind {
+    const char *mode, *run, *worker; /* worker: in outside mode the body's hash */
+    int64_t attempt, number;
+};
+
 /* Keys and arguments in the order that publish.lua documents. */
-static void call_fill(struct call *c, const char *thread_id, const char *run_ids,
-                      const char *once_hash, const char *body_hash)
+static void call_fill(struct call *c, const char *thread_id, const char *once_hash,
+                      const struct call_kind *kind)
 {
     const struct bridge_conf *conf = c->p->b->conf;
     const char *prefix = conf->redis_prefix;
@@ -204,21 +214,21 @@ static void call_fill(struct call *c, const char *thread_id, const char *run_ids
     if (once_hash)
         call_push(c, name, names_once(name, prefix, thread_id, once_hash));
     call_text(c, "1"); /* the interface's version */
-    call_text(c, "outside");
+    call_text(c, kind->mode);
     call_push(c, name, names_channel(name, prefix, thread_id));
     call_number(c, conf->history_max_events);
     call_number(c, conf->history_max_bytes);
     call_number(c, conf->history_ttl_s);
     call_text(c, redis_run_id(c->p->redis));
-    call_text(c, run_ids);
-    call_text(c, "0"); /* attempt and number are a run's */
-    call_text(c, "0");
-    call_text(c, once_hash && body_hash ? body_hash : "");
+    call_text(c, kind->run);
+    call_number(c, kind->attempt);
+    call_number(c, kind->number);
+    call_text(c, kind->worker);
 }
 
-void publisher_events(struct publisher *p, const char *thread_id, const char *run_ids,
-                      const char *once_hash, const char *body_hash,
-                      const struct span *events, size_t count, publish_fn *fn, void *arg)
+static void publish(struct publisher *p, const char *thread_id, const char *once_hash,
+                    const struct call_kind *kind, const struct span *events, size_t count,
+                    publish_fn *fn, void *arg)
 {
     struct call *c = call_new(p, count, fn, arg);
 
@@ -232,13 +242,37 @@ void publisher_events(struct publisher *p, const char *thread_id, const char *ru
         call_down(c, "not connected");
         return;
     }
-    call_fill(c, thread_id, run_ids, once_hash, body_hash);
+    call_fill(c, thread_id, once_hash, kind);
     for (size_t i = 0; i < count; i++)
         call_push(c, events[i].at, events[i].len);
     if (!call_fix(c))
         call_down(c, "out of memory");
     else if (!call_send(c))
         call_down(c, "too much is waiting");
+}
+
+void publisher_events(struct publisher *p, const char *thread_id, const char *run_ids,
+                      const char *once_hash, const char *body_hash,
+                      const struct span *events, size_t count, publish_fn *fn, void *arg)
+{
+    /* attempt and number are a run's */
+    struct call_kind kind = {.mode = "outside",
+                             .run = run_ids,
+                             .worker = once_hash && body_hash ? body_hash : ""};
+
+    publish(p, thread_id, once_hash, &kind, events, count, fn, arg);
+}
+
+void publisher_end(struct publisher *p, const char *thread_id, const struct live_run *run,
+                   struct span event, publish_fn *fn, void *arg)
+{
+    struct call_kind kind = {.mode = "end",
+                             .run = run->run_id,
+                             .worker = run->worker,
+                             .attempt = run->attempt,
+                             .number = run->next};
+
+    publish(p, thread_id, NULL, &kind, &event, 1, fn, arg);
 }
 
 /* --- hints -------------------------------------------------------------------------- */

@@ -74,6 +74,7 @@ static bool uncut(struct ask *a, const struct redis_reply *state)
 static void answer(struct ask *a)
 {
     a->cursor.ok = !a->failed;
+    a->cursor.live = a->live;
     a->fn(&a->cursor, a->arg);
     free(a);
 }

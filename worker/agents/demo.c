@@ -61,7 +61,7 @@ static void call_tool(struct agent *a)
     say_status(a, "working");
     buf_init(&json);
     buf_printf(&json,
-               "{\"kind\":\"tool_call\",\"callId\":\"count-1\",\"name\":\"count\","
+               "{\"kind\":\"tool_call\",\"toolCallId\":\"count-1\",\"name\":\"count\","
                "\"arguments\":{\"bytes\":%zu}}",
                a->facts.bytes);
     say_json(a, "tool_call", &json);
@@ -73,7 +73,8 @@ static void tool_progress(struct agent *a)
 
     buf_init(&json);
     buf_printf(&json,
-               "{\"kind\":\"progress\",\"name\":\"count\",\"done\":%d,\"total\":%d}",
+               "{\"kind\":\"progress\",\"message\":\"counting\",\"completed\":%d,"
+               "\"total\":%d}",
                a->tool, TOOL_STEPS);
     say_json(a, "progress", &json);
 }
@@ -84,7 +85,7 @@ static void tool_answer(struct agent *a)
 
     buf_init(&json);
     buf_printf(&json,
-               "{\"kind\":\"tool_result\",\"callId\":\"count-1\",\"name\":\"count\","
+               "{\"kind\":\"tool_result\",\"toolCallId\":\"count-1\",\"name\":\"count\","
                "\"result\":{\"words\":%zu,\"characters\":%zu,\"scripts\":\"",
                a->facts.words, a->facts.characters);
     demo_scripts(&a->facts, &json);
@@ -92,7 +93,7 @@ static void tool_answer(struct agent *a)
     say_json(a, "tool_result", &json);
     buf_init(&json);
     buf_str(&json, "{\"kind\":\"step\",\"name\":\"answer\","
-                   "\"text\":\"writing the rest of the answer\"}");
+                   "\"state\":\"started\",\"detail\":\"writing the rest of it\"}");
     say_json(a, "step", &json);
     say_status(a, "typing");
     a->tool = -1;

@@ -3,9 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { chromium } from 'playwright-core';
-import { PATIENCE_MS, Stack, until, withLogs } from './harness.mjs';
+import { PATIENCE_MS, ROOT, run, Stack, until, withLogs } from './harness.mjs';
 
 const PROMPT = 'Wie heißt die Hauptstadt von Österreich? 🇦🇹';
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
@@ -241,6 +242,25 @@ describe('the page', () => {
         await stack.redis.client.publish(`thread:${visitor.threadId}`, '{"type":"test","content":"hello from outside"}');
         await visitor.page.locator('.from-note', { hasText: 'hello from outside' }).waitFor();
         assert.equal((await visitor.counts()).lost, 0);
+    }));
+
+    it('shows what a Python program writes into the open conversation', () => visit(async (visitor) => {
+        await visitor.ask('Hello');
+        await visitor.finished();
+        const program = `import asyncio, sys; sys.path.insert(0, ${JSON.stringify(path.join(ROOT, 'sdk/python'))})
+import redis.asyncio, threadcast
+async def main(redis):
+    for channel in await redis.pubsub_channels("thread:*"):
+        async with threadcast.run(redis, channel.decode()[7:]) as run:
+            for word in "Hello from Python, one word at a time. 👋".split():
+                await run.token(word + " ")
+asyncio.run(main(redis.asyncio.from_url("${stack.redis.url}")))`;
+        const { code, stderr } = await run('/usr/bin/python3', ['-c', program]);
+        assert.equal(code, 0, stderr);
+        await until(async () => (await visitor.shown()).startsWith('Hello from Python, one word at a time. 👋'));
+        await until(() => visitor.view().locator('.is-live').count().then((n) => n === 0));
+        const { events, lost, duplicated } = await visitor.counts();
+        assert.deepEqual([events, lost, duplicated], [await logged(visitor.threadId), 0, 0]);
     }));
 
     it('survives a bridge that is restarted, and one that is killed', () => visit(async (visitor) => {

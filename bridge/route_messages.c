@@ -143,23 +143,38 @@ static bool word_or_none(const json_t *value)
                       word_valid(json_string_value(value), json_string_length(value)));
 }
 
+/* What a message does to a thread whose run is going. */
+static bool is_mode(const char *mode)
+{
+    static const char *const modes[] = {"queue", "parallel", "interrupt", "reject"};
+
+    for (size_t i = 0; mode && i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(mode, modes[i]) == 0)
+            return true;
+    return false;
+}
+
 /* NULL: the body is good. */
 static const char *body_fault(const json_t *body)
 {
     const json_t *content = json_object_get(body, "content");
     const json_t *metadata = json_object_get(body, "metadata");
-    size_t known = 1 + (metadata != NULL) + (json_object_get(body, "agent") != NULL);
+    const json_t *mode = json_object_get(body, "mode");
+    size_t known = 1 + (metadata != NULL) + (mode != NULL) +
+                   (json_object_get(body, "agent") != NULL);
 
     if (!json_is_string(content) || json_string_length(content) == 0)
         return "`content` must be a text that is not empty.";
     if (!word_or_none(json_object_get(body, "agent")))
         return "`agent` must be 1 to 64 of A-Z a-z 0-9 . _ : -";
+    if (mode && !is_mode(json_string_value(mode)))
+        return "`mode` must be queue, parallel, interrupt or reject.";
     if (metadata && !json_is_object(metadata))
         return "`metadata` must be an object.";
     if (!word_or_none(json_object_get(metadata, "agent")))
         return "`metadata.agent` must be 1 to 64 of A-Z a-z 0-9 . _ : -";
     if (json_object_size(body) != known)
-        return "Only `content`, `agent` and `metadata` are known.";
+        return "Only `content`, `agent`, `mode` and `metadata` are known.";
     return NULL;
 }
 
@@ -173,6 +188,8 @@ static void on_posted(struct request *r, const struct pg_result *res)
     else if (strcmp(outcome, "conflict") == 0)
         request_error(r, 409, "idempotency_conflict",
                       "This Idempotency-Key was used with another body.");
+    else if (strcmp(outcome, "rejected") == 0)
+        request_error(r, 409, "run_in_progress", "A run of this thread is going.");
     else if (answer)
         request_text(r, 202, answer, strlen(answer));
     else
@@ -193,6 +210,7 @@ static void on_post_cursor(struct request *r, const struct thread_cursor *cursor
         m->cursor,
         m->key[0] ? m->key : NULL,
         m->key[0] ? m->hash : NULL,
+        json_string_value(json_object_get(m->body, "mode")),
     };
 
     cursor_text(cursor, m->cursor);
@@ -202,8 +220,8 @@ static void on_post_cursor(struct request *r, const struct thread_cursor *cursor
         ask_pg(
             r,
             "SELECT outcome, answer::text FROM post_message($1, $2, $3, $4, $5::jsonb, "
-            "$6, $7, $8)",
-            8, params, on_posted);
+            "$6, $7, $8, $9)",
+            9, params, on_posted);
     free(metadata_text);
 }
 

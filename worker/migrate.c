@@ -7,6 +7,7 @@
 #include "common/loop.h"
 #include "common/pg.h"
 #include "db_0001_init.h"
+#include "db_0002_durable.h"
 #include "worker/conf.h"
 
 #include <openssl/evp.h>
@@ -25,6 +26,7 @@ struct migration {
 
 static const struct migration migrations[] = {
     {"0001_init", db_0001_init, &db_0001_init_len},
+    {"0002_durable", db_0002_durable, &db_0002_durable_len},
 };
 #define COUNT (sizeof(migrations) / sizeof(migrations[0]))
 

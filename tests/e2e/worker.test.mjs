@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
-import { BIN, run as command, Stack, until } from './harness.mjs';
+import { BIN, ROOT, run as command, Stack, until } from './harness.mjs';
 import { counting, runsOf } from './lib/runs.mjs';
 
 /** @type {Stack} */
@@ -23,7 +23,10 @@ test('migrating twice at once, and once more, applies each file once', async () 
     const migrate = () => command(path.join(BIN, 'threadcast-worker'), ['migrate'], { env });
     const answers = [...await Promise.all([migrate(), migrate(), migrate()]), await migrate()];
     for (const answer of answers) assert.equal(answer.code, 0, answer.stderr);
-    assert.equal(answers.filter((answer) => answer.stdout.includes('applied')).length, 1);
+    for (const file of fs.readdirSync(path.join(ROOT, 'db'))) {
+        const line = `migrate: ${path.basename(file, '.sql')} applied`;
+        assert.equal(answers.filter((answer) => answer.stdout.includes(line)).length, 1, line);
+    }
     await stack.pg.query(`update twice.migrations set checksum = 'x'`);
     const refused = await migrate();
     assert.notEqual(refused.code, 0);

@@ -11,13 +11,17 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A run `r` as the API shows it. */
+#define RUN_JSON                                                                         \
+    "jsonb_build_object("                                                                \
+    " 'runId', r.id, 'threadId', r.thread_id, 'messageId', r.message_id,"                \
+    " 'replyId', r.reply_id, 'agent', r.agent, 'status', r.status,"                      \
+    " 'attempt', r.attempt, 'failures', r.failures, 'error', r.error,"                   \
+    " 'usage', r.usage, 'cancelAt', r.cancel_at, 'queuedAt', r.queued_at,"               \
+    " 'startedAt', r.started_at, 'endedAt', r.ended_at)"
+
 static const char get_sql[] =
-    "SELECT r.thread_id, t.owner = $2, jsonb_build_object("
-    "         'runId', r.id, 'threadId', r.thread_id, 'messageId', r.message_id,"
-    "         'replyId', r.reply_id, 'agent', r.agent, 'status', r.status,"
-    "         'attempt', r.attempt, 'failures', r.failures, 'error', r.error,"
-    "         'usage', r.usage, 'cancelAt', r.cancel_at, 'queuedAt', r.queued_at,"
-    "         'startedAt', r.started_at, 'endedAt', r.ended_at)::text"
+    "SELECT r.thread_id, t.owner = $2, " RUN_JSON "::text"
     "  FROM runs r JOIN threads t ON t.id = r.thread_id WHERE r.id = $1::uuid";
 
 static void on_run(struct request *r, const struct pg_result *res)
@@ -84,4 +88,45 @@ void route_run_cancel(struct request *r)
     params[1] = r->identity->sub;
     ask_pg(r, "SELECT outcome, status, thread_id FROM cancel_run($1::uuid, $2)", 2,
            params, on_cancelled);
+}
+
+/* --- a thread's runs, newest first ------------------------------------------------- */
+
+static const char list_sql[] =
+    "WITH page AS ("
+    "  SELECT r.* FROM runs r LEFT JOIN runs b ON b.id = $2::uuid"
+    "   WHERE r.thread_id = $1 AND ($2::uuid IS NULL OR r.seq < b.seq)"
+    "   ORDER BY r.seq DESC LIMIT $3::int + 1),"
+    " kept AS (SELECT * FROM page ORDER BY seq DESC LIMIT $3::int)"
+    "SELECT jsonb_build_object('runs', (SELECT coalesce(jsonb_agg(" RUN_JSON
+    "         ORDER BY r.seq DESC), '[]') FROM kept r),"
+    "       'next', CASE WHEN (SELECT count(*) FROM page) > $3::int"
+    "                    THEN (SELECT id FROM kept ORDER BY seq LIMIT 1) END)::text";
+
+static void on_list(struct request *r, const struct pg_result *res)
+{
+    request_text(r, 200, pg_value(res, 0, 0), pg_length(res, 0, 0));
+}
+
+static void on_may_list(struct request *r)
+{
+    int limit;
+    char before[BEFORE_SIZE], limit_text[16];
+    const char *params[] = {r->param, NULL, limit_text};
+
+    if (!ask_page(r, &limit, before))
+        return;
+    if (before[0] && !uuid_valid(before, strlen(before))) {
+        request_error(r, 400, "bad_before", "`before` is a run's id.");
+        return;
+    }
+    snprintf(limit_text, sizeof limit_text, "%d", limit);
+    params[1] = before[0] ? before : NULL;
+    ask_pg(r, list_sql, 3, params, on_list);
+}
+
+void route_runs_get(struct request *r)
+{
+    if (auth_require(r, false))
+        ask_access(r, ACCESS_READ, on_may_list);
 }

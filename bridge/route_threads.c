@@ -178,3 +178,27 @@ void route_threads_post(struct request *r)
     else
         make_thread(r);
 }
+
+/* --- DELETE ------------------------------------------------------------------------- */
+
+static void on_deleted(struct request *r, const struct pg_result *res)
+{
+    if (strcmp(pg_value(res, 0, 0), "ok") == 0) {
+        request_reply(r, 204, NULL, NULL, 0);
+        return;
+    }
+    r->bridge->stats.access_denied++;
+    ask_forbidden(r);
+}
+
+/* Rows go here; that a thread is gone is notified, and whoever hears it closes its
+ * streams and deletes its keys. */
+void route_thread_delete(struct request *r)
+{
+    const char *params[] = {r->param, NULL};
+
+    if (!auth_require(r, false))
+        return;
+    params[1] = r->identity->sub;
+    ask_pg(r, "SELECT delete_thread($1, $2)", 2, params, on_deleted);
+}

@@ -15,9 +15,11 @@ route_fn route_thread_events, route_events, route_run_events;
 /* route_messages.c */
 route_fn route_messages_get, route_messages_post;
 /* route_threads.c */
-route_fn route_threads_get, route_threads_post;
+route_fn route_threads_get, route_threads_post, route_thread_delete;
 /* route_runs.c */
-route_fn route_run_get, route_run_cancel;
+route_fn route_run_get, route_run_cancel, route_runs_get;
+/* route_retry.c */
+route_fn route_run_retry;
 /* route_publish.c */
 route_fn route_events_post;
 /* route_session.c */

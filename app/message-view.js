@@ -56,7 +56,7 @@ export class MessageView {
         this.element.setAttribute('aria-busy', String(live));
         setText(this.#label, item.label || 'Assistant');
         setText(this.#status, run && live ? statusOf(run, facts.stopping) : endOf(item));
-        this.#steps.update(run?.steps ?? [], live);
+        this.#steps.update(run?.steps ?? [], live && run?.status !== 'typing');
         this.#formatted.set(item.text);
         const error = item.outcome?.kind === 'error' ? item.outcome.message || 'The run failed.' : '';
         this.#error.hidden = !error;

@@ -66,7 +66,7 @@ function stepNode(step) {
         return node;
     }
     const names = { tool: 'wrench', step: 'check', progress: 'clock', other: 'dots' };
-    node.append(h('div', { class: 'step-head' }, icon(names[step.kind]), h('span', { class: 'step-name' }, step.name),
+    node.append(h('div', { class: 'step-head' }, icon(step.kind === 'step' && step.state === 'open' ? 'dots' : names[step.kind]), h('span', { class: 'step-name' }, step.name),
         step.state === 'failed' && h('span', { class: 'step-state' }, 'failed'),
         step.state === 'open' && h('span', { class: 'step-state' }, 'running…')));
     if (step.text) node.append(h('div', { class: 'step-text', dir: 'auto' }, step.text));

@@ -163,7 +163,7 @@ function detailOf(conversation) {
     const { eventMs, tokenMs } = conversation.delays(latest);
     return [
         notice,
-        outage?.ms != null && outage.resumed && `cut at ${shortId(outage.after)}, back with ${shortId(outage.resumed)} after ${formatMs(outage.ms)}`,
+        outage?.ms != null && outage.resumed && `cut at ${shortId(outage.after)}, back at ${shortId(outage.resumed)} in ${formatMs(outage.ms)}`,
         eventMs !== null && `first event ${formatMs(eventMs)}`,
         tokenMs !== null && `first token ${formatMs(tokenMs)}`,
     ].filter(Boolean).join(' · ');

@@ -181,7 +181,7 @@ describe('the page', () => {
         await visitor.page.getByRole('button', { name: 'Cut my connection' }).click();
         await until(async () => (await visitor.counts()).reconnects > 0);
         await assertWhole(visitor, { reconnects: 1 });
-        assert.match(await visitor.view().locator('.detail').textContent() ?? '', /cut at #\d+, back with #\d+ after/);
+        assert.match(await visitor.view().locator('.detail').textContent() ?? '', /cut at #\d+, back at #\d+ in/);
     }));
 
     it('shows the same in a second view that comes in later', () => visit(async (visitor) => {

@@ -11,6 +11,7 @@
 #include "common/loop.h"
 #include "common/pg.h"
 #include "worker/conf.h"
+#include "worker/killpoint.h"
 #include "worker/publisher.h"
 #include "worker/run.h"
 #include "worker/store.h"
@@ -68,6 +69,7 @@ static void on_claimed(enum pg_outcome outcome, const struct pg_result *res,
     struct worker *w = in->w;
     size_t got = 0;
 
+    KILL_POINT("claim-answered");
     in->claiming = false;
     if (outcome != PG_OK) {
         claim_failed(in, outcome, err);
@@ -145,6 +147,7 @@ void intake_claim(struct intake *in)
         in->asked = 0;
     in->claiming =
         store_claim(in->w, in->asked, clock_ms() >= in->expired_from_ms, on_claimed, in);
+    KILL_POINT("claim-sent");
 }
 
 /* --- leases
@@ -180,6 +183,7 @@ static void on_renewed(enum pg_outcome outcome, const struct pg_result *res,
     struct intake *in = rn->in;
 
     (void)err;
+    KILL_POINT("renew-answered");
     in->renewing = false;
     for (int i = 0; outcome == PG_OK && i < pg_rows(res); i++)
         renewal_note(rn, res, i);
@@ -215,6 +219,7 @@ static void renew(struct intake *in)
         rn->item[rn->count++].attempt = run_attempt(r);
     }
     in->renewing = store_renew(in->w, &runs, on_renewed, rn);
+    KILL_POINT("renew-sent");
     store_runs_fini(&runs);
     if (!in->renewing)
         free(rn);

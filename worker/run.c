@@ -12,6 +12,7 @@
 #include "worker/agent.h"
 #include "worker/agents.h"
 #include "worker/conf.h"
+#include "worker/killpoint.h"
 #include "worker/run_internal.h"
 #include "worker/store.h"
 
@@ -190,6 +191,7 @@ static void go(struct run *r, const char *history)
 
     r->state = RUN_GOING;
     r->agent = r->def->kind->start(r->w, r->def, r, &in, &why);
+    KILL_POINT("agent-started");
     if (!r->agent && r->state == RUN_GOING)
         run_on_error(r, "agent_start", why, true);
     if (r->agent && r->paused)
@@ -203,6 +205,7 @@ static void on_history(enum pg_outcome outcome, const struct pg_result *res,
     struct run *r = arg;
 
     (void)err;
+    KILL_POINT("history-answered");
     run_wait_done(r);
     if (r->state != RUN_STARTING)
         return;
@@ -287,6 +290,7 @@ bool run_start(struct worker *w, const struct pg_result *res, int row)
              LOG_S("agent", r->agent_id), LOG_I("attempt", r->names.attempt));
     pending_json(&r->pending, EVENT_STATUS, first, strlen(first), clock_wall_ms());
     run_dirty(r);
+    KILL_POINT("run-made");
     if (w->conf->run_timeout_ms > 0)
         timer_start(r->timeout, w->conf->run_timeout_ms);
     if (!r->def)
@@ -351,6 +355,7 @@ static void say_text(struct run *r, const char *text, size_t len)
         fold_text(&r->fold, text, len);
         pending_text(&r->pending, text, len, clock_wall_ms());
         r->w->stats.tokens++;
+        KILL_POINT("token-queued");
     }
     buf_fini(&repaired);
 }
@@ -451,6 +456,7 @@ void run_on_done(struct run *r, const char *finish_reason, const char *usage_jso
         r->w->stats.agent_after_end++;
         return;
     }
+    KILL_POINT("agent-done");
     buf_init(&content);
     add_done(&content, r, finish_reason, usage_json);
     run_finish(r, "done", EVENT_DONE, finish_reason, usage_json, &content);
@@ -464,6 +470,7 @@ void run_on_error(struct run *r, const char *code, const char *message, bool ret
         r->w->stats.agent_after_end++;
         return;
     }
+    KILL_POINT("agent-failed");
     buf_init(&content);
     buf_str(&content, "{\"code\":");
     buf_json(&content, code, strlen(code));
@@ -479,6 +486,7 @@ void run_cancel(struct run *r)
 
     if (r->state > RUN_GOING)
         return; /* its end is decided */
+    KILL_POINT("cancel-heard");
     buf_init(&content);
     add_done(&content, r, "cancelled", NULL);
     run_finish(r, "cancelled", EVENT_DONE, "cancelled", NULL, &content);

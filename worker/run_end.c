@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/pg.h"
+#include "worker/killpoint.h"
 #include "worker/store.h"
 
 #include <stdlib.h>
@@ -107,6 +108,7 @@ void run_end_again(struct run *r)
     f.error = r->end.type == EVENT_ERROR ? r->end.content.data : NULL;
     if (!events.failed && !metadata.failed)
         sent = store_finish(r->w, &f, on_finished, r);
+    KILL_POINT("finish-sent");
     if (sent)
         r->waits++;
     else
@@ -137,6 +139,7 @@ static void committed(struct run *r, const char *status)
     r->state = RUN_CLOSING;
     timer_stop(r->again);
     run_end_pour(r, r->end.anew);
+    KILL_POINT("end-poured");
     worker_on_run_gone(r->w);
 }
 
@@ -165,6 +168,7 @@ static void on_finished(enum pg_outcome outcome, const struct pg_result *res,
 {
     struct run *r = arg;
 
+    KILL_POINT("finish-answered");
     run_wait_done(r);
     if (r->state != RUN_ENDING)
         return;
@@ -240,6 +244,7 @@ static void on_marked(enum pg_outcome outcome, const struct pg_result *res,
     struct run *r = arg;
 
     (void)outcome, (void)res, (void)err; /* else the sweep finds it and marks it */
+    KILL_POINT("mark-answered");
     run_wait_done(r);
     run_over(r);
 }
@@ -250,4 +255,5 @@ void run_end_published(struct run *r)
         r->waits++;
     else
         run_over(r);
+    KILL_POINT("mark-sent");
 }

@@ -13,6 +13,7 @@
 #include "worker/agent.h"
 #include "worker/agents.h"
 #include "worker/conf.h"
+#include "worker/killpoint.h"
 #include "worker/store.h"
 
 #include <string.h>
@@ -91,6 +92,12 @@ static void start_call(struct run *r)
         timer_start(r->flush, FLUSH_MAX_MS);
         return;
     }
+    if (last)
+        KILL_POINT("end-sent");
+    else if (order.mode == PUBLISH_BEGIN)
+        KILL_POINT("begin-sent");
+    else
+        KILL_POINT("publish-sent");
     r->number += (int64_t)count;
     r->call.mode = order.mode;
     r->call.events = count;
@@ -106,6 +113,7 @@ static void start_call(struct run *r)
 
 void run_begin_anew(struct run *r)
 {
+    KILL_POINT("anew-begun");
     r->w->stats.begun_anew++;
     r->begun = false;
     if (r->state == RUN_CLOSING) {
@@ -274,6 +282,12 @@ static void on_answer(const struct publish_answer *a, void *arg)
 {
     struct run *r = arg;
 
+    if (r->call.mode == PUBLISH_END || r->call.mode == PUBLISH_BEGIN_END)
+        KILL_POINT("end-answered");
+    else if (r->call.mode == PUBLISH_BEGIN)
+        KILL_POINT("begin-answered");
+    else
+        KILL_POINT("publish-answered");
     r->call.handle = NULL;
     stats_observe(&r->w->stats.publish, clock_us() - r->call.started_us);
     switch (a->result) {

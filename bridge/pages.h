@@ -1,5 +1,6 @@
-/* pages: reads of logs, a limited number at once; the others wait their turn. A read
- * that Redis did not answer is asked again when Redis is back. */
+/* pages: reads of logs, a limited number at once; the others wait their turn, and those
+ * who want the same share one. A read that Redis did not answer is asked again when Redis
+ * is back. */
 #ifndef THREADCAST_PAGES_H
 #define THREADCAST_PAGES_H
 
@@ -14,13 +15,18 @@ struct page;
 struct pages;
 struct redis;
 struct redis_reply;
+struct replay;
 
 struct pages *pages_new(struct bridge *b, struct redis *r, size_t at_once);
 void pages_free(struct pages *p); /* every page must have been cancelled */
 void pages_ready(struct pages *p); /* Redis is back */
-size_t pages_waiting(const struct pages *p);
+void pages_close(struct pages *p); /* nothing is asked any more */
 
-typedef void page_fn(const struct redis_reply *entries, void *arg);
+/* `entries` is borrowed; NULL: no memory. `shared[0]` and `shared[1]` are for what the
+ * readers of one answer make of it once for all of them (unmerged, merged); freed behind
+ * the last one. */
+typedef void page_fn(const struct redis_reply *entries, struct replay **shared,
+                     void *arg);
 
 /* Reads up to `count` entries from `from` on (inclusive, or behind it). Calls fn once,
  * unless cancelled; the page is gone before that. NULL: no memory. */

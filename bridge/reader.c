@@ -209,10 +209,13 @@ struct reader *reader_new(struct bridge *b)
 
 void reader_close(struct reader *r)
 {
-    if (r && r->redis)
+    if (!r)
+        return;
+    if (r->redis) {
+        pages_close(r->pages);
         redis_free(r->redis);
-    if (r)
-        r->redis = NULL;
+    }
+    r->redis = NULL;
 }
 
 void reader_free(struct reader *r)

@@ -1,109 +1,133 @@
-/* replay: history on its way to one reader. Entries were checked when they were read out
- * of the page; what is not an event of this thread is stepped over and counted. */
+/* replay: history on its way to readers. What in a page is not an event of its thread is
+ * stepped over and counted. */
 #include "bridge/replay.h"
 
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
-#include "bridge/hub.h"
 #include "bridge/pages.h"
+#include "common/redis.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-/* The token that later ones are being merged into. */
-struct pending {
+struct replay {
+    struct msg **msgs; /* room for every entry */
+    size_t count;
+    uint64_t merged;
+    struct event_id end; /* of the last entry, whatever it held */
+    /* the token that later ones are being merged into */
     struct buf json;
     struct event_view view;
-    bool used;
+    bool pending, failed;
+    const char *thread_id;
 };
 
-static void queue(struct sub *s, const char *json, size_t len,
-                  const struct event_view *view)
+static void add(struct replay *r, const char *json, size_t len,
+                const struct event_view *view)
 {
     struct msg *m = msg_event(json, len, view, NULL);
     if (m)
-        client_replay(s, m);
+        r->msgs[r->count++] = m;
     else
-        client_close(s->client, CLOSE_MEMORY);
-    msg_unref(m);
-    s->client->set->bridge->stats.replay_events++;
+        r->failed = true;
 }
 
-static void flush(struct sub *s, struct pending *p)
+static void flush(struct replay *r)
 {
-    if (p->used)
-        queue(s, p->json.data, p->json.len, &p->view);
-    p->used = false;
-    buf_clear(&p->json);
+    if (r->pending)
+        add(r, r->json.data, r->json.len, &r->view);
+    r->pending = false;
+    buf_clear(&r->json);
 }
 
-static bool view_again(const struct sub *s, struct pending *p)
+/* The pending token is what `json` holds now. */
+static void keep(struct replay *r)
 {
-    const char *thread_id = s->topic->thread_id;
-    return !p->json.failed && event_check(p->json.data, p->json.len, thread_id,
-                                          strlen(thread_id), &p->view) == EVENT_OK;
+    r->pending =
+        !r->json.failed && event_check(r->json.data, r->json.len, r->thread_id,
+                                       strlen(r->thread_id), &r->view) == EVENT_OK;
+    r->failed |= !r->pending;
 }
 
-static void keep(struct sub *s, struct pending *p, struct span json)
-{
-    buf_add(&p->json, json.at, json.len);
-    p->used = view_again(s, p);
-    if (!p->used)
-        client_close(s->client, CLOSE_MEMORY);
-}
-
-static void merge(struct sub *s, struct pending *p, struct span json,
-                  const struct event_view *view)
+static bool merge_into_pending(struct replay *r, struct span json,
+                               const struct event_view *view)
 {
     struct buf merged;
+    if (!r->pending ||
+        !event_mergeable(r->json.data, r->json.len, &r->view, json.at, json.len, view))
+        return false;
     buf_init(&merged);
-    event_merge(&merged, p->json.data, p->json.len, &p->view, json.at, json.len, view);
-    buf_fini(&p->json);
-    p->json = merged;
-    s->client->merged++;
-    s->client->set->bridge->stats.events_merged++;
-    if (!view_again(s, p)) {
-        p->used = false;
-        client_close(s->client, CLOSE_MEMORY);
-    }
+    event_merge(&merged, r->json.data, r->json.len, &r->view, json.at, json.len, view);
+    buf_fini(&r->json);
+    r->json = merged;
+    r->merged++;
+    keep(r);
+    return true;
 }
 
-static void entry(struct sub *s, struct pending *p, struct span json,
-                  const struct event_view *view)
+static void entry(struct replay *r, struct span json, const struct event_view *view,
+                  bool merge)
 {
-    if (p->used &&
-        event_mergeable(p->json.data, p->json.len, &p->view, json.at, json.len, view)) {
-        merge(s, p, json, view);
+    if (merge && merge_into_pending(r, json, view))
         return;
+    flush(r);
+    if (merge && view->type == EVENT_TOKEN) {
+        buf_add(&r->json, json.at, json.len);
+        keep(r);
+    } else {
+        add(r, json.at, json.len, view);
     }
-    flush(s, p);
-    if (s->client->merge && view->type == EVENT_TOKEN)
-        keep(s, p, json);
-    else
-        queue(s, json.at, json.len, view);
 }
 
-void replay_page(struct sub *s, const struct redis_reply *entries)
+struct replay *replay_new(const struct redis_reply *entries, const char *thread_id,
+                          struct event_id from, bool merge, struct bridge_stats *stats)
 {
-    struct pending p = {.used = false};
-    struct bridge_stats *stats = &s->client->set->bridge->stats;
-    buf_init(&p.json);
-    for (size_t i = 0; i < entries->count && !s->client->closed; i++) {
+    struct replay *r = calloc(1, sizeof(*r));
+    if (!r)
+        return NULL;
+    *r = (struct replay){.end = from, .thread_id = thread_id};
+    buf_init(&r->json);
+    r->msgs = calloc(entries->count + 1, sizeof(struct msg *));
+    r->failed = !r->msgs;
+    for (size_t i = 0; i < entries->count && !r->failed; i++) {
         struct event_id id;
         struct span json;
         struct event_view view;
-        if (!page_entry(entries, i, s->topic->thread_id, &id, &json, &view)) {
+        bool ours = page_entry(entries, i, thread_id, &id, &json, &view);
+        if (!ours || !json.at)
             stats->drop_other++;
-            continue;
-        }
-        if (event_id_cmp(id, s->pos) <= 0)
+        if (!ours || event_id_cmp(id, r->end) <= 0)
             continue; /* the entry that proves the position */
-        s->pos = id;
+        r->end = id;
         if (json.at)
-            entry(s, &p, json, &view);
-        else
-            stats->drop_other++;
+            entry(r, json, &view, merge);
     }
-    if (!s->client->closed)
-        flush(s, &p);
-    buf_fini(&p.json);
+    flush(r);
+    if (!r->failed)
+        return r;
+    replay_free(r);
+    return NULL;
+}
+
+void replay_free(struct replay *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->count; i++)
+        msg_unref(r->msgs[i]);
+    free(r->msgs);
+    buf_fini(&r->json);
+    free(r);
+}
+
+void replay_give(const struct replay *r, struct sub *s)
+{
+    struct client *c = s->client;
+    struct bridge_stats *stats = &c->set->bridge->stats;
+    for (size_t i = 0; i < r->count && !c->closed && !c->ending; i++)
+        client_replay(s, r->msgs[i]);
+    s->pos = r->end;
+    c->merged += r->merged;
+    stats->events_merged += r->merged;
+    stats->replay_events += r->count;
 }

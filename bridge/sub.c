@@ -24,7 +24,7 @@ enum {
     QUEUE_LOW_MARK = 64 << 10 /* bytes left to write when the next page is read */
 };
 
-static void on_page(const struct redis_reply *entries, void *arg);
+static void on_page(const struct redis_reply *entries, struct replay **shared, void *arg);
 
 /* Have all threads of this stream been found? Then it can no longer be refused. */
 static void check_joined(struct client *c)
@@ -120,10 +120,29 @@ static bool position_lost(struct sub *s, const struct redis_reply *entries)
     return !good;
 }
 
-static void on_page(const struct redis_reply *entries, void *arg)
+/* The page as messages, made by the first of those who share it. */
+static bool give(struct sub *s, const struct redis_reply *entries, struct replay **shared)
+{
+    struct client *c = s->client;
+    struct replay **frames = &shared[c->merge];
+    if (!*frames)
+        *frames = replay_new(entries, s->topic->thread_id, s->pos, c->merge,
+                             &c->set->bridge->stats);
+    if (*frames)
+        replay_give(*frames, s);
+    else
+        client_close(c, CLOSE_MEMORY);
+    return !c->closed && !c->ending;
+}
+
+static void on_page(const struct redis_reply *entries, struct replay **shared, void *arg)
 {
     struct sub *s = arg;
     s->page = NULL;
+    if (!entries) {
+        client_close(s->client, CLOSE_MEMORY);
+        return;
+    }
     if (position_lost(s, entries)) {
         sub_reset(s, "the position is no longer in the log");
         return;
@@ -131,8 +150,7 @@ static void on_page(const struct redis_reply *entries, void *arg)
     check_joined(s->client);
     s->client->greeted |= s->since == SINCE_ID;
     size_t before = s->client->out.bytes;
-    replay_page(s, entries);
-    if (s->client->closed || s->client->ending)
+    if (!give(s, entries, shared))
         return;
     bool full = entries->count >= s->page_count;
     bool behind = behind_feed(s);

@@ -152,6 +152,22 @@ test('joining while events pour in loses and repeats nothing', async () => {
     }
 });
 
+test('a storm of reconnects shares its reads, and everybody gets everything', async () => {
+    const run = new ScriptRun(stack.redis.client, 'storm');
+    const [, began] = await run.begin();
+    for (let i = 0; i < 40; i++) await run.tokens('a ', 'b ', 'c ');
+    const before = await metric('threadcast_bridge_replays_total');
+    const streams = Array.from({ length: 300 }, (_, i) => stack.threadEvents('storm', i % 3 ? '' : 'merge=0',
+                                                                          { ...reader, lastEventId: began }));
+    await Promise.all(streams.map((s) => until(() => s.text() === run.text, { what: 'all of it' })));
+    const reads = await metric('threadcast_bridge_replays_total') - before;
+    console.log(`# 300 readers, ${reads} reads`);
+    assert.ok(reads < 150, `${reads} reads`);
+    await run.tokens('and on');
+    await Promise.all(streams.map((s) => until(() => s.text() === run.text)));
+    for (const s of streams) s.close();
+});
+
 test('a log that was lost under a live stream says reset and goes on', async () => {
     const stream = await live('gone');
     const first = new ScriptRun(stack.redis.client, 'gone');

@@ -54,7 +54,9 @@ export class ApiError extends Error {
 
     /** Worth trying again with the same request? */
     get transient() {
-        return this.status === 0 || this.status === 429 || this.status >= 500 && this.status !== 501;
+        return (
+            this.status === 0 || this.status === 429 || (this.status >= 500 && this.status !== 501)
+        );
     }
 }
 
@@ -89,7 +91,11 @@ async function request(method, path, body, headers = {}) {
     }
     if (!response.ok) {
         const error = answer?.error ?? {};
-        throw new ApiError(response.status, error.code ?? 'http', error.message ?? `HTTP ${response.status}`);
+        throw new ApiError(
+            response.status,
+            error.code ?? 'http',
+            error.message ?? `HTTP ${response.status}`,
+        );
     }
     return answer ?? {};
 }
@@ -159,9 +165,16 @@ export async function readMessages(threadId, { limit = 50, before } = {}) {
  * @returns {Promise<Receipt>}
  */
 export async function postMessage(threadId, content, key) {
-    return patiently(4, () => signedIn('POST', `${threadPath(threadId)}/messages`, { content }, {
-        'Idempotency-Key': key,
-    }));
+    return patiently(4, () =>
+        signedIn(
+            'POST',
+            `${threadPath(threadId)}/messages`,
+            { content },
+            {
+                'Idempotency-Key': key,
+            },
+        ),
+    );
 }
 
 /**
@@ -222,7 +235,9 @@ export async function patiently(times, action, onFailure) {
             if (!(error instanceof ApiError) || !error.transient || attempt >= times) throw error;
             onFailure?.();
             const longest = Math.min(15_000, 500 * 2 ** attempt);
-            await new Promise((resolve) => setTimeout(resolve, longest * (0.5 + Math.random() / 2)));
+            await new Promise((resolve) =>
+                setTimeout(resolve, longest * (0.5 + Math.random() / 2)),
+            );
         }
     }
 }
@@ -241,7 +256,10 @@ function messageOf(row) {
     return {
         id: String(row.id),
         role: String(row.role),
-        text: typeof row.content === 'string' ? row.content : JSON.stringify(row.content ?? '', null, 2),
+        text:
+            typeof row.content === 'string'
+                ? row.content
+                : JSON.stringify(row.content ?? '', null, 2),
         author: String(row.author ?? ''),
         replyTo: row.replyTo ?? null,
         runId: row.runId ?? null,

@@ -40,9 +40,23 @@ const sameness = h('span', { class: 'sameness' });
 const joined = h('span', { class: 'joined' });
 const secondView = new ThreadView({
     label: 'Second view',
-    heading: h('header', { class: 'view-head' },
-        h('h2', {}, 'Second view'), joined, sameness,
-        h('button', { class: 'icon-button', type: 'button', 'aria-label': 'Close the second view', onclick: toggleSecond }, icon('close'))),
+    heading: h(
+        'header',
+        { class: 'view-head' },
+        h('h2', {}, 'Second view'),
+        joined,
+        sameness,
+        h(
+            'button',
+            {
+                class: 'icon-button',
+                type: 'button',
+                'aria-label': 'Close the second view',
+                onclick: toggleSecond,
+            },
+            icon('close'),
+        ),
+    ),
     onDraw: drawSameness,
 });
 
@@ -99,7 +113,7 @@ async function refreshThreads() {
 /** @param {string} text */
 async function send(text) {
     tell('');
-    const conversation = first ?? await startThread(text);
+    const conversation = first ?? (await startThread(text));
     await conversation?.send(text);
 }
 
@@ -168,7 +182,10 @@ function drawPage() {
     views.classList.toggle('has-two', Boolean(second));
     secondButton.setAttribute('aria-pressed', String(Boolean(second)));
     const thread = threads.find(({ id }) => id === first?.threadId);
-    setText(byId('title', HTMLElement), thread?.title || (first ? 'Conversation' : 'New conversation'));
+    setText(
+        byId('title', HTMLElement),
+        thread?.title || (first ? 'Conversation' : 'New conversation'),
+    );
     document.title = thread?.title ? `${thread.title} · Threadcast` : 'Threadcast';
     firstView.invalidate();
 }
@@ -189,23 +206,44 @@ function drawChrome() {
 /** Tokens are not read aloud while they arrive; beginning and end are. @param {number} live */
 function announce(live) {
     if (live > running) setText(announcer, 'The answer begins.');
-    if (live < running) setText(announcer, 'The answer is complete.');
-    if (first && ['offline', 'refused'].includes(first.link)) setText(announcer, 'The connection is lost.');
+    if (live < running) setText(announcer, 'The answer has ended.');
+    if (first?.link === 'offline') setText(announcer, 'The connection is lost.');
     running = live;
 }
 
 /** Do both views show the same? Asked whenever both have read up to the same event. */
 function drawSameness() {
     if (!first || !second || first.ledger.position !== second.ledger.position) return;
-    const same = textOf(first) === textOf(second);
+    const same = sameText(first, second);
     const position = parseId(first.ledger.position);
-    setText(sameness, `${same ? '✓ same text' : '≠ other text'}${position ? ` at #${position.n}` : ''}`);
+    setText(
+        sameness,
+        `${same ? '✓ same text' : '≠ other text'}${position ? ` at #${position.n}` : ''}`,
+    );
     sameness.dataset.state = same ? 'same' : 'different';
 }
 
-/** @param {Conversation} conversation */
-function textOf({ state }) {
-    return JSON.stringify(timeline(state).filter((item) => item.role !== 'note').map((item) => [item.key, item.text]));
+/**
+ * What both show has to be the same, and what is being written has to be in both. (The rest
+ * may differ: one of them may have loaded more of the history, or may have been there when
+ * somebody published what nobody keeps.)
+ * @param {Conversation} one
+ * @param {Conversation} other
+ */
+function sameText(one, other) {
+    const [ours, theirs] = [one, other].map(({ state }) => {
+        const items = timeline(state).filter(
+            ({ role, run }) => role !== 'note' && run?.status !== 'outside',
+        );
+        return new Map(items.map(({ key, text }) => [key, text]));
+    });
+    const written = [...liveRuns(one.state), ...liveRuns(other.state)].map(
+        ({ messageId, runId }) => messageId || runId,
+    );
+    return (
+        written.every((key) => ours.has(key) && theirs.has(key)) &&
+        [...ours].every(([key, text]) => !theirs.has(key) || theirs.get(key) === text)
+    );
 }
 
 // ---- start -----------------------------------------------------------------------------
@@ -225,7 +263,9 @@ for (const button of welcome.querySelectorAll('button')) {
 globalThis.addEventListener('hashchange', openFromAddress);
 
 // Everything else signs in by itself when it has to; doing it first saves a round trip.
-await api.openSession().catch(() => { /* the next request says what is wrong */ });
+await api.openSession().catch(() => {
+    /* the next request says what is wrong */
+});
 await Promise.all([guarded(refreshThreads()), openFromAddress()]);
 drawPage();
 composer.focus();

@@ -12,7 +12,14 @@ import * as api from './api.js';
 import { Ledger } from './ledger.js';
 import { ThreadStream } from './stream.js';
 import {
-    afterReset, applyEvent, emptyThread, liveRuns, withMessages, withRun, withRunStatus, withStalled,
+    afterReset,
+    applyEvent,
+    emptyThread,
+    liveRuns,
+    withMessages,
+    withRun,
+    withRunStatus,
+    withStalled,
 } from './thread-state.js';
 
 /** @typedef {import('./thread-state.js').ThreadEvent} ThreadEvent */
@@ -85,8 +92,11 @@ export class Conversation {
     /** Reads the history, then opens the stream where the history ends. */
     async open() {
         try {
-            const history = await api.patiently(Infinity, () => api.readMessages(this.threadId),
-                                                () => this.#onLink('offline'));
+            const history = await api.patiently(
+                Infinity,
+                () => api.readMessages(this.threadId),
+                () => this.#onLink('offline'),
+            );
             if (this.#closed) return;
             this.state = withMessages(this.state, history.messages);
             this.earlier = history.next;
@@ -148,10 +158,19 @@ export class Conversation {
     #onReceipt(draft, receipt, sentAt) {
         const order = Math.max(0, ...this.state.messages.map((message) => message.order)) + 0.5;
         this.drafts = this.drafts.filter((other) => other !== draft);
-        this.state = withMessages(this.state, [{
-            id: receipt.messageId, role: 'user', text: draft.text, author: '', replyTo: null, runId: null, order,
-            ended: '', error: '',
-        }]);
+        this.state = withMessages(this.state, [
+            {
+                id: receipt.messageId,
+                role: 'user',
+                text: draft.text,
+                author: '',
+                replyTo: null,
+                runId: null,
+                order,
+                ended: '',
+                error: '',
+            },
+        ]);
         for (const run of receipt.runs) {
             this.#sentAt.set(run.runId, sentAt);
             this.state = withRun(this.state, { ...run, parentId: receipt.messageId });
@@ -164,14 +183,16 @@ export class Conversation {
         const runs = liveRuns(this.state).filter((run) => !this.stopping.has(run.runId));
         for (const run of runs) this.stopping.add(run.runId);
         this.#onChange();
-        await Promise.all(runs.map(async ({ runId }) => {
-            try {
-                await api.cancelRun(runId);
-            } catch (error) {
-                this.stopping.delete(runId);
-                this.notice = error instanceof Error ? error.message : String(error);
-            }
-        }));
+        await Promise.all(
+            runs.map(async ({ runId }) => {
+                try {
+                    await api.cancelRun(runId);
+                } catch (error) {
+                    this.stopping.delete(runId);
+                    this.notice = error instanceof Error ? error.message : String(error);
+                }
+            }),
+        );
         this.#onChange();
     }
 
@@ -234,7 +255,7 @@ export class Conversation {
     async #onEnd(runId) {
         this.stopping.delete(runId);
         this.#unsettled.add(runId);
-        if (!await this.#refresh()) return;
+        if (!(await this.#refresh())) return;
         this.#unsettled.delete(runId);
         const run = this.state.runs.get(runId);
         const message = this.state.messages.find(({ id }) => id === run?.messageId);
@@ -253,26 +274,28 @@ export class Conversation {
      */
     #onNotice(name, data, id) {
         switch (name) {
-        case 'ready':
-            if (!this.ledger.events) this.ledger.rebase(String(data.at ?? id));
-            break;
-        case 'reset':
-            this.ledger.reset(id);
-            this.state = afterReset(this.state);
-            this.#reconcile();
-            break;
-        case 'auth':
-            api.openSession().catch(() => { /* the next request says 401 and tries again */ });
-            break;
-        case 'busy':
-            this.notice = 'The server is busy.';
-            break;
-        case 'bye':
-            this.notice = 'The server is restarting.';
-            break;
-        case 'stalled':
-            this.state = withStalled(this.state, String(data.runId ?? ''));
-            break;
+            case 'ready':
+                if (!this.ledger.events) this.ledger.rebase(String(data.at ?? id));
+                break;
+            case 'reset':
+                this.ledger.reset(id);
+                this.state = afterReset(this.state);
+                this.#reconcile();
+                break;
+            case 'auth':
+                api.openSession().catch(() => {
+                    /* the next request says 401 and tries again */
+                });
+                break;
+            case 'busy':
+                this.notice = 'The server is busy.';
+                break;
+            case 'bye':
+                this.notice = 'The server is restarting.';
+                break;
+            case 'stalled':
+                this.state = withStalled(this.state, String(data.runId ?? ''));
+                break;
         }
         this.#onChange();
     }
@@ -281,7 +304,12 @@ export class Conversation {
     #onLink(link) {
         const away = link === 'reconnecting' || link === 'offline';
         if (away && this.outage?.ms !== null) {
-            this.outage = { after: this.ledger.position, from: performance.now(), ms: null, resumed: null };
+            this.outage = {
+                after: this.ledger.position,
+                from: performance.now(),
+                ms: null,
+                resumed: null,
+            };
         }
         if (link === 'live') {
             this.notice = '';
@@ -323,7 +351,9 @@ export class Conversation {
 
     #startRefresh() {
         this.#refreshNext = null;
-        this.#refreshing = this.#readRecent().finally(() => { this.#refreshing = null; });
+        this.#refreshing = this.#readRecent().finally(() => {
+            this.#refreshing = null;
+        });
         return this.#refreshing;
     }
 

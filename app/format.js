@@ -56,9 +56,13 @@ export class FormattedText {
         this.#text = text;
         const blocks = blocksOf(text);
         let same = 0;
-        while (same < blocks.length && same < this.#shown.length
-            && blocks[same].text === this.#shown[same].block.text
-            && blocks[same].kind === this.#shown[same].block.kind) same++;
+        while (
+            same < blocks.length &&
+            same < this.#shown.length &&
+            blocks[same].text === this.#shown[same].block.text &&
+            blocks[same].kind === this.#shown[same].block.kind
+        )
+            same++;
         for (const { node } of this.#shown.splice(same)) node.remove();
         for (const block of blocks.slice(same)) {
             const node = block.kind === 'code' ? codeNode(block.text) : textNode(block.text);
@@ -78,11 +82,19 @@ function codeNode(text) {
     const [, ticks, language, rest] = /^(```)(.*\n?)([^]*)$/.exec(text) ?? ['', '', '', text];
     const [, code, end] = /^([^]*?)(\n?```[^\n]*\n*|\n?)$/.exec(rest) ?? ['', rest, ''];
     const name = language.trim();
-    return h('div', { class: 'code', tabindex: '0', role: 'group', 'aria-label': name ? `Code, ${name}` : 'Code' },
+    return h(
+        'div',
+        {
+            class: 'code',
+            tabindex: '0',
+            role: 'group',
+            'aria-label': name ? `Code, ${name}` : 'Code',
+        },
         mark(ticks),
         name ? h('span', { class: 'language' }, language) : mark(language),
         h('code', {}, code),
-        mark(end));
+        mark(end),
+    );
 }
 
 /** @param {string} text */
@@ -91,7 +103,9 @@ function textNode(text) {
     const heading = /^#{1,4} (?=.*$)/.exec(body);
     const quote = !heading && body.startsWith('> ');
     const name = heading ? 'heading' : quote ? 'quote' : 'paragraph';
-    const nodes = heading ? [mark(heading[0]), ...inlineNodes(body.slice(heading[0].length))] : lineNodes(body, quote);
+    const nodes = heading
+        ? [mark(heading[0]), ...inlineNodes(body.slice(heading[0].length))]
+        : lineNodes(body, quote);
     return h('div', { class: name, dir: 'auto' }, mark(start), ...nodes, mark(end));
 }
 
@@ -105,10 +119,18 @@ function lineNodes(body, quote) {
     return body.split(/(?<=\n)/).flatMap((line) => {
         const item = /^(\d{1,3}\.|[-*•]) /.exec(line);
         if (item) {
-            return [h('div', { class: 'item' }, h('span', { class: 'bullet' }, item[0]),
-                ...inlineNodes(line.slice(item[0].length)))];
+            return [
+                h(
+                    'div',
+                    { class: 'item' },
+                    h('span', { class: 'bullet' }, item[0]),
+                    ...inlineNodes(line.slice(item[0].length)),
+                ),
+            ];
         }
-        return quote && line.startsWith('> ') ? [mark('> '), ...inlineNodes(line.slice(2))] : inlineNodes(line);
+        return quote && line.startsWith('> ')
+            ? [mark('> '), ...inlineNodes(line.slice(2))]
+            : inlineNodes(line);
     });
 }
 
@@ -117,7 +139,12 @@ function inlineNodes(text) {
     return text.split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).map((part, index) => {
         if (index % 2 === 0) return part;
         const ticks = part[0] === '`' ? 1 : 2;
-        return h(ticks === 1 ? 'code' : 'strong', {},
-            mark(part.slice(0, ticks)), part.slice(ticks, -ticks), mark(part.slice(-ticks)));
+        return h(
+            ticks === 1 ? 'code' : 'strong',
+            {},
+            mark(part.slice(0, ticks)),
+            part.slice(ticks, -ticks),
+            mark(part.slice(-ticks)),
+        );
     });
 }

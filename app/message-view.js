@@ -16,8 +16,14 @@ import { StepsView } from './steps-view.js';
 
 /** @type {Record<string, string>} */
 const STATUS_WORDS = {
-    queued: 'Queued', started: 'Started', rewind: 'Starting over', thinking: 'Thinking',
-    working: 'Working', typing: 'Writing', cancelled: 'Stopping', outside: '',
+    queued: 'Queued',
+    started: 'Started',
+    rewind: 'Starting over',
+    thinking: 'Thinking',
+    working: 'Working',
+    typing: 'Writing',
+    cancelled: 'Stopping',
+    outside: '',
 };
 
 export class MessageView {
@@ -33,12 +39,20 @@ export class MessageView {
     constructor(item) {
         this.element = h('article', { class: `message from-${item.role}`, 'data-key': item.key });
         if (item.role === 'assistant') {
-            this.element.append(h('header', { class: 'message-head' }, this.#label, this.#status), this.#steps.element,
-                this.#body, this.#error, this.#facts);
+            this.element.append(
+                h('header', { class: 'message-head' }, this.#label, this.#status),
+                this.#steps.element,
+                this.#body,
+                this.#error,
+                this.#facts,
+            );
         } else {
             this.#body.setAttribute('dir', 'auto');
-            this.element.append(h('h2', { class: 'unseen' }, item.role === 'user' ? 'You' : item.label));
-            if (item.role === 'note') this.element.append(h('span', { class: 'note-type' }, item.label));
+            this.element.append(
+                h('h2', { class: 'unseen' }, item.role === 'user' ? 'You' : item.label),
+            );
+            if (item.role === 'note')
+                this.element.append(h('span', { class: 'note-type' }, item.label));
             this.element.append(this.#body);
         }
     }
@@ -58,7 +72,8 @@ export class MessageView {
         setText(this.#status, run && live ? statusOf(run, facts.stopping) : endOf(item));
         this.#steps.update(run?.steps ?? [], live && run?.status !== 'typing');
         this.#formatted.set(item.text);
-        const error = item.outcome?.kind === 'error' ? item.outcome.message || 'The run failed.' : '';
+        const error =
+            item.outcome?.kind === 'error' ? item.outcome.message || 'The run failed.' : '';
         this.#error.hidden = !error;
         setText(this.#error, error);
         const words = run ? factsOf(run, facts) : '';
@@ -79,9 +94,12 @@ function statusOf(run, stopping) {
 function endOf({ run, outcome }) {
     if (run?.status === 'outside') return 'from outside';
     switch (outcome?.kind) {
-    case 'cancelled': return 'Stopped';
-    case 'error': return 'Failed';
-    default: return outcome?.reason === 'length' ? 'Cut at its length limit' : '';
+        case 'cancelled':
+            return 'Stopped';
+        case 'error':
+            return 'Failed';
+        default:
+            return outcome?.reason === 'length' ? 'Cut at its length limit' : '';
     }
 }
 
@@ -96,7 +114,9 @@ function factsOf(run, { firstTokenMs, verified }) {
         run.rewinds > 0 && `started over ${run.rewinds}×`,
         verified === true && '✓ equals the record',
         verified === false && '✗ differs from the record',
-    ].filter(Boolean).join(' · ');
+    ]
+        .filter(Boolean)
+        .join(' · ');
 }
 
 /** @param {number} ms */

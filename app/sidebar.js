@@ -29,13 +29,33 @@ export class Sidebar {
      * @param {string} current the id of the open one, '' for none
      */
     update(threads, current) {
-        this.#list.replaceChildren(...threads.map((thread) => h('li', {},
-            h('a', { href: `#/t/${encodeURIComponent(thread.id)}`, 'aria-current': thread.id === current ? 'page' : undefined },
-                h('span', { class: 'thread-title', dir: 'auto' }, thread.title || 'Untitled'),
-                h('span', { class: 'thread-date' }, dateOf(thread))))));
+        this.#list.replaceChildren(
+            ...threads.map((thread) =>
+                h(
+                    'li',
+                    {},
+                    h(
+                        'a',
+                        {
+                            href: `#/t/${encodeURIComponent(thread.id)}`,
+                            'aria-current': thread.id === current ? 'page' : undefined,
+                        },
+                        h(
+                            'span',
+                            { class: 'thread-title', dir: 'auto' },
+                            thread.title || 'Untitled',
+                        ),
+                        h('span', { class: 'thread-date' }, dateOf(thread)),
+                    ),
+                ),
+            ),
+        );
         byId('no-threads', HTMLElement).hidden = threads.length > 0;
         this.#terminal.hidden = !current;
-        setText(this.#line, `redis-cli publish thread:${current} '{"type":"token","content":"Hello 👋 "}'`);
+        setText(
+            this.#line,
+            `redis-cli publish thread:${current} '{"type":"token","content":"Hello 👋 "}'`,
+        );
     }
 
     close() {

@@ -13,9 +13,12 @@ export class StepsView {
     #shown = [];
     #live = false;
 
-    element = h('details', { class: 'steps', hidden: true },
+    element = h(
+        'details',
+        { class: 'steps', hidden: true },
         h('summary', {}, icon('chevron'), this.#summary, this.#now),
-        this.#list);
+        this.#list,
+    );
 
     /**
      * @param {readonly Step[]} steps
@@ -66,11 +69,19 @@ function stepNode(step) {
         return node;
     }
     const names = { tool: 'wrench', step: 'check', progress: 'clock', other: 'dots' };
-    node.append(h('div', { class: 'step-head' }, icon(step.kind === 'step' && step.state === 'open' ? 'dots' : names[step.kind]), h('span', { class: 'step-name' }, step.name),
-        step.state === 'failed' && h('span', { class: 'step-state' }, 'failed'),
-        step.state === 'open' && h('span', { class: 'step-state' }, 'running…')));
+    node.append(
+        h(
+            'div',
+            { class: 'step-head' },
+            icon(step.kind === 'step' && step.state === 'open' ? 'dots' : names[step.kind]),
+            h('span', { class: 'step-name' }, step.name),
+            step.state === 'failed' && h('span', { class: 'step-state' }, 'failed'),
+            step.state === 'open' && h('span', { class: 'step-state' }, 'running…'),
+        ),
+    );
     if (step.text) node.append(h('div', { class: 'step-text', dir: 'auto' }, step.text));
-    if (step.fraction !== null) node.append(h('progress', { value: String(step.fraction), 'aria-label': step.name }));
+    if (step.fraction !== null)
+        node.append(h('progress', { value: String(step.fraction), 'aria-label': step.name }));
     if (step.input !== undefined) node.append(valueNode('in', step.input));
     if (step.output !== undefined) node.append(valueNode('out', step.output));
     return node;
@@ -78,6 +89,12 @@ function stepNode(step) {
 
 /** @param {string} label @param {any} value */
 function valueNode(label, value) {
-    const text = typeof value === 'string' ? value : JSON.stringify(value, null, 1).replace(/\n\s*/g, ' ');
-    return h('div', { class: 'step-value' }, h('span', { class: 'step-label' }, label), h('code', { dir: 'auto' }, text));
+    const text =
+        typeof value === 'string' ? value : JSON.stringify(value, null, 1).replace(/\n\s*/g, ' ');
+    return h(
+        'div',
+        { class: 'step-value' },
+        h('span', { class: 'step-label' }, label),
+        h('code', { dir: 'auto' }, text),
+    );
 }

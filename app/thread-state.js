@@ -148,7 +148,8 @@ export function withRunStatus(state, status) {
 export function afterReset(state) {
     const runs = new Map(state.runs);
     for (const run of runs.values()) {
-        if (!run.outcome) runs.set(run.runId, { ...run, joined: false, text: '', tokens: 0, steps: [] });
+        if (!run.outcome)
+            runs.set(run.runId, { ...run, joined: false, text: '', tokens: 0, steps: [] });
     }
     return { ...state, runs };
 }
@@ -204,7 +205,7 @@ export function timeline(state) {
     /** @param {Item} item @param {string | null | undefined} parent */
     const place = (item, parent) => {
         if (!parent || !prompts.has(parent)) roots.push(item);
-        else answers.set(parent, [...answers.get(parent) ?? [], item]);
+        else answers.set(parent, [...(answers.get(parent) ?? []), item]);
     };
     for (const message of state.messages) {
         const run = runOf.get(message.id) ?? null;
@@ -212,10 +213,15 @@ export function timeline(state) {
         place(itemOf(message, run), message.replyTo ?? run?.parentId);
     }
     for (const run of runOf.values()) place(itemOf(null, run), run.parentId);
-    const items = roots.flatMap((item) => [item, ...answers.get(item.message?.id ?? '') ?? []]);
+    const items = roots.flatMap((item) => [item, ...(answers.get(item.message?.id ?? '') ?? [])]);
     state.notes.forEach((note, index) => {
         items.splice(Math.min(note.after + index, items.length), 0, {
-            key: `note-${note.serial}`, role: 'note', text: note.text, message: null, run: null, outcome: null,
+            key: `note-${note.serial}`,
+            role: 'note',
+            text: note.text,
+            message: null,
+            run: null,
+            outcome: null,
             label: note.type,
         });
     });
@@ -227,7 +233,7 @@ function itemOf(message, run) {
     return {
         key: message?.id || run?.messageId || run?.runId || '',
         role: message?.role === 'user' ? 'user' : 'assistant',
-        text: message ? message.text : run?.text ?? '',
+        text: message ? message.text : (run?.text ?? ''),
         message,
         run,
         outcome: run?.outcome ?? outcomeOf(message),
@@ -238,7 +244,11 @@ function itemOf(message, run) {
 /** @param {Message | null} message @returns {Outcome | null} null as well when all is well */
 function outcomeOf(message) {
     if (!message?.ended) return null;
-    return { kind: message.ended === 'cancelled' ? 'cancelled' : 'error', reason: message.ended, message: message.error };
+    return {
+        kind: message.ended === 'cancelled' ? 'cancelled' : 'error',
+        reason: message.ended,
+        message: message.error,
+    };
 }
 
 // ---- one run -------------------------------------------------------------------------
@@ -246,9 +256,22 @@ function outcomeOf(message) {
 /** @param {string} runId @returns {Run} */
 function newRun(runId) {
     return {
-        runId, messageId: '', parentId: '', agent: '', attempt: 0, joined: false, status: '',
-        stalled: false, text: '', tokens: 0, steps: [], rewinds: 0, usage: null, outcome: null,
-        startedAt: 0, endedAt: 0,
+        runId,
+        messageId: '',
+        parentId: '',
+        agent: '',
+        attempt: 0,
+        joined: false,
+        status: '',
+        stalled: false,
+        text: '',
+        tokens: 0,
+        steps: [],
+        rewinds: 0,
+        usage: null,
+        outcome: null,
+        startedAt: 0,
+        endedAt: 0,
     };
 }
 
@@ -259,8 +282,11 @@ function putRun(state, run) {
 
 /** @param {ThreadEvent} event */
 function isEventOfRun(event) {
-    return typeof event.runId === 'string' && event.runId !== ''
-        && ['token', 'status', 'delta', 'done', 'error'].includes(event.type);
+    return (
+        typeof event.runId === 'string' &&
+        event.runId !== '' &&
+        ['token', 'status', 'delta', 'done', 'error'].includes(event.type)
+    );
 }
 
 /**
@@ -280,10 +306,14 @@ function stepRun(run, event) {
         startedAt: run.startedAt || (event.ts ?? 0),
     };
     switch (event.type) {
-    case 'status': return stepStatus(run, event);
-    case 'token': return stepToken(run, event);
-    case 'delta': return run.joined ? stepDelta(run, event.content ?? {}) : run;
-    default: return stepEnd(run, event);
+        case 'status':
+            return stepStatus(run, event);
+        case 'token':
+            return stepToken(run, event);
+        case 'delta':
+            return run.joined ? stepDelta(run, event.content ?? {}) : run;
+        default:
+            return stepEnd(run, event);
     }
 }
 
@@ -304,7 +334,13 @@ function stepStatus(run, event) {
 function stepToken(run, event) {
     if (!run.joined) return run;
     const text = run.text + String(event.content ?? '');
-    return { ...run, text, tokens: run.tokens + 1, status: 'typing', steps: closeReasoning(run.steps) };
+    return {
+        ...run,
+        text,
+        tokens: run.tokens + 1,
+        status: 'typing',
+        steps: closeReasoning(run.steps),
+    };
 }
 
 /** @param {Run} run @param {ThreadEvent} event @returns {Run} */
@@ -312,16 +348,36 @@ function stepEnd(run, event) {
     const content = event.content ?? {};
     const cancelled = content.finishReason === 'cancelled';
     /** @type {Outcome} */
-    const outcome = event.type === 'error'
-        ? { kind: 'error', reason: String(content.code ?? 'error'), message: String(content.message ?? '') }
-        : { kind: cancelled ? 'cancelled' : 'done', reason: String(content.finishReason ?? 'stop'), message: '' };
-    return { ...run, steps: closeSteps(run.steps), outcome, usage: content.usage ?? run.usage, endedAt: event.ts ?? 0 };
+    const outcome =
+        event.type === 'error'
+            ? {
+                  kind: 'error',
+                  reason: String(content.code ?? 'error'),
+                  message: String(content.message ?? ''),
+              }
+            : {
+                  kind: cancelled ? 'cancelled' : 'done',
+                  reason: String(content.finishReason ?? 'stop'),
+                  message: '',
+              };
+    return {
+        ...run,
+        steps: closeSteps(run.steps),
+        outcome,
+        usage: content.usage ?? run.usage,
+        endedAt: event.ts ?? 0,
+    };
 }
 
 /** @param {Run} run @param {any} content @returns {Run} */
 function stepDelta(run, content) {
     if (content.kind === 'usage') return { ...run, usage: usageOf(content) };
-    const status = content.kind === 'reasoning' ? 'thinking' : content.kind === 'tool_call' ? 'working' : run.status;
+    const status =
+        content.kind === 'reasoning'
+            ? 'thinking'
+            : content.kind === 'tool_call'
+              ? 'working'
+              : run.status;
     return { ...run, status, steps: withDelta(run.steps, content) };
 }
 
@@ -342,12 +398,22 @@ function usageOf({ inputTokens, outputTokens, totalTokens }) {
 function applyOutside(state, event) {
     if (event.type !== 'token') return addNote(state, event);
     const last = [...state.runs.values()].at(-1);
-    const goesOn = last && last.status === 'outside' && !last.outcome && timeline(state).at(-1)?.run === last;
-    const run = goesOn ? last : {
-        ...newRun(`outside-${state.runs.size}`),
-        status: 'outside', joined: true, agent: event.agentId ?? '', startedAt: event.ts ?? 0,
-    };
-    return putRun(state, { ...run, text: run.text + String(event.content ?? ''), tokens: run.tokens + 1 });
+    const goesOn =
+        last && last.status === 'outside' && !last.outcome && timeline(state).at(-1)?.run === last;
+    const run = goesOn
+        ? last
+        : {
+              ...newRun(`outside-${state.runs.size}`),
+              status: 'outside',
+              joined: true,
+              agent: event.agentId ?? '',
+              startedAt: event.ts ?? 0,
+          };
+    return putRun(state, {
+        ...run,
+        text: run.text + String(event.content ?? ''),
+        tokens: run.tokens + 1,
+    });
 }
 
 /** @param {ThreadState} state @param {ThreadEvent} event @returns {ThreadState} */

@@ -10,8 +10,12 @@ import { timeline } from './thread-state.js';
 
 /** @type {Record<string, string>} */
 const LINK_WORDS = {
-    connecting: 'Connecting', live: 'Live', reconnecting: 'Reconnecting', offline: 'Offline',
-    refused: 'No access', closed: 'Closed',
+    connecting: 'Connecting',
+    live: 'Live',
+    reconnecting: 'Reconnecting',
+    offline: 'Offline',
+    refused: 'No access',
+    closed: 'Closed',
 };
 
 /** closer to the end than this, and the view stays there */
@@ -27,14 +31,40 @@ export class ThreadView {
     /** where it was scrolled to when we last looked */
     #top = 0;
 
-    #earlier = h('button', { class: 'quiet earlier', type: 'button', hidden: true, onclick: () => this.#loadEarlier() },
-        'Show earlier messages');
-    #list = h('div', { class: 'thread-list', role: 'log', 'aria-live': 'off', 'aria-label': 'Conversation' });
+    #earlier = h(
+        'button',
+        {
+            class: 'quiet earlier',
+            type: 'button',
+            hidden: true,
+            onclick: () => this.#loadEarlier(),
+        },
+        'Show earlier messages',
+    );
+    #list = h('div', {
+        class: 'thread-list',
+        role: 'log',
+        'aria-live': 'off',
+        'aria-label': 'Conversation',
+    });
     #drafts = h('div', { class: 'thread-drafts' });
-    #scroller = h('div', { class: 'thread-scroll', tabindex: '0', role: 'region', 'aria-label': 'Messages', onscroll: () => this.#onScroll() },
-        h('div', { class: 'thread-column' }, this.#earlier, this.#list, this.#drafts));
-    #jump = h('button', { class: 'jump', type: 'button', hidden: true, onclick: () => this.toEnd() },
-        icon('down'), 'Latest');
+    #scroller = h(
+        'div',
+        {
+            class: 'thread-scroll',
+            tabindex: '0',
+            role: 'region',
+            'aria-label': 'Messages',
+            onscroll: () => this.#onScroll(),
+        },
+        h('div', { class: 'thread-column' }, this.#earlier, this.#list, this.#drafts),
+    );
+    #jump = h(
+        'button',
+        { class: 'jump', type: 'button', hidden: true, onclick: () => this.toEnd() },
+        icon('down'),
+        'Latest',
+    );
     #link = h('span', { class: 'link', 'data-state': 'connecting' }, 'Connecting');
     #counts = h('span', { class: 'counts' });
     #detail = h('span', { class: 'detail' });
@@ -42,10 +72,13 @@ export class ThreadView {
     /** @param {{ heading?: HTMLElement, label: string, onDraw?: () => void }} options */
     constructor({ heading, label, onDraw }) {
         this.onDraw = onDraw;
-        this.element = h('section', { class: 'thread', 'aria-label': label },
+        this.element = h(
+            'section',
+            { class: 'thread', 'aria-label': label },
             heading,
             h('div', { class: 'thread-main' }, this.#scroller, this.#jump),
-            h('footer', { class: 'facts' }, this.#link, this.#counts, this.#detail));
+            h('footer', { class: 'facts' }, this.#link, this.#counts, this.#detail),
+        );
         new ResizeObserver(() => this.#follow && this.toEnd()).observe(this.#scroller);
     }
 
@@ -110,12 +143,31 @@ export class ThreadView {
 
     /** @param {Conversation} conversation */
     #drawDrafts(conversation) {
-        this.#drafts.replaceChildren(...conversation.drafts.map((draft) => h('article', { class: 'message from-user is-draft' },
-            h('div', { class: 'message-text', dir: 'auto' }, draft.text),
-            draft.error
-                ? h('p', { class: 'message-error' }, `Not sent: ${draft.error} `,
-                    h('button', { class: 'quiet', type: 'button', onclick: () => conversation.resend(draft) }, 'Try again'))
-                : h('p', { class: 'message-facts' }, 'Sending…'))));
+        this.#drafts.replaceChildren(
+            ...conversation.drafts.map((draft) =>
+                h(
+                    'article',
+                    { class: 'message from-user is-draft' },
+                    h('div', { class: 'message-text', dir: 'auto' }, draft.text),
+                    draft.error
+                        ? h(
+                              'p',
+                              { class: 'message-error' },
+                              `Not sent: ${draft.error} `,
+                              h(
+                                  'button',
+                                  {
+                                      class: 'quiet',
+                                      type: 'button',
+                                      onclick: () => conversation.resend(draft),
+                                  },
+                                  'Try again',
+                              ),
+                          )
+                        : h('p', { class: 'message-facts' }, 'Sending…'),
+                ),
+            ),
+        );
     }
 
     /** @param {Conversation} conversation */
@@ -123,14 +175,23 @@ export class ThreadView {
         const { ledger } = conversation;
         this.#link.dataset.state = conversation.link;
         setText(this.#link, LINK_WORDS[conversation.link]);
-        setText(this.#counts, [
-            `${ledger.events} events`, `lost ${ledger.lost}`, `duplicated ${ledger.duplicated}`,
-            `reconnects ${conversation.reconnects}`, ledger.resets > 0 && `resets ${ledger.resets}`,
-        ].filter(Boolean).join(' · '));
+        setText(
+            this.#counts,
+            [
+                `${ledger.events} events`,
+                `lost ${ledger.lost}`,
+                `duplicated ${ledger.duplicated}`,
+                `reconnects ${conversation.reconnects}`,
+                ledger.resets > 0 && `resets ${ledger.resets}`,
+            ]
+                .filter(Boolean)
+                .join(' · '),
+        );
         this.#counts.classList.toggle('is-bad', ledger.lost + ledger.duplicated > 0);
-        this.#counts.title = `position ${ledger.position || 'none'}`
-            + `\nlost: holes in the numbers, and answers that differ from the record`
-            + `\nduplicated: the same number twice`;
+        this.#counts.title =
+            `position ${ledger.position || 'none'}` +
+            `\nlost: holes in the numbers, and answers that differ from the record` +
+            `\nduplicated: the same number twice`;
         setText(this.#detail, detailOf(conversation));
         this.#detail.title = this.#detail.textContent ?? '';
     }
@@ -148,7 +209,9 @@ export class ThreadView {
     async #loadEarlier() {
         const bottom = this.#scroller.scrollHeight - this.#scroller.scrollTop;
         this.#follow = false;
-        await this.#conversation?.loadEarlier().catch(() => { /* the button stays */ });
+        await this.#conversation?.loadEarlier().catch(() => {
+            /* the button stays */
+        });
         requestAnimationFrame(() => {
             this.#scroller.scrollTop = this.#scroller.scrollHeight - bottom;
         });
@@ -163,10 +226,14 @@ function detailOf(conversation) {
     const { eventMs, tokenMs } = conversation.delays(latest);
     return [
         notice,
-        outage?.ms != null && outage.resumed && `cut at ${shortId(outage.after)}, back at ${shortId(outage.resumed)} in ${formatMs(outage.ms)}`,
+        outage?.ms != null &&
+            outage.resumed &&
+            `cut at ${shortId(outage.after)}, back at ${shortId(outage.resumed)} in ${formatMs(outage.ms)}`,
         eventMs !== null && `first event ${formatMs(eventMs)}`,
         tokenMs !== null && `first token ${formatMs(tokenMs)}`,
-    ].filter(Boolean).join(' · ');
+    ]
+        .filter(Boolean)
+        .join(' · ');
 }
 
 /** Only the number: the epoch is the same all the time. @param {string} id */

@@ -7,7 +7,14 @@ import { describe, it } from 'node:test';
 import { blocksOf } from '../../app/format.js';
 import { Ledger, parseId } from '../../app/ledger.js';
 import {
-    afterReset, applyEvent, emptyThread, liveRuns, timeline, withMessages, withRun, withRunStatus,
+    afterReset,
+    applyEvent,
+    emptyThread,
+    liveRuns,
+    timeline,
+    withMessages,
+    withRun,
+    withRunStatus,
     withStalled,
 } from '../../app/thread-state.js';
 
@@ -16,10 +23,24 @@ const status = (word, more = {}) => ({ type: 'status', ...run, content: { status
 const token = (content, more = {}) => ({ type: 'token', ...run, content, ...more });
 const delta = (content, more = {}) => ({ type: 'delta', ...run, content, ...more });
 const done = (more = {}) => ({
-    type: 'done', ...run, ts: 3000, content: { messageId: 'a1', finishReason: 'stop' }, ...more });
+    type: 'done',
+    ...run,
+    ts: 3000,
+    content: { messageId: 'a1', finishReason: 'stop' },
+    ...more,
+});
 const row = (id, order, more = {}) => ({
-    id, role: 'user', text: `text of ${id}`, author: '', replyTo: null, runId: null, order,
-    ended: '', error: '', ...more });
+    id,
+    role: 'user',
+    text: `text of ${id}`,
+    author: '',
+    replyTo: null,
+    runId: null,
+    order,
+    ended: '',
+    error: '',
+    ...more,
+});
 const answer = (id, order, replyTo, text) => row(id, order, { role: 'assistant', author: 'demo', replyTo, text });
 
 /** @param {object[]} events */
@@ -40,7 +61,10 @@ describe('an answer', () => {
         const whole = textsOf(after([status('started'), ...pieces.map((piece) => token(piece)), done()]));
         for (let cut = 0; cut <= pieces.length; cut++) {
             const merged = [pieces.slice(0, cut).join(''), pieces.slice(cut).join('')];
-            assert.deepEqual(textsOf(after([status('started'), ...merged.map((piece) => token(piece)), done()])), whole);
+            assert.deepEqual(
+                textsOf(after([status('started'), ...merged.map((piece) => token(piece)), done()])),
+                whole,
+            );
         }
     });
 
@@ -49,15 +73,23 @@ describe('an answer', () => {
         state = after([status('rewind'), token('right')], state);
         assert.deepEqual(textsOf(state), ['right']);
         assert.deepEqual(runOf(state).steps, []);
-        state = after([status('rewind', { attempt: 2 }), token('better', { attempt: 2 }), done({ attempt: 2 })], state);
+        state = after(
+            [status('rewind', { attempt: 2 }), token('better', { attempt: 2 }), done({ attempt: 2 })],
+            state,
+        );
         assert.deepEqual(textsOf(state), ['better']);
         assert.equal(runOf(state).rewinds, 2);
     });
 
     it('ignores an attempt that was overtaken', () => {
         const state = after([
-            status('started'), token('a'), status('rewind', { attempt: 2 }), token('B', { attempt: 2 }),
-            token('a'), done(), token('C', { attempt: 2 }),
+            status('started'),
+            token('a'),
+            status('rewind', { attempt: 2 }),
+            token('B', { attempt: 2 }),
+            token('a'),
+            done(),
+            token('C', { attempt: 2 }),
         ]);
         assert.deepEqual(textsOf(state), ['BC']);
         assert.equal(runOf(state).outcome, null);
@@ -76,18 +108,29 @@ describe('an answer', () => {
 
     it('takes nothing after its end', () => {
         const ended = after([status('started'), token('x'), done()]);
-        const more = [token('y'), status('rewind', { attempt: 2 }), token('z', { attempt: 2 }),
-            { type: 'error', ...run, content: { code: 'c', message: 'm' } }];
+        const more = [
+            token('y'),
+            status('rewind', { attempt: 2 }),
+            token('z', { attempt: 2 }),
+            { type: 'error', ...run, content: { code: 'c', message: 'm' } },
+        ];
         for (const event of more) assert.equal(applyEvent(ended, event), ended);
     });
 
     it('that failed or was cancelled keeps its text and says why', () => {
-        const failed = after([status('started'), token('half'),
-            { type: 'error', ...run, content: { code: 'timeout', message: 'Too slow.', retryable: true } }]);
+        const failed = after([
+            status('started'),
+            token('half'),
+            { type: 'error', ...run, content: { code: 'timeout', message: 'Too slow.', retryable: true } },
+        ]);
         assert.deepEqual(runOf(failed).outcome, { kind: 'error', reason: 'timeout', message: 'Too slow.' });
         assert.deepEqual(textsOf(failed), ['half']);
-        const stopped = after([status('started'), token('half'), status('cancelled'),
-            done({ content: { messageId: 'a1', finishReason: 'cancelled' } })]);
+        const stopped = after([
+            status('started'),
+            token('half'),
+            status('cancelled'),
+            done({ content: { messageId: 'a1', finishReason: 'cancelled' } }),
+        ]);
         assert.equal(runOf(stopped).outcome.kind, 'cancelled');
         const queued = after([status('cancelled'), done({ content: { finishReason: 'cancelled' } })]);
         assert.deepEqual(textsOf(queued), ['']);
@@ -105,8 +148,10 @@ describe('an answer', () => {
 
 describe('history and stream', () => {
     it('show a message once, and the record is right', () => {
-        const state = withMessages(after([status('started'), token('ans'), token('wer')]),
-                                   [row('u1', 1), answer('a1', 2, 'u1', 'answer!')]);
+        const state = withMessages(after([status('started'), token('ans'), token('wer')]), [
+            row('u1', 1),
+            answer('a1', 2, 'u1', 'answer!'),
+        ]);
         assert.deepEqual(textsOf(state), ['text of u1', 'answer!']);
         assert.equal(runOf(state).text, 'answer', 'for comparing');
     });
@@ -117,12 +162,25 @@ describe('history and stream', () => {
         state = withRun(state, { runId: 'r2', agent: 'b', messageId: 'a2', parentId: 'u1' });
         state = withRun(state, { runId: 'r3', agent: 'a', messageId: 'a3', parentId: 'u2' });
         const of = (n, event) => ({ ...event, runId: `r${n}`, messageId: `a${n}` });
-        state = after([of(1, status('started')), of(2, status('started')), of(3, status('started')),
-            of(2, token('two')), of(1, token('one')), of(3, token('three')), of(2, token('!'))], state);
+        state = after(
+            [
+                of(1, status('started')),
+                of(2, status('started')),
+                of(3, status('started')),
+                of(2, token('two')),
+                of(1, token('one')),
+                of(3, token('three')),
+                of(2, token('!')),
+            ],
+            state,
+        );
         assert.deepEqual(textsOf(state), ['text of u1', 'one', 'two!', 'text of u2', 'three']);
         state = withMessages(state, [answer('a3', 3, 'u2', 'three'), answer('a2', 4, 'u1', 'two!')]);
         assert.deepEqual(textsOf(state), ['text of u1', 'two!', 'one', 'text of u2', 'three']);
-        assert.deepEqual(liveRuns(state).map(({ runId }) => runId), ['r1', 'r2', 'r3']);
+        assert.deepEqual(
+            liveRuns(state).map(({ runId }) => runId),
+            ['r1', 'r2', 'r3'],
+        );
     });
 
     it('put a prompt of somebody else before the answer that came first', () => {
@@ -133,14 +191,20 @@ describe('history and stream', () => {
     it('tell of an end that only the record knows', () => {
         const state = withMessages(emptyThread(), [
             { ...answer('a1', 1, null, 'half'), ended: 'cancelled' },
-            { ...answer('a2', 2, null, 'half'), ended: 'failed', error: 'Too slow.' }, answer('a3', 3, null, 'whole')]);
-        assert.deepEqual(timeline(state).map(({ outcome }) => outcome && [outcome.kind, outcome.message]),
-                         [['cancelled', ''], ['error', 'Too slow.'], null]);
+            { ...answer('a2', 2, null, 'half'), ended: 'failed', error: 'Too slow.' },
+            answer('a3', 3, null, 'whole'),
+        ]);
+        assert.deepEqual(
+            timeline(state).map(({ outcome }) => outcome && [outcome.kind, outcome.message]),
+            [['cancelled', ''], ['error', 'Too slow.'], null],
+        );
     });
 
     it('sort earlier pages before later ones and know a row again', () => {
-        const state = withMessages(withMessages(emptyThread(), [row('u2', 2), row('u3', 3)]),
-                                   [row('u1', 1), row('u2', 2, { text: 'edited' })]);
+        const state = withMessages(withMessages(emptyThread(), [row('u2', 2), row('u3', 3)]), [
+            row('u1', 1),
+            row('u2', 2, { text: 'edited' }),
+        ]);
         assert.deepEqual(textsOf(state), ['text of u1', 'edited', 'text of u3']);
     });
 });
@@ -170,41 +234,69 @@ describe('a reset', () => {
 
 describe('deltas', () => {
     it('join reasoning and pair results with their calls', () => {
-        const state = after([status('started'),
-            delta({ kind: 'reasoning', text: 'Let me ' }), delta({ kind: 'reasoning', text: 'see.' }),
+        const state = after([
+            status('started'),
+            delta({ kind: 'reasoning', text: 'Let me ' }),
+            delta({ kind: 'reasoning', text: 'see.' }),
             delta({ kind: 'tool_call', toolCallId: 'c1', name: 'search', arguments: { q: 1 } }),
             delta({ kind: 'tool_call', toolCallId: 'c2', name: 'search', arguments: { q: 2 } }),
             delta({ kind: 'tool_result', toolCallId: 'c1', result: 'one' }),
             delta({ kind: 'tool_result', toolCallId: 'c2', result: 'no', isError: true }),
-            delta({ kind: 'usage', inputTokens: 1, outputTokens: 2, totalTokens: 3 })]);
+            delta({ kind: 'usage', inputTokens: 1, outputTokens: 2, totalTokens: 3 }),
+        ]);
         const { steps, usage } = runOf(state);
-        assert.deepEqual(steps.map(({ kind, name, state }) => [kind, name, state]), [
-            ['reasoning', 'Reasoning', 'done'], ['tool', 'search', 'done'], ['tool', 'search', 'failed']]);
+        assert.deepEqual(
+            steps.map(({ kind, name, state }) => [kind, name, state]),
+            [
+                ['reasoning', 'Reasoning', 'done'],
+                ['tool', 'search', 'done'],
+                ['tool', 'search', 'failed'],
+            ],
+        );
         assert.equal(steps[0].text, 'Let me see.');
         assert.deepEqual([steps[1].output, steps[2].output], ['one', 'no']);
         assert.deepEqual(usage, { inputTokens: 1, outputTokens: 2, totalTokens: 3 });
     });
 
     it('let a later word on the same thing take the place of the earlier one', () => {
-        const state = after([status('started'),
+        const state = after([
+            status('started'),
             delta({ kind: 'progress', completed: 1, total: 4, unit: 'pages' }),
             delta({ kind: 'step', name: 'read', state: 'started' }),
             delta({ kind: 'progress', completed: 4, total: 4, unit: 'pages' }),
             delta({ kind: 'step', name: 'read', state: 'finished', detail: 'all of it' }),
-            delta({ kind: 'milestone', title: 'Half way' }), delta({ kind: 'activity', message: 'Looking' })]);
-        assert.deepEqual(runOf(state).steps.map(({ kind, name, text, state }) => [kind, name, text, state]), [
-            ['progress', 'Progress', '4 of 4 pages', 'done'], ['step', 'read', 'all of it', 'done'],
-            ['step', 'Half way', '', 'done'], ['other', 'Looking', '', 'done']]);
+            delta({ kind: 'milestone', title: 'Half way' }),
+            delta({ kind: 'activity', message: 'Looking' }),
+        ]);
+        assert.deepEqual(
+            runOf(state).steps.map(({ kind, name, text, state }) => [kind, name, text, state]),
+            [
+                ['progress', 'Progress', '4 of 4 pages', 'done'],
+                ['step', 'read', 'all of it', 'done'],
+                ['step', 'Half way', '', 'done'],
+                ['other', 'Looking', '', 'done'],
+            ],
+        );
         assert.equal(runOf(state).steps[0].fraction, 1);
     });
 
-    it('are shown as they are when their kind is an application\'s own', () => {
+    it("are shown as they are when their kind is an application's own", () => {
         const [step] = runOf(after([status('started'), delta({ kind: 'confetti', colour: 'red' })])).steps;
         assert.deepEqual([step.kind, step.name, step.input], ['other', 'confetti', { colour: 'red' }]);
     });
 
     it('survive contents of any kind', () => {
-        for (const content of [null, undefined, 7, 'text', [], {}, { kind: null }, { kind: 'tool_result' }, { kind: 'progress', total: 0 }]) {
+        for (const content of [
+            null,
+            undefined,
+            7,
+            'text',
+            [],
+            {},
+            { kind: null },
+            { kind: 'tool_result' },
+            { kind: 'progress', total: 0 },
+        ]) {
             after([status('started'), delta(content), done({ content })]);
         }
     });
@@ -222,8 +314,13 @@ describe('events of no run', () => {
 
     it('are noted as they are when they are no text', () => {
         const state = after([{ type: 'test', content: 'hello' }, { hi: 1 }]);
-        assert.deepEqual(timeline(state).map(({ role, label, text }) => [role, label, text]),
-                         [['note', 'test', 'hello'], ['note', 'event', '{"hi":1}']]);
+        assert.deepEqual(
+            timeline(state).map(({ role, label, text }) => [role, label, text]),
+            [
+                ['note', 'test', 'hello'],
+                ['note', 'event', '{"hi":1}'],
+            ],
+        );
     });
 
     it('do not pile up', () => {
@@ -288,7 +385,10 @@ describe('the ledger', () => {
     it('starts afresh behind a reset, and forgives nothing that was lost', () => {
         const { made } = ledger('5-10', '5-12');
         made.reset('5-4');
-        assert.deepEqual(['5-5', '5-6', '5-11', '5-12'].map((id) => made.see(id)), [true, true, true, true]);
+        assert.deepEqual(
+            ['5-5', '5-6', '5-11', '5-12'].map((id) => made.see(id)),
+            [true, true, true, true],
+        );
         assert.deepEqual([made.lost, made.duplicated, made.resets], [5, 0, 1]);
     });
 
@@ -323,18 +423,32 @@ describe('the ledger', () => {
 });
 
 describe('the blocks of an answer', () => {
-    const text = '# Title\n\nFirst.\nStill first.\n\n\nSecond `code`.\n```js\nlet a;\n\nlet b;\n```\n\nThird **strong**.\n```\nopen';
+    const text =
+        '# Title\n\nFirst.\nStill first.\n\n\nSecond `code`.\n```js\nlet a;\n\nlet b;\n```\n\nThird **strong**.\n```\nopen';
 
     it('are paragraphs and fences', () => {
-        assert.deepEqual(blocksOf(text).map(({ kind, text: part }) => [kind, part.trim().slice(0, 8)]), [
-            ['text', '# Title'], ['text', 'First.\nS'], ['text', 'Second `'], ['code', '```js\nle'],
-            ['text', 'Third **'], ['code', '```\nopen']]);
+        assert.deepEqual(
+            blocksOf(text).map(({ kind, text: part }) => [kind, part.trim().slice(0, 8)]),
+            [
+                ['text', '# Title'],
+                ['text', 'First.\nS'],
+                ['text', 'Second `'],
+                ['code', '```js\nle'],
+                ['text', 'Third **'],
+                ['code', '```\nopen'],
+            ],
+        );
     });
 
     it('add up to the text at every moment of its growth', () => {
         for (let end = 0; end <= text.length; end++) {
             const part = text.slice(0, end);
-            assert.equal(blocksOf(part).map((block) => block.text).join(''), part);
+            assert.equal(
+                blocksOf(part)
+                    .map((block) => block.text)
+                    .join(''),
+                part,
+            );
         }
     });
 });

@@ -228,7 +228,7 @@ test('the answer to a claim is lost: what it claimed is handed back, no failure 
 });
 
 test('the statement that ends a run is cut off: one end, known from the row', async (t) => {
-    await workers(t)({ 'demo-rate': 400 });
+    await workers(t)({ 'demo-rate': 400, 'lease-ms': 30000 });
     const asked = await Promise.all(Array.from({ length: 6 }, () => begin('cut at the end')));
     const over = () => stack.pg.query(`select count(*)::int as n from runs where id = any($1) and end_published_at is not null`,
                                       [asked.map((one) => one.run)]);
@@ -237,7 +237,8 @@ test('the statement that ends a run is cut off: one end, known from the row', as
                               where application_name like 'threadcast-worker%'`);
         return (await over())[0].n >= 3 || (await stack.run(asked[0].run)).ended_at;
     }, { every: 40, timeout: 30_000, what: 'some have ended' });
-    for (const one of asked) assert.equal((await endsWell(one)).row.attempt, 1);
+    // a claim whose answer was cut off is handed back, so the attempt may be a later one
+    for (const one of asked) assert.equal((await endsWell(one)).row.failures, 0);
 });
 
 test('claiming does not grow with the queue: the plan of the real claim reads eight rows', async (t) => {

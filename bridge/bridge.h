@@ -31,25 +31,25 @@ struct watch;
 struct bridge {
     const struct bridge_conf *conf; /* borrowed */
     struct loop *loop;
-    struct auth *auth; /* borrowed: shared by reactors, immutable */
+    struct auth *auth;             /* borrowed: shared by reactors, immutable */
     const struct statics *statics; /* borrowed; NULL without --demo */
     struct listener *listener;
-    struct pg_pool *pg; /* NULL without DATABASE_URL */
-    struct pg *pg_listen; /* thread_changed notifications; NULL likewise */
-    struct feed *feed;  /* subscriber connection */
-    struct reader *reader; /* reading connection: replay, cursors, state */
+    struct pg_pool *pg;          /* NULL without DATABASE_URL */
+    struct pg *pg_listen;        /* thread_changed notifications; NULL likewise */
+    struct feed *feed;           /* subscriber connection */
+    struct reader *reader;       /* reading connection: replay, cursors, state */
     struct publisher *publisher; /* publishing connection: POST …/events, canary */
     struct hub *hub;
     struct clients *clients; /* open streams */
     struct owners *owners;   /* changes of ownership; NULL without Postgres */
-    struct list conns;  /* struct conn: HTTP connections (conn.c: conns_init/_fini) */
+    struct list conns;      /* struct conn: HTTP connections (conn.c: conns_init/_fini) */
     struct list conns_dead; /* closed in this turn, freed at its end */
     size_t conn_count;
     struct strmap *questions; /* access.c: ownership asked for; NULL when there is none */
-    uint64_t owner_changes; /* access_changed was called so often */
+    uint64_t owner_changes;   /* access_changed was called so often */
     struct rate *guests;      /* route_session.c: new guests per address; NULL at first */
     struct bridge_stats stats;
-    struct watch *watch;     /* quiet threads */
+    struct watch *watch; /* quiet threads */
     char instance[INSTANCE_SIZE];
     bool draining;
     struct timer *shutdown_delay, *drain_check;

@@ -58,16 +58,16 @@ enum sub_since {
 };
 
 struct sub {
-    struct list node;     /* in topic->subs, in every state */
-    struct topic *topic;  /* NULL once it has left */
+    struct list node;    /* in topic->subs, in every state */
+    struct topic *topic; /* NULL once it has left */
     struct client *client;
-    struct page *page;    /* the read under way or waiting, REPLAYING only */
-    struct event_id pos;  /* delivered up to here; LIVE: the topic knows */
+    struct page *page;     /* the read under way or waiting, REPLAYING only */
+    struct event_id pos;   /* delivered up to here; LIVE: the topic knows */
     struct event_id asked; /* where the feed was when the page was asked for */
     uint32_t shown;        /* topic->shown then */
-    const char *reset;    /* why the position is lost, until `reset` was said */
-    uint32_t generation;  /* of the subscription when the page was asked for */
-    uint16_t page_count;  /* entries asked for */
+    const char *reset;     /* why the position is lost, until `reset` was said */
+    uint32_t generation;   /* of the subscription when the page was asked for */
+    uint16_t page_count;   /* entries asked for */
     uint8_t state, since;
     bool has_pos;  /* pos means something */
     bool proven;   /* pos came from the log's own cursor: nothing to check */
@@ -136,7 +136,8 @@ void client_flush(struct client *c);
 /* Queues `:keepalive`. */
 void client_keepalive(struct client *c);
 
-/* The id of where it stands: "17-3", of several threads "17-3,0". false: not known yet. */
+/* The id of where it stands: "17-3", of several threads "17-3,0". false: not known yet.
+ */
 #define POSITION_SIZE (32 * EVENT_ID_SIZE)
 bool client_position(const struct client *c, char out[POSITION_SIZE]);
 

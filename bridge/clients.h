@@ -20,7 +20,7 @@ struct clients {
     struct list all, dirty, quiet, blocked, dead;
     struct timer *tick, *drain;
     struct strmap *by_address, *by_sub; /* counts, as pointers */
-    int64_t now_ms, wall_ms; /* of this turn */
+    int64_t now_ms, wall_ms;            /* of this turn */
     int64_t drain_until_ms;
     uint64_t made, ticks;
     int64_t turn_ts[CLIENTS_TURN_EVENTS]; /* ts of the events of this turn */

@@ -33,13 +33,13 @@ struct topic {
     uint32_t shown;       /* counts those, so that an invented id cannot hide another */
     struct page *fill;    /* the read that closes a hole, or NULL */
     enum topic_state state;
-    bool asking;          /* for the cursor */
-    bool refill;          /* Redis came back: everything since may be missing */
-    bool run_live;        /* a run may be live, as far as we have heard (watch.c) */
-    bool watching;        /* live_ask is under way */
+    bool asking;   /* for the cursor */
+    bool refill;   /* Redis came back: everything since may be missing */
+    bool run_live; /* a run may be live, as far as we have heard (watch.c) */
+    bool watching; /* live_ask is under way */
     int64_t heard_ms, watched_ms, verified_ms, stalled_ms;
-    uint32_t live;        /* subs that are LIVE or AHEAD */
-    uint32_t generation;  /* counts subscriptions: a page read before one proves nothing */
+    uint32_t live;       /* subs that are LIVE or AHEAD */
+    uint32_t generation; /* counts subscriptions: a page read before one proves nothing */
     uint32_t fill_generation;
     char thread_id[THREAD_ID_MAX + 1];
 };

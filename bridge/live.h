@@ -14,7 +14,7 @@ struct reader;
 struct live_run {
     char run_id[LIVE_NAME_MAX + 1], worker[LIVE_NAME_MAX + 1];
     int64_t attempt, next; /* as the state has them */
-    bool silent; /* its worker's key threadcast:worker:<worker> is gone */
+    bool silent;           /* its worker's key threadcast:worker:<worker> is gone */
 };
 
 /* `runs` is borrowed for the call; NULL: Redis did not answer. */

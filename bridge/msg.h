@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 struct msg {
-    uint32_t refs; /* starts at 1, for its creator */
-    uint32_t len;  /* all of data */
+    uint32_t refs;              /* starts at 1, for its creator */
+    uint32_t len;               /* all of data */
     uint32_t json_at, json_len; /* the event inside data; len 0: not an event */
     uint32_t run_at;            /* its runId, where there is one */
     uint8_t run_len, head;
@@ -29,7 +29,7 @@ struct msg {
 
 /* An event: `data: <json>`, then `id: <id>` when it has one, then a blank line. Line
  * breaks between the JSON's tokens become spaces. `id_text` overrides the event's own id
- * (streams of several threads); NULL: the event's. Returns new (refs 1), NULL: no memory. */
+ * (streams of several threads); NULL: the event's. Returns new (refs 1), or NULL. */
 struct msg *msg_event(const char *json, size_t len, const struct event_view *view,
                       const char *id_text);
 

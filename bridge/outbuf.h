@@ -1,6 +1,6 @@
-/* outbuf: what one stream still has to write: references to messages, in order. A
- * few need no memory of their own. Replayed bytes are paced by their reader, so only live bytes count
- * against its limit. */
+/* outbuf: what one stream still has to write: references to messages, in order. A few
+ * need no memory of their own. Replayed bytes are paced by their reader, so only live
+ * bytes count against its limit. */
 #ifndef THREADCAST_OUTBUF_H
 #define THREADCAST_OUTBUF_H
 
@@ -13,7 +13,7 @@
 #define OUTBUF_FEW 4
 
 struct outbuf {
-    struct msg **ring; /* NULL: the few in front suffice */
+    struct msg **ring;          /* NULL: the few in front suffice */
     uint32_t cap, first, count; /* cap: of ring, a power of two */
     struct msg *few[OUTBUF_FEW];
     size_t sent;    /* bytes of the first message that are already written */

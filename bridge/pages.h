@@ -18,7 +18,7 @@ struct redis_reply;
 struct replay;
 
 struct pages *pages_new(struct bridge *b, struct redis *r, size_t at_once);
-void pages_free(struct pages *p); /* every page must have been cancelled */
+void pages_free(struct pages *p);  /* every page must have been cancelled */
 void pages_ready(struct pages *p); /* Redis is back */
 void pages_close(struct pages *p); /* nothing is asked any more */
 

@@ -41,9 +41,8 @@ void publisher_events(struct publisher *p, const char *thread_id, const char *ru
 /* Ends a run for its silent publisher, with the attempt and the number that the state
  * has. PUBLISH_TAKEN: somebody else was faster. */
 struct live_run;
-void publisher_end(struct publisher *p, const char *thread_id,
-                   const struct live_run *run, struct span event, publish_fn *fn,
-                   void *arg);
+void publisher_end(struct publisher *p, const char *thread_id, const struct live_run *run,
+                   struct span event, publish_fn *fn, void *arg);
 
 /* A hint on a channel (threadcast:control); nobody waits for it. */
 void publisher_hint(struct publisher *p, const char *channel, const char *json);

@@ -25,9 +25,9 @@ struct bridge *reader_bridge(struct reader *r);
 /* Where the live runs of a thread stand, from {thread:<id>}:state and the tail of the
  * log, read in one go. */
 struct thread_cursor {
-    bool ok;         /* false: Redis did not answer */
-    bool exists;     /* a state or a log is there */
-    bool live;       /* a run is live */
+    bool ok;              /* false: Redis did not answer */
+    bool exists;          /* a state or a log is there */
+    bool live;            /* a run is live */
     struct event_id run;  /* position (exclusive) before the smallest beginning of the
                              live runs, moved back until it cuts no ended run; the tail
                              when no run is live */

@@ -80,8 +80,7 @@ static void reap(struct client *c)
 
 void reaper_run(struct clients *set)
 {
-    LIST_EACH(node, next, &set->dead)
-    {
+    LIST_EACH(node, next, &set->dead) {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (c->fd >= 0)
             reap(c);

@@ -39,7 +39,7 @@ static void recheck_sub(struct bridge *b, struct sub *s)
 static void recheck_topic(struct bridge *b, struct topic *t)
 {
     LIST_EACH(node, next, &t->subs)
-    recheck_sub(b, LIST_ITEM(node, struct sub, node));
+        recheck_sub(b, LIST_ITEM(node, struct sub, node));
 }
 
 void hub_recheck(struct hub *h, const char *thread_id)

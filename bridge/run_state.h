@@ -12,9 +12,9 @@ struct reader;
 struct run_state {
     bool ok; /* false: Redis did not answer */
     bool live, ended;
-    bool held;                   /* its first entry is in the log, so all of it is */
-    struct event_id began, end;  /* as far as known */
-    struct event_id tail;        /* of the log, read before the rest */
+    bool held;                  /* its first entry is in the log, so all of it is */
+    struct event_id began, end; /* as far as known */
+    struct event_id tail;       /* of the log, read before the rest */
 };
 typedef void run_state_fn(const struct run_state *state, void *arg);
 

@@ -25,12 +25,12 @@ struct stream_plan {
     struct request *request; /* a reference */
     size_t count;
     bool merge;
-    bool given; /* the client said where it stands (an id) */
+    bool given;             /* the client said where it stands (an id) */
     char run_id[UUID_SIZE]; /* "": every run */
     int waiting;            /* access questions */
     bool denied, unknown;
     uint64_t owner_changes; /* the bridge's count when access was asked for */
-    bool ended; /* a run's stream: Postgres says it has ended */
+    bool ended;             /* a run's stream: Postgres says it has ended */
     void (*next)(struct stream_plan *plan); /* once access is granted */
     struct stream_thread threads[STREAM_THREADS_MAX];
 };
@@ -44,8 +44,7 @@ void stream_plan_free(struct stream_plan *plan);
 void stream_positions(struct stream_plan *plan);
 
 /* Asks access for every thread, then calls plan->next, or refuses and frees the plan. */
-void stream_admit(struct stream_plan *plan,
-                  void (*next)(struct stream_plan *plan));
+void stream_admit(struct stream_plan *plan, void (*next)(struct stream_plan *plan));
 
 /* Opens it and frees the plan. NULL: refused or gone (already answered). */
 struct client *stream_open(struct stream_plan *plan);

@@ -90,8 +90,8 @@ test('a deleted thread: rows, keys and streams are gone, its run stops', async (
     assert.equal((await stack.request('DELETE', `/v1/threads/${thread}`)).status, 204);
     await stream.end();
     assert.equal((await stack.request('GET', `/v1/runs/${posted.runId}`)).status, 403);
-    await until(async () => (await stack.redis.client.keys(`{thread:${thread}}:*`)).length === 0, {
-        what: async () => `keys: ${await stack.redis.client.keys(`{thread:${thread}}:*`)}` });
+    await until(async () => (await stack.redis.client.keys(`{thread:${thread}}:*`)).length === 0,
+                { what: 'its keys are gone' });
     const rows = await stack.pg.query('select count(*) from messages where thread_id = $1', [thread]);
     assert.equal(Number(rows[0].count), 0);
 });

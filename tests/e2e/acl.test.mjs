@@ -38,7 +38,7 @@ test('a channel right that is taken away: nothing half done, and it goes on when
     const stream = stack.threadEvents(thread, `since=${cursor}&merge=0`);
     await stream.type('token');
     await stack.redis.client.call('ACL', 'SETUSER', 'threadcast', 'resetchannels', '&threadcast:*');
-    await until(async () => (await stack.redis.client.call('ACL', 'LOG')).length > 0, { what: 'a refusal' });
+    await until(async () => /** @type {any[]} */ (await stack.redis.client.call('ACL', 'LOG')).length > 0, { what: 'a refusal' });
     await stack.redis.client.call('ACL', 'SETUSER', 'threadcast', '&thread:*');
     assert.equal((await stack.ended(runId, 60_000)).status, 'done');
     const again = stack.threadEvents(thread, `since=${cursor}&merge=0`);

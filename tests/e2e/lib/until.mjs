@@ -13,7 +13,7 @@ const tick = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
  * An exception counts as "not yet"; the last one is part of the complaint.
  * @template T
  * @param {() => T | Promise<T>} condition
- * @param {{ timeout?: number, what?: string | (() => string), every?: number }} [options]
+ * @param {{ timeout?: number, what?: string | (() => string | Promise<string>), every?: number }} [options]
  * @returns {Promise<T>}
  */
 export async function until(condition, { timeout = PATIENCE_MS, what, every = EVERY_MS } = {}) {
@@ -28,7 +28,7 @@ export async function until(condition, { timeout = PATIENCE_MS, what, every = EV
             trouble = error;
         }
         if (performance.now() >= deadline) {
-            const text = typeof what === 'function' ? what() : what ?? condition.toString();
+            const text = typeof what === 'function' ? await what() : what ?? condition.toString();
             throw new Error(`not within ${timeout} ms: ${text}`, { cause: trouble });
         }
         await tick(every);

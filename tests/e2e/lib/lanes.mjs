@@ -72,8 +72,9 @@ export class Lane {
 
     /** @param {{ thread: string, readers: Reader[] }} watched @returns {Promise<Asked>} */
     async ask({ thread, readers }, content, agent) {
-        const { runId } = await this.stack.post(thread, content, { bridge: this.bridge, agent });
-        return { thread, readers, run: runId };
+        const receipt = await this.stack.post(thread, content, { bridge: this.bridge, agent });
+        for (const reader of readers) reader.knows(receipt);
+        return { thread, readers, run: receipt.runId };
     }
 
     /** No statement of a worker but the survivor is under way any more. */

@@ -52,7 +52,8 @@ void run_on_status(struct run *r, const char *json, size_t len);
 /* The end. finish_reason: a word; usage_json: an object or NULL. The agent is released
  * afterwards, at the end of the turn. */
 void run_on_done(struct run *r, const char *finish_reason, const char *usage_json);
-/* message: safe to show. */
+/* message: safe to show. retryable: the run is tried again after a pause, unless it was
+ * tried too often. */
 void run_on_error(struct run *r, const char *code, const char *message, bool retryable);
 
 #endif

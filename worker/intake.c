@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLAIM_BATCH = 32, EXPIRED_AFTER_MS = 1000 };
+enum { CLAIM_BATCH = 32, EXPIRED_AFTER_MS = 1000, RENEW_AGAIN_MS = 200 };
 
 struct intake {
     struct worker *w;
@@ -34,7 +34,11 @@ struct intake {
     bool stopped, said_ready, said_error;
     size_t asked;
     int64_t expired_from_ms; /* others' runs are not taken over before */
+    int64_t renewed_ms;      /* Postgres last said that what we have is ours */
+    bool lease_ended;        /* the claim under way may have ended a run for good */
 };
+
+static void renew(struct intake *in);
 
 /* --- claims
  * -------------------------------------------------------------------------------- */
@@ -77,6 +81,8 @@ static void on_claimed(enum pg_outcome outcome, const struct pg_result *res,
         return;
     }
     in->said_error = false;
+    if (worker_live_runs(w) == 0)
+        in->renewed_ms = clock_ms();
     if (!in->said_ready) {
         in->said_ready = true;
         log_info("ready", LOG_S("instance", w->instance));
@@ -88,6 +94,9 @@ static void on_claimed(enum pg_outcome outcome, const struct pg_result *res,
         if (!run_start(w, res, i))
             log_error("no memory for a run", LOG_S("run", pg_value(res, i, CLAIM_RUN)));
     }
+    if (in->lease_ended) /* a run may have been given up: its end is to be published */
+        sweep_start(w->sweep);
+    in->lease_ended = false;
     if (in->again || (got > 0 && got == in->asked)) { /* there may be more */
         in->again = false;
         intake_claim(in);
@@ -123,6 +132,19 @@ static bool settle(struct intake *in)
     return ok;
 }
 
+/* After an absence (Postgres was away, or this process slept) our own leases may have
+ * passed: those are renewed first, and everybody else has a second to do the same. */
+static bool may_take_over(struct intake *in)
+{
+    int64_t now = clock_ms();
+
+    if (now - in->renewed_ms > in->w->conf->lease_ms * 2 / 3) {
+        in->expired_from_ms = now + EXPIRED_AFTER_MS;
+        renew(in);
+    }
+    return now >= in->expired_from_ms;
+}
+
 void intake_claim(struct intake *in)
 {
     size_t n = room(in);
@@ -145,8 +167,7 @@ void intake_claim(struct intake *in)
     in->asked = n < CLAIM_BATCH ? n : CLAIM_BATCH;
     if (!publishers_ready(in->w->publishers))
         in->asked = 0;
-    in->claiming =
-        store_claim(in->w, in->asked, clock_ms() >= in->expired_from_ms, on_claimed, in);
+    in->claiming = store_claim(in->w, in->asked, may_take_over(in), on_claimed, in);
     KILL_POINT("claim-sent");
 }
 
@@ -185,6 +206,10 @@ static void on_renewed(enum pg_outcome outcome, const struct pg_result *res,
     (void)err;
     KILL_POINT("renew-answered");
     in->renewing = false;
+    if (outcome == PG_OK)
+        in->renewed_ms = clock_ms();
+    else
+        timer_start(in->renew, RENEW_AGAIN_MS);
     for (int i = 0; outcome == PG_OK && i < pg_rows(res); i++)
         renewal_note(rn, res, i);
     for (size_t i = 0; outcome == PG_OK && i < rn->count; i++) {
@@ -203,6 +228,8 @@ static void renew(struct intake *in)
     struct renewal *rn;
     struct store_runs runs;
 
+    if (max == 0)
+        in->renewed_ms = clock_ms();
     if (in->renewing || max == 0)
         return;
     rn = calloc(1, sizeof(*rn) + max * sizeof(rn->item[0]));
@@ -238,7 +265,10 @@ static void on_renew_timer(void *arg)
 
 static void on_lease_timer(void *arg)
 {
-    intake_claim(arg);
+    struct intake *in = arg;
+
+    in->lease_ended = true;
+    intake_claim(in);
 }
 
 static void on_next_claim(enum pg_outcome outcome, const struct pg_result *res,
@@ -253,6 +283,12 @@ static void on_next_claim(enum pg_outcome outcome, const struct pg_result *res,
     timer_start(in->lease, pg_int(res, 0, 0) + 1);
 }
 
+void intake_look(struct intake *in)
+{
+    if (!in->asking_lease && !in->stopped)
+        in->asking_lease = store_next_claim(in->w, on_next_claim, in);
+}
+
 static void on_poll(void *arg)
 {
     struct intake *in = arg;
@@ -261,8 +297,7 @@ static void on_poll(void *arg)
     in->w->stats.polls++;
     intake_claim(in);
     sweep_start(in->w->sweep);
-    if (!in->asking_lease && !in->stopped)
-        in->asking_lease = store_next_claim(in->w, on_next_claim, in);
+    intake_look(in);
     timer_start(in->poll, ms - ms / 4 + clock_jitter(ms / 4 + 1));
 }
 

@@ -11,6 +11,7 @@ struct worker;
 struct intake *intake_new(struct worker *w);
 void intake_free(struct intake *in);
 void intake_claim(struct intake *in); /* now, if there is room; several become one */
+void intake_look(struct intake *in);  /* when there may be something later */
 void intake_stop(struct intake *in);  /* no new claims; leases go on */
 
 #endif

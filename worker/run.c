@@ -149,7 +149,7 @@ static void on_timeout(void *arg)
     struct run *r = arg;
 
     r->w->stats.timed_out++;
-    run_on_error(r, "timeout", "The run took too long.", true);
+    run_fail(r, "timeout", "The run took too long.", true);
 }
 
 static void on_history(enum pg_outcome outcome, const struct pg_result *res,
@@ -193,7 +193,7 @@ static void go(struct run *r, const char *history)
     r->agent = r->def->kind->start(r->w, r->def, r, &in, &why);
     KILL_POINT("agent-started");
     if (!r->agent && r->state == RUN_GOING)
-        run_on_error(r, "agent_start", why, true);
+        run_fail(r, "agent_start", why, true);
     if (r->agent && r->paused)
         r->def->kind->pause(r->agent);
     run_dirty(r);
@@ -294,7 +294,7 @@ bool run_start(struct worker *w, const struct pg_result *res, int row)
     if (w->conf->run_timeout_ms > 0)
         timer_start(r->timeout, w->conf->run_timeout_ms);
     if (!r->def)
-        run_on_error(r, "unknown_agent", "There is no agent of that name.", false);
+        run_fail(r, "unknown_agent", "There is no agent of that name.", false);
     else if (pg_bool(res, row, CLAIM_CANCELLED))
         run_cancel(r);
     else if (r->def->kind->needs_history)
@@ -316,7 +316,12 @@ static bool may_say(struct run *r, size_t len)
     }
     if (r->made_bytes + len > (size_t)r->w->conf->run_max_bytes) {
         r->w->stats.too_large++;
-        run_on_error(r, "too_large", "The answer was longer than allowed.", false);
+        run_fail(r, "too_large", "The answer was longer than allowed.", false);
+        return false;
+    }
+    if (++r->said > (uint64_t)r->w->conf->run_max_events) {
+        r->w->stats.too_many++;
+        run_fail(r, "too_many_events", "The answer had more pieces than allowed.", false);
         return false;
     }
     r->made_bytes += len;
@@ -327,7 +332,7 @@ static bool may_say(struct run *r, size_t len)
 static void said(struct run *r)
 {
     if (r->pending.failed || fold_failed(&r->fold)) {
-        run_on_error(r, "out_of_memory", "The worker has no memory left.", true);
+        run_fail(r, "out_of_memory", "The worker has no memory left.", true);
         return;
     }
     run_dirty(r);
@@ -373,7 +378,7 @@ void run_on_token(struct run *r, const char *text, size_t len)
         buf_add(&joined, text, len);
         if (joined.failed) {
             buf_fini(&joined);
-            run_on_error(r, "out_of_memory", "The worker has no memory left.", true);
+            run_fail(r, "out_of_memory", "The worker has no memory left.", true);
             return;
         }
         text = joined.data;
@@ -462,7 +467,7 @@ void run_on_done(struct run *r, const char *finish_reason, const char *usage_jso
     run_finish(r, "done", EVENT_DONE, finish_reason, usage_json, &content);
 }
 
-void run_on_error(struct run *r, const char *code, const char *message, bool retryable)
+void run_fail(struct run *r, const char *code, const char *message, bool retryable)
 {
     struct buf content;
 
@@ -480,16 +485,28 @@ void run_on_error(struct run *r, const char *code, const char *message, bool ret
     run_finish(r, "failed", EVENT_ERROR, "error", NULL, &content);
 }
 
-void run_cancel(struct run *r)
+void run_on_error(struct run *r, const char *code, const char *message, bool retryable)
+{
+    if (r->state <= RUN_GOING)
+        r->end.retry = retryable;
+    run_fail(r, code, message, retryable);
+}
+
+void run_finish_cancelled(struct run *r)
 {
     struct buf content;
 
-    if (r->state > RUN_GOING)
-        return; /* its end is decided */
-    KILL_POINT("cancel-heard");
     buf_init(&content);
     add_done(&content, r, "cancelled", NULL);
     run_finish(r, "cancelled", EVENT_DONE, "cancelled", NULL, &content);
+}
+
+void run_cancel(struct run *r)
+{
+    if (r->state > RUN_GOING)
+        return; /* its end is decided */
+    KILL_POINT("cancel-heard");
+    run_finish_cancelled(r);
 }
 
 void run_flush(struct run *r)

@@ -26,6 +26,7 @@ void run_end_free(struct run_end *e)
     buf_fini(&e->content);
     free(e->finish_reason);
     free(e->usage);
+    e->finish_reason = e->usage = NULL;
 }
 
 static bool is_cancelled(const struct run *r)
@@ -97,6 +98,10 @@ void run_end_again(struct run *r)
     struct buf events, metadata;
     bool sent = false;
 
+    if (r->end.retry) {
+        run_retry(r);
+        return;
+    }
     buf_init(&events);
     buf_init(&metadata);
     add_events(&events, r);
@@ -193,7 +198,7 @@ static void on_finished(enum pg_outcome outcome, const struct pg_result *res,
 void run_finish(struct run *r, const char *status, enum event_type type,
                 const char *finish_reason, const char *usage, struct buf *content)
 {
-    buf_fini(&r->end.content);
+    run_end_free(&r->end); /* it may have had another end before */
     r->end.content = *content;
     r->end.status = status;
     r->end.type = type;
@@ -208,7 +213,7 @@ void run_finish(struct run *r, const char *status, enum event_type type,
     r->state = RUN_ENDING;
     r->end.ts_ms = clock_wall_ms();
     r->end.seq = r->number + (int64_t)r->pending.count;
-    r->end.anew = r->asking;
+    r->end.anew |= r->asking;
     r->asking = false;
     timer_stop(r->timeout);
     timer_stop(r->again);

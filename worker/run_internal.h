@@ -37,6 +37,8 @@ struct run_end {
     int64_t ts_ms, seq;
     bool anew;  /* Redis lost the run meanwhile: publish it folded, with its end */
     bool plain; /* Postgres did not take the metadata: without it */
+    bool retry; /* the agent says that another attempt may help: back into the queue */
+    bool requeued; /* it is there: this attempt says so, and that is all */
 };
 
 struct run {
@@ -75,7 +77,7 @@ struct run {
     bool renewing;  /* the question is under way */
     bool token_seen;
     int64_t text_ms; /* when text was sent last; 0: never */
-    uint64_t events;
+    uint64_t events, said;
     struct event_id began, last;
     size_t since_bytes, begin_bytes, begin_events; /* since it began */
 
@@ -94,12 +96,17 @@ void run_on_flush(void *arg);    /* the flush timer */
 void run_begin_anew(struct run *r);
 size_t run_unpublished(const struct run *r); /* bytes */
 
+/* Ends it, whatever the agent does: no other attempt is made. */
+void run_fail(struct run *r, const char *code, const char *message, bool retryable);
+void run_finish_cancelled(struct run *r);
+
 /* run_end.c: content is the JSON of the last event */
 void run_finish(struct run *r, const char *status, enum event_type type,
                 const char *finish_reason, const char *usage, struct buf *content);
 void run_end_pour(struct run *r, bool anew); /* the end joins what waits */
 void run_end_published(struct run *r);
 void run_end_again(struct run *r); /* Postgres has to be asked once more */
+void run_retry(struct run *r);     /* the same, of a run to be tried again */
 void run_end_free(struct run_end *e);
 
 #endif

@@ -68,7 +68,8 @@ static void start_call(struct run *r)
 {
     /* what begins a run goes in one call, however much it is */
     size_t max = r->begun ? CALL_EVENTS : SIZE_MAX;
-    bool last = r->state == RUN_CLOSING && r->pending.count <= max;
+    bool last =
+        r->state == RUN_CLOSING && !r->end.requeued && r->pending.count <= max;
     bool has_token = r->fold.text.len > 0;
     struct publish_order order = {.mode = mode_of(r, last),
                                   .thread_id = r->thread_id,
@@ -117,7 +118,10 @@ void run_begin_anew(struct run *r)
     r->w->stats.begun_anew++;
     r->begun = false;
     if (r->state == RUN_CLOSING) {
-        run_end_pour(r, true);
+        if (r->end.requeued) /* the next attempt tells it all anew */
+            run_over(r);
+        else
+            run_end_pour(r, true);
         return;
     }
     pending_clear(&r->pending);
@@ -219,6 +223,10 @@ static void on_ok(struct run *r, const struct publish_answer *a)
         run_end_published(r);
         return;
     }
+    if (r->end.requeued && r->pending.count == 0) {
+        run_over(r);
+        return;
+    }
     if (r->paused && run_unpublished(r) <= (size_t)r->w->conf->run_buffer_bytes / 2) {
         r->paused = false;
         if (r->agent)
@@ -258,8 +266,7 @@ static void on_refused(struct run *r, enum publish_result result)
     case RUN_STARTING:
     case RUN_GOING:
         if (result == PUBLISH_REFUSED)
-            run_on_error(r, "publish_refused", "The events could not be published.",
-                         false);
+            run_fail(r, "publish_refused", "The events could not be published.", false);
         else
             run_drop(r, result == PUBLISH_FENCED ? "a later attempt is known in redis"
                                                  : "its end is published");
@@ -268,7 +275,7 @@ static void on_refused(struct run *r, enum publish_result result)
         r->end.anew = true; /* Postgres decides */
         break;
     case RUN_CLOSING:
-        if (result == PUBLISH_ENDED)
+        if (result == PUBLISH_ENDED && !r->end.requeued)
             run_end_published(r);
         else
             run_over(r); /* the sweep looks after it */

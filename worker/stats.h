@@ -20,7 +20,9 @@ struct worker_stats {
     uint64_t redis_lost, postgres_lost;
     uint64_t paused;    /* agents, because Redis did not take their events */
     uint64_t too_large; /* runs that passed run-max-bytes */
-    uint64_t timed_out;
+    uint64_t too_many;  /* runs that passed run-max-events */
+    uint64_t timed_out, runs_requeued;
+    uint64_t released, pruned_runs, pruned_messages, pruned_keys;
     uint64_t ends_swept;
     uint64_t agent_bad_lines, agent_log_dropped, agent_after_end;
     uint64_t log_dropped, loop_max_lag_us;

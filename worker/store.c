@@ -122,6 +122,41 @@ bool store_finish(struct worker *w, const struct store_finish *f, pg_fn *fn, voi
         params, FINISH_DEADLINE_MS, fn, arg);
 }
 
+bool store_requeue(struct worker *w, const char *run_id, int64_t attempt, pg_fn *fn,
+                   void *arg)
+{
+    struct decimal d[4];
+    const char *params[] = {
+        run_id, decimal(&d[0], attempt), decimal(&d[1], w->conf->retry_ms),
+        decimal(&d[2], w->conf->retry_max_ms), decimal(&d[3], w->conf->max_attempts)};
+
+    return pg_pool_query(w->pool, "SELECT * FROM requeue_run($1, $2, $3, $4, $5)", 5,
+                         params, DEADLINE_MS, fn, arg);
+}
+
+bool store_say_queued(struct worker *w, size_t n, int64_t after_ms, pg_fn *fn, void *arg)
+{
+    struct decimal d[2];
+    const char *params[] = {decimal(&d[0], (int64_t)n), decimal(&d[1], after_ms)};
+
+    return pg_pool_query(w->pool, "SELECT * FROM say_queued($1, $2)", 2, params,
+                         DEADLINE_MS, fn, arg);
+}
+
+bool store_prune(struct worker *w, size_t n, pg_fn *fn, void *arg)
+{
+    static const char sql[] =
+        "SELECT release_forgotten($1::int), prune_idempotency($1::int),"
+        " CASE WHEN $2::int > 0 THEN prune_runs($2::int, $1::int) ELSE 0 END,"
+        " CASE WHEN $3::int > 0 THEN prune_messages($3::int, $1::int) ELSE 0 END";
+    struct decimal d[3];
+    const char *params[] = {decimal(&d[0], (int64_t)n),
+                            decimal(&d[1], w->conf->runs_retention_days),
+                            decimal(&d[2], w->conf->messages_retention_days)};
+
+    return pg_pool_query(w->pool, sql, 3, params, FINISH_DEADLINE_MS, fn, arg);
+}
+
 bool store_ends(struct worker *w, size_t n, pg_fn *fn, void *arg)
 {
     struct decimal d;

@@ -47,6 +47,17 @@ struct store_finish {
     const char *error, *usage; /* JSON or NULL */
 };
 
+/* Columns of a requeue's answer. */
+enum store_requeue { REQUEUE_OUTCOME, REQUEUE_DELAY };
+/* Columns of runs that wait and of which readers do not know yet. */
+enum store_queued {
+    QUEUED_RUN,
+    QUEUED_THREAD,
+    QUEUED_REPLY,
+    QUEUED_AGENT,
+    QUEUED_WAITS,
+};
+
 /* A growing list of runs with their attempts, as array parameters. */
 struct store_runs {
     struct buf ids, attempts;
@@ -64,6 +75,10 @@ bool store_hand_back(struct worker *w, struct store_runs *r, pg_fn *fn, void *ar
 /* Of the runs only the ids matter: those the worker knows that it has. */
 bool store_hand_back_others(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg);
 bool store_finish(struct worker *w, const struct store_finish *f, pg_fn *fn, void *arg);
+bool store_requeue(struct worker *w, const char *run_id, int64_t attempt, pg_fn *fn,
+                   void *arg);
+bool store_say_queued(struct worker *w, size_t n, int64_t after_ms, pg_fn *fn, void *arg);
+bool store_prune(struct worker *w, size_t n, pg_fn *fn, void *arg);
 bool store_ends(struct worker *w, size_t n, pg_fn *fn, void *arg);
 bool store_mark(struct worker *w, const char *run_id, pg_fn *fn, void *arg);
 bool store_history(struct worker *w, const char *thread_id, const char *message_id,

@@ -11,6 +11,7 @@
 #include "worker/alive.h"
 #include "worker/conf.h"
 #include "worker/control.h"
+#include "worker/housekeeping.h"
 #include "worker/intake.h"
 #include "worker/killpoint.h"
 #include "worker/metrics.h"
@@ -22,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { HAND_BACK_AGAIN_MS = 100 };
 
 /* --- the end of a turn
  * ---------------------------------------------------------------------- */
@@ -70,6 +73,8 @@ static void on_handed_back(enum pg_outcome outcome, const struct pg_result *res,
         if (r)
             run_handed_back(r);
     }
+    if (outcome != PG_OK && !timer_running(w->drain_timer))
+        timer_start(w->drain_timer, HAND_BACK_AGAIN_MS);
     maybe_exit(w);
 }
 
@@ -178,7 +183,7 @@ static bool open_all(struct worker *w)
         return false;
     if (!(w->pool = open_pool(w)) || !(w->sweep = sweep_new(w)))
         return false;
-    if (!(w->intake = intake_new(w)))
+    if (!(w->intake = intake_new(w)) || !(w->housekeeping = housekeeping_new(w)))
         return false;
     return !conf->metrics_listen || (w->metrics = metrics_new(w, conf->metrics_listen));
 }
@@ -217,6 +222,7 @@ void worker_free(struct worker *w)
     intake_free(w->intake);
     LIST_EACH(node, tmp, &w->run_list)
         run_free(run_of_node(node));
+    housekeeping_free(w->housekeeping);
     sweep_free(w->sweep);
     exec_kill_all(w);
     alive_free(w->alive);

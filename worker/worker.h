@@ -18,6 +18,7 @@
 struct agents;
 struct alive;
 struct control;
+struct housekeeping;
 struct intake;
 struct loop;
 struct metrics;
@@ -40,6 +41,7 @@ struct worker {
     struct publishers *publishers;
     struct intake *intake;
     struct sweep *sweep;
+    struct housekeeping *housekeeping;
     struct control *control;
     struct alive *alive;
     struct metrics *metrics; /* NULL: off */

@@ -29,6 +29,7 @@ cmd:curl|curl
 cmd:openssl|openssl
 cmd:python3|python3
 "
+PACKAGES_PASTE="py:redis|python3-redis" # for the lines that scripts/run prints
 PACKAGES_TEST="
 pc:cmocka|libcmocka-dev
 cmd:clang|clang

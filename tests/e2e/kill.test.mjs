@@ -135,14 +135,14 @@ async function dies(lane, point, seed, name, nth, fate) {
     const start = async (options = {}) => {
         const given = { ...COMMON, 'metrics-listen': '127.0.0.1:0', ...options };
         const env = { ...lane.env, THREADCAST_KILL_POINT: `${point}:${nth}${fate === 'stop' ? ',stop' : ''}` };
-        try {
-            victim = await stack.startWorker(given, env);
-        } catch (error) { // it may die before it is ready
-            victim = stack.workers.findLast((worker) => worker.env.THREADCAST_KILL_POINT === env.THREADCAST_KILL_POINT);
-            if (victim?.child.signal !== 'SIGKILL') throw error;
-        }
+        stack.startWorker(given, env).catch(() => {}); // it may die before it is ready
+        victim = stack.workers.at(-1);
+        await victim.child.line(/ info ready | kill point /).catch((error) => {
+            if (victim.child.signal !== 'SIGKILL') throw error;
+        });
         return victim;
     };
+    const gone = () => !victim.child.running || stateOf(victim.child.pid) === 'T';
     await lane.pause();
     let asked = [];
     const tails = () => `${victim?.child.tail(30)}\n${lane.survivor.child.tail(30)}`;
@@ -150,10 +150,11 @@ async function dies(lane, point, seed, name, nth, fate) {
         asked = await scenarios[name]({ lane, prompts, cutAt, start });
         const ids = asked.map(({ run }) => run);
         const over = async () => (await lane.rows(ids)).every((row) => row.end_published_at);
-        await until(async () => !victim.child.running || stateOf(victim.child.pid) === 'T' || over(),
-                    { what: () => `the victim dies or brings it to an end\n${tails()}` });
-        if (await over()) victim.child.kill('SIGTERM'); // it may still die of that
-        await until(() => !victim.child.running || stateOf(victim.child.pid) === 'T', { what: tails });
+        await until(async () => gone() || over(), {
+            what: () => `the victim dies or brings it to an end\n${tails()}` });
+        const told = !gone() || name === 'leaves';
+        if (!gone()) victim.child.kill('SIGTERM'); // it may still die of that
+        await until(gone, { what: tails });
         const reached = victim.child.signal === 'SIGKILL' || victim.child.running;
         if (reached && fate === 'kill') await lane.settled();
         const then = await lane.rows(ids);
@@ -162,7 +163,7 @@ async function dies(lane, point, seed, name, nth, fate) {
             const row = await lane.balances(one, tails);
             if (fate === 'kill') expectAttempt(then[i], row, name);
         }
-        if (reached && fate === 'stop') await wakes(lane, victim, asked);
+        if (reached && fate === 'stop') await wakes(lane, victim, asked, told);
         await lane.nothingLeft();
         return reached;
     } finally {
@@ -175,7 +176,6 @@ async function dies(lane, point, seed, name, nth, fate) {
 /** What the dead worker held is attempted once more; nothing else is. */
 function expectAttempt(then, row, name) {
     const about = `${row.id} was ${then.status} (attempt ${then.attempt}) when the worker died`;
-    const retried = name === 'fails' && then.failures === 0 && row.status === 'done' && row.attempt > 2;
     if (then.ended_at) {
         assert.equal(row.attempt, then.attempt, about);
         assert.equal(row.status, then.status, about);
@@ -183,19 +183,21 @@ function expectAttempt(then, row, name) {
         assert.equal(row.attempt, then.attempt + 1, about);
         assert.equal(row.failures, then.failures + (then.status === 'running' ? 1 : 0), about);
     } else {
-        assert.ok(row.attempt > then.attempt && row.attempt <= then.attempt + 2, `${about} ${retried}`);
+        // the next attempt may be the one that fails by itself
+        assert.ok(row.attempt > then.attempt && row.attempt <= then.attempt + 2, about);
     }
 }
 
 /** The zombie: what has ended without it stays as it is. */
-async function wakes(lane, victim, asked) {
+async function wakes(lane, victim, asked, told) {
     const ids = asked.map(({ run }) => run);
     const state = async () => JSON.stringify([
         await lane.rows(ids), await lane.query('select id, content from messages where run_id = any($1)', [ids]),
         await Promise.all(asked.map(({ thread }) => stack.redis.client.xrange(`{thread:${thread}}:log`, '-', '+')))]);
     const before = await state();
     victim.child.kill('SIGCONT');
-    await victim.stop();
+    if (!told) victim.child.kill('SIGTERM'); // a second one would end it at once
+    await victim.child.exit;
     assert.equal(victim.child.code, 0, victim.child.tail());
     assert.equal(await state(), before, `the zombie changed something\n${victim.child.tail()}`);
 }

@@ -13,6 +13,7 @@
 #include "worker/conf.h"
 #include "worker/killpoint.h"
 #include "worker/publisher.h"
+#include "worker/queued.h"
 #include "worker/run.h"
 #include "worker/store.h"
 #include "worker/sweep.h"
@@ -35,6 +36,7 @@ struct intake {
     size_t asked;
     int64_t expired_from_ms; /* others' runs are not taken over before */
     int64_t renewed_ms;      /* Postgres last said that what we have is ours */
+    bool tell;               /* readers of runs that still wait after the next claim */
     bool lease_ended;        /* the claim under way may have ended a run for good */
 };
 
@@ -64,6 +66,14 @@ static void claim_failed(struct intake *in, enum pg_outcome outcome,
               LOG_S("hint", strncmp(err->sqlstate, "42", 2) == 0
                                 ? "run threadcast-worker migrate"
                                 : ""));
+}
+
+/* Only when no claim is to be expected that it could get in the way of. */
+static void tell_waiting(struct intake *in)
+{
+    if (in->tell)
+        queued_look(in->w->queued);
+    in->tell = false;
 }
 
 static void on_claimed(enum pg_outcome outcome, const struct pg_result *res,
@@ -97,6 +107,8 @@ static void on_claimed(enum pg_outcome outcome, const struct pg_result *res,
     if (in->lease_ended) /* a run may have been given up: its end is to be published */
         sweep_start(w->sweep);
     in->lease_ended = false;
+    if (got < in->asked)
+        tell_waiting(in);
     if (in->again || (got > 0 && got == in->asked)) { /* there may be more */
         in->again = false;
         intake_claim(in);
@@ -162,8 +174,10 @@ void intake_claim(struct intake *in)
         in->claiming = settle(in);
         return;
     }
-    if (n == 0)
-        return; /* worker_on_run_gone comes back here */
+    if (n == 0) { /* worker_on_run_gone comes back here */
+        tell_waiting(in);
+        return;
+    }
     in->asked = n < CLAIM_BATCH ? n : CLAIM_BATCH;
     if (!publishers_ready(in->w->publishers))
         in->asked = 0;
@@ -295,6 +309,7 @@ static void on_poll(void *arg)
     int64_t ms = in->w->conf->poll_ms;
 
     in->w->stats.polls++;
+    in->tell = true;
     intake_claim(in);
     sweep_start(in->w->sweep);
     intake_look(in);

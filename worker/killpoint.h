@@ -1,7 +1,7 @@
 /* killpoint: named points of a run's life at which a test can make the worker die, or
  * sleep past its lease. Built only with -DTHREADCAST_KILL_POINTS=ON (never a release):
  *
- *     THREADCAST_KILL_POINT=<name>[:<nth>][,stop]     the nth pass raises SIGKILL (SIGSTOP)
+ *     THREADCAST_KILL_POINT=<name>[:<nth>][,stop]   at the nth pass SIGKILL (SIGSTOP)
  *
  * The names, in the order of a run's life ("sent": handed to the connection, "answered":
  * before anything is made of the answer):

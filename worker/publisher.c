@@ -56,6 +56,7 @@ static const char *const mode_names[] = {
     [PUBLISH_MORE] = "publish",
     [PUBLISH_END] = "end",
     [PUBLISH_BEGIN_END] = "beginend",
+    [PUBLISH_OUTSIDE] = "outside",
 };
 
 static void prove(struct publisher *p);
@@ -127,7 +128,8 @@ static enum publish_result result_of(const struct redis_reply *reply)
                  {"FENCED", PUBLISH_FENCED},
                  {"ENDED", PUBLISH_ENDED},
                  {"LOST", PUBLISH_LOST},
-                 {"GAP", PUBLISH_GAP}};
+                 {"GAP", PUBLISH_GAP},
+                 {"TAKEN", PUBLISH_TAKEN}};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(reply->items[0]->str, names[i].name) == 0)
@@ -235,7 +237,7 @@ static bool send_arguments(struct publish_call *c, struct arguments *a)
                                 o->run_id,
                                 number(n[3], o->attempt),
                                 number(n[4], o->number),
-                                ps->w->instance};
+                                o->mode == PUBLISH_OUTSIDE ? "" : ps->w->instance};
     for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++)
         arg_str(a, head[i]);
     for (size_t i = 0; i < c->batch.count; i++) {

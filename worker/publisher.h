@@ -15,7 +15,13 @@ struct publish_call;
 struct publishers;
 struct worker;
 
-enum publish_mode { PUBLISH_BEGIN, PUBLISH_MORE, PUBLISH_END, PUBLISH_BEGIN_END };
+enum publish_mode {
+    PUBLISH_BEGIN,
+    PUBLISH_MORE,
+    PUBLISH_END,
+    PUBLISH_BEGIN_END,
+    PUBLISH_OUTSIDE, /* about a run that nobody has begun; no attempt, no number */
+};
 
 enum publish_result {
     PUBLISH_OK,      /* first and last id; zero when all of it was there already */
@@ -23,6 +29,7 @@ enum publish_result {
     PUBLISH_ENDED,   /* the run's end is published */
     PUBLISH_LOST,    /* the run is not there (any more): begin anew */
     PUBLISH_GAP,     /* Redis forgot some of it: begin anew */
+    PUBLISH_TAKEN,   /* outside: the run has begun */
     PUBLISH_REFUSED, /* the script does not take such a call at all */
 };
 

@@ -68,8 +68,7 @@ static void start_call(struct run *r)
 {
     /* what begins a run goes in one call, however much it is */
     size_t max = r->begun ? CALL_EVENTS : SIZE_MAX;
-    bool last =
-        r->state == RUN_CLOSING && !r->end.requeued && r->pending.count <= max;
+    bool last = r->state == RUN_CLOSING && !r->end.requeued && r->pending.count <= max;
     bool has_token = r->fold.text.len > 0;
     struct publish_order order = {.mode = mode_of(r, last),
                                   .thread_id = r->thread_id,
@@ -307,6 +306,7 @@ static void on_answer(const struct publish_answer *a, void *arg)
         break;
     case PUBLISH_FENCED:
     case PUBLISH_ENDED:
+    case PUBLISH_TAKEN:
     case PUBLISH_REFUSED:
         on_refused(r, a->result);
         break;

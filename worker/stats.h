@@ -15,14 +15,14 @@ struct worker_stats {
     uint64_t runs_done, runs_failed, runs_cancelled, runs_handed_back, runs_dropped;
     uint64_t runs_live, runs_closing;
     uint64_t events, tokens, begun_anew;
-    uint64_t publish_results[6]; /* by enum publish_result */
+    uint64_t publish_results[7]; /* by enum publish_result */
     uint64_t redis_errors[WORKER_REDIS_ERRORS];
     uint64_t redis_lost, postgres_lost;
     uint64_t paused;    /* agents, because Redis did not take their events */
     uint64_t too_large; /* runs that passed run-max-bytes */
     uint64_t too_many;  /* runs that passed run-max-events */
     uint64_t timed_out, runs_requeued;
-    uint64_t released, pruned_runs, pruned_messages, pruned_keys;
+    uint64_t queued_said, released, pruned_runs, pruned_messages, pruned_keys;
     uint64_t ends_swept;
     uint64_t agent_bad_lines, agent_log_dropped, agent_after_end;
     uint64_t log_dropped, loop_max_lag_us;

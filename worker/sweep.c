@@ -141,6 +141,7 @@ static void on_answer(const struct publish_answer *a, void *arg)
             end_free(e); /* found again */
         break;
     case PUBLISH_FENCED:
+    case PUBLISH_TAKEN:
     case PUBLISH_REFUSED: /* trying for ever would not help */
         log_error("an end cannot be published", LOG_S("run", e->run_id),
                   LOG_S("thread", e->thread_id));

@@ -16,6 +16,7 @@
 #include "worker/killpoint.h"
 #include "worker/metrics.h"
 #include "worker/publisher.h"
+#include "worker/queued.h"
 #include "worker/run.h"
 #include "worker/store.h"
 #include "worker/sweep.h"
@@ -183,6 +184,8 @@ static bool open_all(struct worker *w)
         return false;
     if (!(w->pool = open_pool(w)) || !(w->sweep = sweep_new(w)))
         return false;
+    if (!(w->queued = queued_new(w)))
+        return false;
     if (!(w->intake = intake_new(w)) || !(w->housekeeping = housekeeping_new(w)))
         return false;
     return !conf->metrics_listen || (w->metrics = metrics_new(w, conf->metrics_listen));
@@ -223,6 +226,7 @@ void worker_free(struct worker *w)
     LIST_EACH(node, tmp, &w->run_list)
         run_free(run_of_node(node));
     housekeeping_free(w->housekeeping);
+    queued_free(w->queued);
     sweep_free(w->sweep);
     exec_kill_all(w);
     alive_free(w->alive);

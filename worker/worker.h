@@ -24,6 +24,7 @@ struct loop;
 struct metrics;
 struct pg_pool;
 struct publishers;
+struct queued;
 struct run;
 struct strmap;
 struct sweep;
@@ -41,6 +42,7 @@ struct worker {
     struct publishers *publishers;
     struct intake *intake;
     struct sweep *sweep;
+    struct queued *queued;
     struct housekeeping *housekeeping;
     struct control *control;
     struct alive *alive;

@@ -15,7 +15,7 @@ before(async () => {
     stack = await Stack.start({ workers: 0, bridges: 0 });
 });
 
-const { workers, begin, streams, endsWell } = runsOf(() => stack);
+const { workers, begin, events, streams, endsWell } = runsOf(() => stack);
 
 /** @param {import('./harness.mjs').Worker} worker */
 const instanceOf = (worker) => worker.output.match(/ready instance=(\w+)/)[1];
@@ -151,6 +151,28 @@ test('ends and new messages at the same time: nobody waits for ever, none beside
         and a.seq < b.seq and b.started_at < a.ended_at and a.thread_id = any($1)`, [threads]);
     assert.equal(overlaps.length, 0, 'one at a time');
     assert.equal(asked.length, 40);
+});
+
+test('readers are told that a run waits, and why, before it begins; once', async (t) => {
+    await workers(t)({ concurrency: 1, 'demo-rate': 40 });
+    const thread = await stack.thread();
+    const [first, second] = [await insert(thread, 'first'), await insert(thread, 'second')];
+    const other = await begin('no room for me');
+    const queued = async (/** @type {any} */ one) =>
+        (await events(one).catch(() => [])).filter((event) => event.content.status === 'queued');
+    for (const one of [second, other]) await until(async () => (await queued(one)).length > 0, {
+        what: () => `queued is said\n${stack.logs(20)}` });
+    await cancel(first.run);
+    await streams(other).then(() => cancel(other.run));
+    await streams(second).then(() => cancel(second.run));
+    for (const [one, reason] of [[second, 'thread'], [other, 'workers']]) {
+        const { all, row } = await endsWell(one, 'cancelled');
+        assert.deepEqual(all.slice(0, 2).map((event) => event.content.status), ['queued', 'started']);
+        assert.deepEqual(all[0].content, { status: 'queued', reason });
+        assert.equal((await queued(one)).length, 1);
+        assert.deepEqual([row.attempt, all[0].attempt], [1, 1]);
+    }
+    assert.equal((await queued(first)).length, 0);
 });
 
 test('a switched-off trigger leaves a run waiting; housekeeping lets it go', async (t) => {

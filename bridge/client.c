@@ -22,7 +22,9 @@
 enum {
     IOV_MAX_TURN = 64,
     WRITES_A_TURN = 8,       /* then others first */
+    TURN_BYTES = 4 << 20,    /* shared ones, beyond the limit, until the turn's write */
     READ_MAX = 4096,         /* bytes a reader may send on a stream in its life */
+    END_MS = 4000,           /* what an ending stream has for its last bytes */
     PAGE_LOW_MARK = 64 << 10 /* ask for the next page below this */
 };
 
@@ -119,6 +121,8 @@ static struct msg *reframe(struct sub *s, struct msg *m)
         s->has_pos = true;
     }
     bool known = !event_id_zero(m->id) && client_position(s->client, position);
+    if (!known) /* its own id would be no position of this stream */
+        view.id = (struct event_id){0, 0};
     return msg_event(msg_json(m), m->json_len, &view, known ? position : NULL);
 }
 
@@ -184,14 +188,17 @@ void client_send(struct sub *s, struct msg *m)
     const struct bridge_conf *conf = c->set->bridge->conf;
     if (c->closed || c->ending || !wanted(c, m))
         return;
-    size_t queued = outbuf_live(&c->out);
+    size_t queued = c->out.live;
     size_t limit = (size_t)conf->client_queue_bytes;
     if (queued > limit * (size_t)conf->client_merge_percent / 100 &&
         merge_into_tail(c, m))
         return;
     if (queued && queued + m->len > limit) {
-        client_close(c, CLOSE_SLOW);
-        return;
+        c->over = true; /* whether it is slow is seen when it has been written to */
+        if (queued > limit + TURN_BYTES) {
+            client_close(c, CLOSE_SLOW);
+            return;
+        }
     }
     deliver(s, m, true);
     end_with_run(c, m);
@@ -265,6 +272,8 @@ void client_end(struct client *c, enum close_reason reason)
     }
     c->ending = true;
     c->reason = (uint8_t)reason;
+    /* an answer's end may take a slow reader its time; the others had theirs */
+    c->end_by_ms = reason == CLOSE_ENDED ? INT64_MAX : c->set->now_ms + END_MS;
     mark_dirty(c);
 }
 
@@ -339,11 +348,21 @@ static bool write_some(struct client *c)
     return left > 0;
 }
 
+static bool is_slow(struct client *c)
+{
+    bool over = c->over;
+    c->over = false;
+    return over && c->out.count > 1 &&
+           c->out.live > (size_t)c->set->bridge->conf->client_queue_bytes;
+}
+
 void client_flush(struct client *c)
 {
     for (int i = 0; i < WRITES_A_TURN && c->out.bytes; i++)
         if (!write_some(c))
             break;
+    if (!c->closed && is_slow(c))
+        client_close(c, CLOSE_SLOW);
     if (c->closed)
         return;
     if (c->out.bytes) {

@@ -79,8 +79,11 @@ static void scan(struct clients *set)
 {
     LIST_EACH(node, next, &set->all) {
         struct client *c = LIST_ITEM(node, struct client, node);
-        if (c->ending)
+        if (c->ending) {
+            if (set->now_ms >= c->end_by_ms)
+                client_close(c, c->reason);
             continue;
+        }
         if (c->recheck)
             hub_recheck_client(set->bridge->hub, c);
         if (c->join_by_ms && set->now_ms >= c->join_by_ms)

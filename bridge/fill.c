@@ -12,7 +12,7 @@
 #include "bridge/pages.h"
 #include "bridge/reader.h"
 
-enum { FILL_PAGE = 128 };
+enum { FILL_PAGE = 64 };
 
 static void on_page(const struct redis_reply *entries, struct replay **shared, void *arg);
 
@@ -35,7 +35,8 @@ void fill_start(struct topic *t)
     fill_ask(t);
 }
 
-static void publish_entries(struct topic *t, const struct redis_reply *entries)
+/* false: no memory for one of them */
+static bool publish_entries(struct topic *t, const struct redis_reply *entries)
 {
     struct bridge *b = t->hub->bridge;
     for (size_t i = 0; i < entries->count; i++) {
@@ -49,6 +50,8 @@ static void publish_entries(struct topic *t, const struct redis_reply *entries)
         if (event_id_cmp(id, t->pos) <= 0)
             continue;
         struct msg *m = json.at ? msg_event(json.at, json.len, &view, NULL) : NULL;
+        if (json.at && !m)
+            return false;
         if (m)
             hub_publish(t, m);
         else
@@ -56,6 +59,7 @@ static void publish_entries(struct topic *t, const struct redis_reply *entries)
         t->pos = id;
         msg_unref(m);
     }
+    return true;
 }
 
 static void on_page(const struct redis_reply *entries, struct replay **shared, void *arg)
@@ -67,7 +71,10 @@ static void on_page(const struct redis_reply *entries, struct replay **shared, v
         hub_reset(t, "the log no longer holds what was missed");
         return;
     }
-    publish_entries(t, entries);
+    if (!publish_entries(t, entries)) {
+        hub_reset(t, "out of memory");
+        return;
+    }
     bool reached = event_id_cmp(t->pos, t->seen) >= 0;
     if (t->state != TOPIC_SUBSCRIBED)
         t->refill = true; /* hub_subscribed goes on from here */

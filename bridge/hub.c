@@ -206,9 +206,12 @@ void hub_tick(struct hub *h)
     struct topic *t;
     if (!reader_ready(h->bridge->reader))
         return;
-    while ((t = strmap_next(h->topics, &pos, NULL)))
-        if (t->state == TOPIC_SUBSCRIBED && !t->asking && has_asking(t))
+    while ((t = strmap_next(h->topics, &pos, NULL))) {
+        if (t->state == TOPIC_AWAY && feed_ready(h->bridge->feed))
+            topic_subscribe(t); /* its first try met a limit */
+        else if (t->state == TOPIC_SUBSCRIBED && !t->asking && has_asking(t))
             hub_ask_cursor(t);
+    }
     pages_ready(reader_pages(h->bridge->reader));
 }
 

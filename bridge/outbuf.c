@@ -1,8 +1,19 @@
-/* outbuf: the last stop before the socket. Pushing is a pointer and a count; nothing is
+/* outbuf: the last stop before the socket. Pushing is a reference and a count; nothing is
  * copied and nothing is allocated for each event. Must never write to a socket. */
 #include "bridge/outbuf.h"
 
 #include <stdlib.h>
+
+/* A reference remembers in its lowest bit whether it counts as live. */
+static struct msg *msg_of(uintptr_t ref)
+{
+    return (struct msg *)(ref & ~(uintptr_t)1);
+}
+
+static bool is_live(uintptr_t ref)
+{
+    return ref & 1;
+}
 
 static size_t wire_len(const struct outbuf *o, const struct msg *m)
 {
@@ -19,22 +30,22 @@ static uint32_t capacity(const struct outbuf *o)
     return o->ring ? o->cap : OUTBUF_FEW;
 }
 
-static struct msg **slot(struct outbuf *o, uint32_t i)
+static uintptr_t *slot(struct outbuf *o, uint32_t i)
 {
-    struct msg **ring = o->ring ? o->ring : o->few;
+    uintptr_t *ring = o->ring ? o->ring : o->few;
     return &ring[(o->first + i) & (capacity(o) - 1)];
 }
 
-static struct msg *at(const struct outbuf *o, uint32_t i)
+static uintptr_t at(const struct outbuf *o, uint32_t i)
 {
-    struct msg *const *ring = o->ring ? o->ring : o->few;
+    const uintptr_t *ring = o->ring ? o->ring : o->few;
     return ring[(o->first + i) & (capacity(o) - 1)];
 }
 
 void outbuf_fini(struct outbuf *o)
 {
     for (uint32_t i = 0; i < o->count; i++)
-        msg_unref(at(o, i));
+        msg_unref(msg_of(at(o, i)));
     free(o->ring);
     *o = (struct outbuf){.unchunked = o->unchunked};
 }
@@ -42,7 +53,7 @@ void outbuf_fini(struct outbuf *o)
 static bool grow(struct outbuf *o)
 {
     uint32_t cap = capacity(o) * 4;
-    struct msg **ring = malloc(cap * sizeof(struct msg *));
+    uintptr_t *ring = malloc(cap * sizeof(*ring));
     if (!ring)
         return false;
     for (uint32_t i = 0; i < o->count; i++)
@@ -58,10 +69,10 @@ bool outbuf_push(struct outbuf *o, struct msg *m, bool live)
 {
     if (o->count == capacity(o) && !grow(o))
         return false;
-    *slot(o, o->count++) = msg_ref(m);
+    *slot(o, o->count++) = (uintptr_t)msg_ref(m) | live;
     o->bytes += wire_len(o, m);
-    if (!live && outbuf_live(o) == wire_len(o, m))
-        o->paced = o->bytes; /* nothing live in front: still all paced */
+    if (live)
+        o->live += wire_len(o, m);
     return true;
 }
 
@@ -69,26 +80,24 @@ struct msg *outbuf_tail(const struct outbuf *o)
 {
     if (!o->count || (o->count == 1 && o->sent))
         return NULL;
-    return at(o, o->count - 1);
+    return msg_of(at(o, o->count - 1));
 }
 
 void outbuf_replace_tail(struct outbuf *o, struct msg *m)
 {
-    struct msg **tail = slot(o, o->count - 1);
-    size_t old = wire_len(o, *tail), now = wire_len(o, m);
-    bool paced = o->paced == o->bytes;
+    uintptr_t *tail = slot(o, o->count - 1);
+    size_t old = wire_len(o, msg_of(*tail)), now = wire_len(o, m);
     o->bytes = o->bytes - old + now;
-    if (paced)
-        o->paced -= old; /* what was merged into it is live */
-    msg_unref(*tail);
-    *tail = m;
+    o->live = o->live - (is_live(*tail) ? old : 0) + now;
+    msg_unref(msg_of(*tail));
+    *tail = (uintptr_t)m | 1;
 }
 
 int outbuf_iov(const struct outbuf *o, struct iovec *iov, int max)
 {
     int n = 0;
     for (uint32_t i = 0; i < o->count && n < max; i++, n++) {
-        const struct msg *m = at(o, i);
+        const struct msg *m = msg_of(at(o, i));
         size_t skip = i ? 0 : o->sent;
         iov[n].iov_base = (char *)(uintptr_t)wire_at(o, m) + skip;
         iov[n].iov_len = wire_len(o, m) - skip;
@@ -99,15 +108,19 @@ int outbuf_iov(const struct outbuf *o, struct iovec *iov, int max)
 void outbuf_consume(struct outbuf *o, size_t n)
 {
     o->bytes -= n;
-    o->paced -= n < o->paced ? n : o->paced;
-    o->sent += n;
     while (o->count) {
-        struct msg *m = at(o, 0);
-        size_t len = wire_len(o, m);
-        if (o->sent < len)
+        uintptr_t ref = at(o, 0);
+        size_t left = wire_len(o, msg_of(ref)) - o->sent;
+        size_t part = n < left ? n : left;
+        if (is_live(ref))
+            o->live -= part;
+        if (part < left) {
+            o->sent += part;
             return;
-        o->sent -= len;
-        msg_unref(m);
+        }
+        n -= part;
+        o->sent = 0;
+        msg_unref(msg_of(ref));
         o->first = (o->first + 1) & (capacity(o) - 1);
         o->count--;
     }

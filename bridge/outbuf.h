@@ -13,27 +13,23 @@
 #define OUTBUF_FEW 4
 
 struct outbuf {
-    struct msg **ring;          /* NULL: the few in front suffice */
+    uintptr_t *ring;            /* references; NULL: the few in front suffice */
     uint32_t cap, first, count; /* cap: of ring, a power of two */
-    struct msg *few[OUTBUF_FEW];
-    size_t sent;    /* bytes of the first message that are already written */
-    size_t bytes;   /* not yet written */
-    size_t paced;   /* of those, in front: replayed or our own, not counted as live */
-    bool unchunked; /* HTTP/1.0: the block alone, without head and tail */
+    uintptr_t few[OUTBUF_FEW];  /* struct msg *, lowest bit: live */
+    size_t sent;                /* bytes of the first message that are already written */
+    size_t bytes;               /* not yet written */
+    size_t live;                /* of those, of live messages */
+    bool unchunked;             /* HTTP/1.0: the block alone, without head and tail */
 };
 
 void outbuf_fini(struct outbuf *o);
 /* Queues a reference of its own. false: no memory, nothing changed. */
 bool outbuf_push(struct outbuf *o, struct msg *m, bool live);
-/* Takes `m` in place of the newest message. Only when outbuf_tail gave one. */
+/* Takes `m` in place of the newest message, as a live one. Only when outbuf_tail gave
+ * one. */
 void outbuf_replace_tail(struct outbuf *o, struct msg *m);
 /* The newest message when not a byte of it has been written, else NULL. Borrowed. */
 struct msg *outbuf_tail(const struct outbuf *o);
-static inline size_t outbuf_live(const struct outbuf *o)
-{
-    return o->bytes - o->paced;
-}
-
 /* Fills iov with what comes next; returns how many. */
 int outbuf_iov(const struct outbuf *o, struct iovec *iov, int max);
 void outbuf_consume(struct outbuf *o, size_t n); /* n bytes were written */

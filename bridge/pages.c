@@ -13,6 +13,7 @@
 #include "bridge/bridge.h"
 #include "bridge/replay.h"
 #include "common/list.h"
+#include "common/log.h"
 #include "common/redis.h"
 #include "common/strmap.h"
 
@@ -27,6 +28,7 @@ struct pages {
     struct list waiting;                   /* struct read.node */
     struct strmap *waiting_by_key, *asked; /* struct read by its key */
     size_t at_once;
+    char trouble[64]; /* the last one that was logged */
 };
 
 /* One command. */
@@ -137,6 +139,16 @@ static void read_answer(struct read *read, const struct redis_reply *reply)
     free(read);
 }
 
+/* Said when it is another trouble than the last one. */
+static void complain(struct pages *p, const struct redis_reply *reply)
+{
+    const char *why = reply->type == REDIS_FAILURE ? reply->str : "odd reply";
+    p->bridge->stats.redis_errors++;
+    if (strncmp(p->trouble, why, sizeof(p->trouble) - 1) != 0)
+        log_warn("redis refuses to read", LOG_S("reply", why));
+    snprintf(p->trouble, sizeof(p->trouble), "%s", why);
+}
+
 static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg)
 {
     (void)r;
@@ -144,12 +156,13 @@ static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg
     struct pages *p = read->owner;
     strmap_remove(p->asked, read->key, strlen(read->key));
     if (reply && reply->type == REDIS_ARRAY) {
+        p->trouble[0] = '\0';
         read_answer(read, reply);
         pump(p);
         return;
     }
     if (reply)
-        p->bridge->stats.redis_errors++;
+        complain(p, reply);
     read_again(read); /* by pages_ready: a reconnect, or the tick */
 }
 

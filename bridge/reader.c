@@ -155,9 +155,10 @@ void reader_cursor(struct reader *r, const char *thread_id, cursor_fn *fn, void 
     *a = (struct ask){.reader = r, .fn = fn, .arg = arg, .waiting = 1};
     names_log(a->log, r->bridge->conf->redis_prefix, thread_id);
     names_state(state, r->bridge->conf->redis_prefix, thread_id);
-    bool sent = r->redis && redis_sendv(r->redis, on_state, a, "HGETALL", state, NULL);
-    if (sent && redis_sendv(r->redis, on_tail, a, "XREVRANGE", a->log, "+", "-", "COUNT",
-                            "1", NULL)) {
+    /* the tail first: what begins in between is then seen as live behind it */
+    bool sent = r->redis && redis_sendv(r->redis, on_tail, a, "XREVRANGE", a->log, "+",
+                                        "-", "COUNT", "1", NULL);
+    if (sent && redis_sendv(r->redis, on_state, a, "HGETALL", state, NULL)) {
         a->waiting++;
     } else {
         a->failed = true;

@@ -17,6 +17,7 @@
 #include "bridge/stream.h"
 #include "common/event.h"
 #include "common/pg.h"
+#include "common/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,41 +33,70 @@ static void no_content(struct stream_plan *plan)
 
 /* --- an ended run out of Postgres ------------------------------------------------- */
 
-static void replay_json(struct client *c, const struct buf *json)
+enum { TEXT_PIECE = 32 << 10 }; /* bytes of text in one token */
+
+static bool replay_json(struct client *c, const struct buf *json)
 {
     struct event_view view;
-    if (json->failed || event_check(json->data, json->len, NULL, 0, &view) != EVENT_OK)
-        return;
-    struct msg *m = msg_event(json->data, json->len, &view, NULL);
+    struct msg *m = NULL;
+    if (!json->failed && event_check(json->data, json->len, NULL, 0, &view) == EVENT_OK)
+        m = msg_event(json->data, json->len, &view, NULL);
     if (m)
         client_replay(&c->subs[0], m);
     msg_unref(m);
+    return m != NULL;
 }
 
-static void replay_ends(struct client *c, const struct event_run *run, const char *text)
+static bool replay_text(struct client *c, const struct event_run *run, const char *text,
+                        size_t len, int64_t ts)
 {
-    size_t i;
-    json_t *end, *ends = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    json_array_foreach(ends, i, end)
-    {
-        const char *type = json_string_value(json_object_get(end, "type"));
-        char *content =
-            json_dumps(json_object_get(end, "content"), JSON_COMPACT | JSON_ENCODE_ANY);
-        int64_t ts = json_integer_value(json_object_get(end, "ts"));
-        enum event_type t = !type                        ? EVENT_OTHER
-                            : strcmp(type, "done") == 0  ? EVENT_DONE
-                            : strcmp(type, "error") == 0 ? EVENT_ERROR
-                                                         : EVENT_STATUS;
+    bool ok = true;
+    while (ok && len) {
+        size_t piece = len <= TEXT_PIECE ? len : utf8_whole(text, TEXT_PIECE);
         struct buf json;
         buf_init(&json);
-        if (content && t != EVENT_OTHER) {
-            event_json(&json, run, t, content, strlen(content), ts);
-            replay_json(c, &json);
-        }
+        event_token(&json, run, text, piece, ts);
+        ok = replay_json(c, &json);
         buf_fini(&json);
-        free(content);
+        text += piece;
+        len -= piece;
     }
+    return ok;
+}
+
+static enum event_type end_type(const char *type)
+{
+    return !type                        ? EVENT_OTHER
+           : strcmp(type, "done") == 0  ? EVENT_DONE
+           : strcmp(type, "error") == 0 ? EVENT_ERROR
+                                        : EVENT_STATUS;
+}
+
+static bool replay_end(struct client *c, const struct event_run *run, const json_t *end)
+{
+    enum event_type type = end_type(json_string_value(json_object_get(end, "type")));
+    char *content =
+        json_dumps(json_object_get(end, "content"), JSON_COMPACT | JSON_ENCODE_ANY);
+    int64_t ts = json_integer_value(json_object_get(end, "ts"));
+    bool ok = content && type != EVENT_OTHER;
+    struct buf json;
+    buf_init(&json);
+    if (ok)
+        event_json(&json, run, type, content, strlen(content), ts);
+    ok = ok && replay_json(c, &json);
+    buf_fini(&json);
+    free(content);
+    return ok;
+}
+
+static bool replay_ends(struct client *c, const struct event_run *run, const char *text)
+{
+    size_t i;
+    json_t *end, *ends = json_loads(text ? text : "", JSON_REJECT_DUPLICATES, NULL);
+    bool ok = json_array_size(ends) > 0;
+    json_array_foreach(ends, i, end) ok = ok && replay_end(c, run, end);
     json_decref(ends);
+    return ok;
 }
 
 /* columns: thread_id agent reply_id attempt text end_events ts */
@@ -91,17 +121,12 @@ static void on_ended(enum pg_outcome outcome, const struct pg_result *res,
                             .agent_id = pg_value(res, 0, 1),
                             .message_id = pg_value(res, 0, 2),
                             .attempt = pg_int(res, 0, 3)};
-    struct buf json;
-    buf_init(&json);
-    if (pg_length(res, 0, 4)) {
-        event_token(&json, &run, pg_value(res, 0, 4), pg_length(res, 0, 4),
-                    pg_int(res, 0, 6));
-        replay_json(c, &json);
-    }
-    buf_fini(&json);
-    if (pg_value(res, 0, 5))
-        replay_ends(c, &run, pg_value(res, 0, 5));
-    client_end(c, CLOSE_ENDED); /* harmless when the end did it */
+    if (replay_text(c, &run, pg_value(res, 0, 4), pg_length(res, 0, 4),
+                    pg_int(res, 0, 6)) &&
+        replay_ends(c, &run, pg_value(res, 0, 5)))
+        client_end(c, CLOSE_ENDED); /* harmless when the end did it */
+    else
+        client_close(c, CLOSE_MEMORY); /* half an answer must not look whole */
 }
 
 static void from_postgres(struct stream_plan *plan)
@@ -140,8 +165,7 @@ static void on_run_state(const struct run_state *state, void *arg)
         stream_plan_free(plan);
         return;
     }
-    if (state->ended && plan->given && pos.epoch == state->end.epoch &&
-        pos.n >= state->end.n) {
+    if (state->ended && plan->given && event_id_cmp(pos, state->end) >= 0) {
         no_content(plan);
     } else if (state->live || (state->ended && state->held)) {
         if (given)

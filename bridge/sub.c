@@ -13,14 +13,16 @@
 #include "bridge/hub.h"
 #include "bridge/pages.h"
 #include "bridge/replay.h"
+#include "bridge/run_state.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    PAGE_FIRST = 64,        /* entries, before we know how large they are */
+    PAGE_FIRST = 4,         /* entries, before we know how large they are */
+    PAGE_GROWTH = 4,        /* at most so many times the last page */
     PAGE_BYTES = 256 << 10, /* aim */
-    PAGE_MIN = 8,
+    PAGE_MIN = 1,
     QUEUE_LOW_MARK = 64 << 10 /* bytes left to write when the next page is read */
 };
 
@@ -94,10 +96,20 @@ static void sub_page(struct sub *s, int count)
         client_close(s->client, CLOSE_MEMORY);
 }
 
+/* One page at a time for one reader, and none before every thread of its stream has a
+ * position: what it got before that could not be resumed. */
+static bool may_read(const struct client *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->subs[i].page || !c->subs[i].has_pos)
+            return false;
+    return true;
+}
+
 void sub_more(struct sub *s)
 {
-    if (s->state != SUB_REPLAYING || s->page || s->client->closed || s->client->ending ||
-        s->client->out.bytes >= QUEUE_LOW_MARK)
+    if (s->state != SUB_REPLAYING || s->client->closed || s->client->ending ||
+        s->client->out.bytes >= QUEUE_LOW_MARK || !may_read(s->client))
         return;
     sub_page(s, s->page_count ? s->page_count : PAGE_FIRST);
 }
@@ -106,6 +118,8 @@ static int next_count(const struct sub *s, size_t entries, size_t bytes)
 {
     int64_t max = s->client->set->bridge->conf->replay_page;
     int64_t fit = bytes ? (int64_t)(entries * PAGE_BYTES / bytes) : max;
+    if (fit > s->page_count * PAGE_GROWTH)
+        fit = s->page_count * PAGE_GROWTH;
     if (fit < PAGE_MIN)
         fit = PAGE_MIN;
     return (int)(fit < max ? fit : max);
@@ -118,6 +132,14 @@ static bool position_lost(struct sub *s, const struct redis_reply *entries)
     if (s->since == SINCE_ID && !s->client->greeted)
         *(good ? &stats->resume_hits : &stats->resume_misses) += 1;
     return !good;
+}
+
+/* The next page is that of the thread behind this one, so that all get on. */
+static void read_on(struct client *c, const struct sub *last)
+{
+    size_t at = (size_t)(last - c->subs);
+    for (size_t i = 1; i <= c->count; i++)
+        sub_more(&c->subs[(at + i) % c->count]);
 }
 
 /* The page as messages, made by the first of those who share it. */
@@ -157,14 +179,13 @@ static void on_page(const struct redis_reply *entries, struct replay **shared, v
     s->proven = event_id_zero(s->pos);
     s->page_count =
         (uint16_t)next_count(s, entries->count, s->client->out.bytes - before);
-    if (full || behind)
-        sub_more(s);
-    else if (s->topic->state != TOPIC_SUBSCRIBED)
-        return; /* hub_subscribed goes on from here */
-    else if (s->generation != s->topic->generation)
-        sub_more(s); /* read before this subscription: something may lie between */
-    else
+    bool subscribed = s->topic->state == TOPIC_SUBSCRIBED; /* else it goes on then */
+    /* read before this subscription: something may lie between */
+    bool early = s->generation != s->topic->generation;
+    if (subscribed && !full && !behind && !early)
         go_live(s);
+    if (subscribed || full || behind)
+        read_on(s->client, s);
 }
 
 static void replay_from(struct sub *s, struct event_id pos, bool proven)
@@ -174,7 +195,7 @@ static void replay_from(struct sub *s, struct event_id pos, bool proven)
     s->proven = proven;
     s->page_count = 0;
     s->state = SUB_REPLAYING;
-    sub_more(s);
+    read_on(s->client, s);
 }
 
 void sub_start(struct sub *s)
@@ -196,30 +217,53 @@ void sub_start(struct sub *s)
     }
 }
 
-void sub_on_cursor(struct sub *s, const struct thread_cursor *cursor)
+static void say_reset(struct sub *s)
 {
-    if (s->state != SUB_ASKING || s->client->closed)
-        return;
-    struct event_id pos = s->since == SINCE_NOW ? cursor->tail : cursor->run;
-    const char *reset = s->reset;
+    char json[160 + THREAD_ID_MAX];
+    snprintf(json, sizeof(json), "{\"reason\":\"%s\",\"threadId\":\"%s\"}", s->reset,
+             s->topic->thread_id);
     s->reset = NULL;
+    client_say(s->client, "reset", json, 0);
+    s->client->greeted = true;
+    s->client->set->bridge->stats.resets++;
+}
+
+static void restart_from(struct sub *s, struct event_id pos)
+{
     s->pos = pos;
     s->has_pos = true;
-    s->state = SUB_REPLAYING;
-    if (reset) {
-        char json[160];
-        snprintf(json, sizeof(json), "{\"reason\":\"%s\"}", reset);
-        client_say(s->client, "reset", json, 0);
-        s->client->greeted = true;
-        s->client->set->bridge->stats.resets++;
-    }
+    say_reset(s);
     replay_from(s, pos, true);
 }
 
-void sub_stop(struct sub *s)
+/* The stream of one run begins at that run, not at those that are live now. */
+static void on_run_state(const struct run_state *state, void *arg)
 {
-    page_cancel(s->page);
-    s->page = NULL;
+    struct sub *s = arg;
+    struct client *c = s->client;
+    c->pending--;
+    if (c->closed || s->state != SUB_ASKING || !state->ok)
+        return; /* the tick asks again */
+    if (state->live || (state->ended && state->held))
+        restart_from(s, (struct event_id){state->began.epoch, state->began.n - 1});
+    else /* what Redis no longer has, the next request gets from Postgres */
+        client_close(c, CLOSE_ENDED);
+}
+
+void sub_on_cursor(struct sub *s, const struct thread_cursor *cursor)
+{
+    struct client *c = s->client;
+    if (s->state != SUB_ASKING || c->closed)
+        return;
+    if (s->reset && c->run_id) {
+        c->pending++;
+        run_state_ask(c->set->bridge->reader, s->topic->thread_id, c->run_id,
+                      on_run_state, s);
+    } else if (s->reset) {
+        restart_from(s, cursor->run);
+    } else {
+        replay_from(s, s->since == SINCE_NOW ? cursor->tail : cursor->run, true);
+    }
 }
 
 void sub_reset(struct sub *s, const char *why)
@@ -227,6 +271,8 @@ void sub_reset(struct sub *s, const char *why)
     struct topic *t = s->topic;
     sub_stop(s);
     if (s->state >= SUB_AHEAD) {
+        if (s->state == SUB_LIVE)
+            s->pos = t->pos; /* lost, but the truth: resumed, it is `reset` again */
         t->live--;
         if (!t->live)
             t->seen = t->pos;
@@ -234,6 +280,11 @@ void sub_reset(struct sub *s, const char *why)
     s->state = SUB_ASKING;
     s->since = SINCE_RUN;
     s->reset = why;
-    s->has_pos = false;
     hub_ask_cursor(t);
+}
+
+void sub_stop(struct sub *s)
+{
+    page_cancel(s->page);
+    s->page = NULL;
 }

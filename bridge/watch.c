@@ -72,13 +72,19 @@ static void end_foreign(struct topic *t, const struct live_run *run)
 
 static void say_stalled(struct topic *t, const struct live_run *run)
 {
-    char json[LIVE_NAME_MAX + 32];
-    snprintf(json, sizeof(json), "{\"runId\":\"%s\"}", run->run_id);
+    struct buf json;
+    buf_init(&json);
+    buf_str(&json, "{\"runId\":");
+    buf_json(&json, run->run_id, strlen(run->run_id));
+    buf_char(&json, '}');
     LIST_EACH(node, next, &t->subs) {
         struct sub *s = LIST_ITEM(node, struct sub, node);
-        if (s->state >= SUB_AHEAD && !s->client->closed && !s->client->ending)
-            client_say(s->client, "stalled", json, 0);
+        struct client *c = s->client;
+        bool its = !c->run_id || strcmp(c->run_id, run->run_id) == 0;
+        if (!json.failed && its && s->state >= SUB_AHEAD && !c->closed && !c->ending)
+            client_say(c, "stalled", json.data, 0);
     }
+    buf_fini(&json);
     t->hub->bridge->stats.stalled++;
 }
 

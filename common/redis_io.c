@@ -176,6 +176,7 @@ void redis_on_readable(struct bufferevent *bev, void *arg)
 
     (void)bev;
     redis_enter(r);
+    r->read_ms = clock_ms();
     r->batch = false;
     if (redis_alive(r) && read_buffered(r, &done) && !r->opt.url->tls &&
         done >= BUFFEREVENT_READ)
@@ -193,7 +194,9 @@ void redis_on_reply_timeout(void *arg)
 
     if (!first)
         return;
-    left_ms = first->sent_ms + r->opt.reply_ms - clock_ms();
+    /* a long reply that goes on arriving is no silence */
+    left_ms = (first->sent_ms > r->read_ms ? first->sent_ms : r->read_ms) +
+              r->opt.reply_ms - clock_ms();
     if (left_ms > 0) {
         timer_start(r->reply, left_ms);
         return;

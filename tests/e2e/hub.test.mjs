@@ -262,3 +262,95 @@ test('a channel that Redis does not let us read is busy; the other threads go on
     await until(() => allowed.messages.length === 1);
     allowed.close();
 });
+
+/** @param {ScriptRun} run @param {number} count @param {number} size */
+const blocks = (run, count, size) => run.call('publish', Array.from({ length: count }, (_, i) =>
+    run.event('delta', { kind: 'block', i, pad: 'x'.repeat(size) })));
+
+test('a reader that reads is not cut for what came in one turn, live or in a fill', async () => {
+    const stream = await live('burst');
+    const run = new ScriptRun(stack.redis.client, 'burst');
+    await run.begin();
+    await blocks(run, 150, 4000); // 600 KB in one turn
+    await until(() => stream.messages.length === 151, { what: 'the burst' });
+    await Promise.all([stack.redis.client.client('KILL', 'TYPE', 'pubsub'),
+                       (async () => { for (let i = 0; i < 20; i++) await blocks(run, 10, 3000); })()]);
+    await until(() => stream.messages.length === 351, { what: 'the fill' });
+    assert.equal(stream.ending, '');
+    stream.close();
+});
+
+test('a bare event during a long replay cuts nobody', async () => {
+    const run = new ScriptRun(stack.redis.client, 'bareplay');
+    await run.begin();
+    for (let i = 0; i < 20; i++) await blocks(run, 8, 60_000);
+    const stream = stack.threadEvents('bareplay', 'since=0', { ...reader, paused: true });
+    await stream.opened().catch(() => 0);
+    for (let i = 0; i < 5; i++) await bare('bareplay', { type: 'test', content: i });
+    stream.resume();
+    for (let i = 5; i < 10; i++) await bare('bareplay', { type: 'test', content: i });
+    await until(() => stream.messages.filter((e) => e.json.type === 'delta').length === 160, {
+        what: 'the replay' });
+    assert.equal(stream.ending, '');
+    stream.close();
+});
+
+test('many large replays at once stay within bounds, and others are served', async () => {
+    const threads = Array.from({ length: 32 }, (_, i) => `large.${i}`);
+    for (const thread of threads) {
+        const run = new ScriptRun(stack.redis.client, thread);
+        await run.begin();
+        await blocks(run, 20, 100_000);
+    }
+    const memory = async () => (await stack.bridge.metrics()).threadcast_bridge_resident_bytes;
+    const before = await memory();
+    const stuck = Array.from({ length: 4 }, () => stack.events(
+        `/v1/events?${threads.map((t) => `thread=${t}`).join('&')}&since=0`, { ...reader, paused: true }));
+    const others = await Promise.all(Array.from({ length: 4 }, () => live('innocent')));
+    const replayed = stack.threadEvents('large.0', 'since=0', reader);
+    await until(() => replayed.messages.length === 21, { what: 'a replay beside them' });
+    const grown = (await memory() - before) / 1e6;
+    assert.ok(grown < 100, `${grown} MB for four readers of 64 MB`);
+    for (const s of [...stuck, ...others, replayed]) s.close();
+});
+
+test('ids on a stream of several threads are positions of all, or none', async () => {
+    const a = new ScriptRun(stack.redis.client, 'pair.a'), b = new ScriptRun(stack.redis.client, 'pair.b');
+    await a.begin();
+    await b.begin();
+    const query = '/v1/events?thread=pair.a&thread=pair.b';
+    const stream = stack.events(query, reader);
+    await until(() => stream.messages.length === 2);
+    const sends = [stack.redis.client.del('{thread:pair.b}:log')];
+    const again = new ScriptRun(stack.redis.client, 'pair.b');
+    sends.push(again.begin());
+    for (let i = 0; i < 100; i++) sends.push(a.publish('delta', { kind: 'n', i }).catch(() => 0));
+    await Promise.all(sends);
+    const reset = await stream.named('reset');
+    assert.equal(reset.json.threadId, 'pair.b');
+    await until(() => stream.messages.some((e) => e.json.runId === again.id));
+    for (const { ownId } of stream.events) assert.ok(!ownId || ownId.includes(','), ownId);
+    stream.close();
+});
+
+test('an ending stream does not wait for a reader that drips', async () => {
+    const bridge = await stack.startBridge({ 'client-queue-bytes': 8 << 20 });
+    const stream = stack.threadEvents('drip', '', { ...reader, bridge, seconds: 6 });
+    await stream.named('ready');
+    stream.pause();
+    const run = new ScriptRun(stack.redis.client, 'drip');
+    await run.begin();
+    for (let i = 0; i < 60; i++) await blocks(run, 1, 100_000);
+    await until(() => /client closed .*thread=drip reason="?token ended/.test(bridge.output), {
+        what: 'it is closed although it does not read' });
+    stream.close();
+});
+
+test('every series of /metrics is there once', async () => {
+    const text = await (await stack.bridge.fetch('/metrics')).text();
+    const names = text.split('\n').filter((line) => line && !line.startsWith('#'))
+        .map((line) => line.slice(0, line.lastIndexOf(' ')));
+    assert.deepEqual(names.filter((name, at) => names.indexOf(name) !== at), []);
+    const types = text.split('\n').filter((line) => line.startsWith('# TYPE'));
+    assert.equal(new Set(types).size, types.length);
+});

@@ -54,7 +54,7 @@ static void test_order_at_every_step(void **state)
         assert_int_equal(o.bytes, strlen(want));
         assert_string_equal(drain(&o, step), want);
         assert_int_equal(o.bytes, 0);
-        assert_int_equal(o.paced, 0);
+        assert_int_equal(o.live, 0);
         assert_null(o.ring);
         outbuf_fini(&o);
     }
@@ -76,12 +76,28 @@ static void test_replayed_bytes_are_not_live(void **state)
     struct outbuf o = {0};
     push(&o, "replayed", false);
     push(&o, "replayed", false);
-    assert_int_equal(outbuf_live(&o), 0);
+    assert_int_equal(o.live, 0);
     push(&o, "live", true);
-    size_t live = outbuf_live(&o);
+    size_t live = o.live;
     assert_int_equal(live, strlen("4\r\nlive\r\n"));
-    outbuf_consume(&o, o.paced);
-    assert_int_equal(outbuf_live(&o), live);
+    outbuf_consume(&o, o.bytes - live);
+    assert_int_equal(o.live, live);
+    outbuf_fini(&o);
+}
+
+static void test_live_bytes_are_exact(void **state)
+{
+    (void)state;
+    struct outbuf o = {0};
+    push(&o, "live 1", true);
+    push(&o, "a long replayed one", false);
+    push(&o, "live 2", true);
+    size_t each = strlen("6\r\nlive 1\r\n");
+    assert_int_equal(o.live, 2 * each);
+    outbuf_consume(&o, 1);
+    assert_int_equal(o.live, 2 * each - 1);
+    outbuf_consume(&o, each + 3); /* into the replayed one */
+    assert_int_equal(o.live, each);
     outbuf_fini(&o);
 }
 
@@ -122,6 +138,7 @@ int main(void)
         cmocka_unit_test(test_order_at_every_step),
         cmocka_unit_test(test_unchunked_leaves_the_block),
         cmocka_unit_test(test_replayed_bytes_are_not_live),
+        cmocka_unit_test(test_live_bytes_are_exact),
         cmocka_unit_test(test_tail_is_whole_or_nothing),
         cmocka_unit_test(test_references_are_shared),
     };

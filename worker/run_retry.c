@@ -89,7 +89,12 @@ static void on_requeued(enum pg_outcome outcome, const struct pg_result *res,
     } else if (outcome == PG_FAILED) {
         log_warn("postgres refuses another attempt", LOG_S("run", r->id),
                  LOG_S("sqlstate", err->sqlstate), LOG_S("why", err->message));
-        ask_soon(r);
+        if (strncmp(err->sqlstate, "42", 2) == 0) { /* it is not migrated that far */
+            r->end.retry = false;
+            run_end_again(r);
+        } else {
+            ask_soon(r);
+        }
     } else {
         ask_soon(r); /* the row tells whether it was done */
     }

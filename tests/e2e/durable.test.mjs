@@ -78,6 +78,56 @@ test('a worker that slept renews what is its own before it takes anything over',
     assert.deepEqual([row.attempt, row.failures], [1, 0]);
 });
 
+test('Postgres is away for longer than a lease: agents go on, and nobody takes anything over', async (t) => {
+    const start = workers(t);
+    await start({ 'demo-rate': 40 });
+    const asked = await begin('Postgres takes a nap');
+    await streams(asked);
+    await start({ 'demo-rate': 40 });
+    await stack.postgres.stop();
+    const down = Date.now();
+    await until(async () => (await events(asked)).at(-1).ts > down + 2000, { what: 'it goes on beyond its lease' });
+    await stack.postgres.start();
+    await until(async () => (await stack.pg.query('select pg_postmaster_start_time() < now() - interval \'2 seconds\' as late'))[0].late,
+                { what: 'everybody could have taken it over' });
+    await cancel(asked.run);
+    const { row } = await endsWell(asked, 'cancelled');
+    assert.deepEqual([row.attempt, row.failures], [1, 0]);
+});
+
+test('with the default lease a dead worker\'s run goes on within 16 seconds', async (t) => {
+    const start = workers(t);
+    const options = { 'lease-ms': 15000, 'poll-ms': 2000, 'demo-rate': 10 };
+    const first = await start(options);
+    const asked = await begin('my worker dies');
+    await streams(asked, 1);
+    await start(options);
+    first.forgiven = true;
+    await first.kill();
+    const died = performance.now();
+    await until(async () => (await events(asked)).some((event) => event.content.status === 'rewind'),
+                { timeout: 20_000, what: () => `it is taken over\n${stack.logs(20)}` });
+    const took = performance.now() - died;
+    assert.ok(took <= 16_000, `after ${Math.round(took)} ms`);
+    await cancel(asked.run);
+    await endsWell(asked, 'cancelled');
+});
+
+test('workers deployed one after the other lose nothing and do nothing twice', async (t) => {
+    const start = workers(t);
+    const options = { concurrency: 20, 'drain-ms': 600, 'demo-rate': 200 };
+    let worker = await start(options);
+    const asked = await Promise.all(Array.from({ length: 24 }, (_, i) => begin(`run ${i}`)));
+    for (let i = 0; i < 3; i++) {
+        await streams(asked[i * 8], 1);
+        const next = await start(options);
+        await worker.child.stop('SIGTERM');
+        assert.equal(worker.child.code, 0, worker.child.tail(40));
+        worker = next;
+    }
+    for (const one of asked) assert.equal((await endsWell(one)).row.failures, 0);
+});
+
 // --- the queue of a thread ----------------------------------------------------------------
 
 /** @param {string} name @param {string} text of a shell script */
@@ -150,6 +200,8 @@ test('ends and new messages at the same time: nobody waits for ever, none beside
     const overlaps = await stack.pg.query(`select a.id from runs a join runs b on a.thread_id = b.thread_id
         and a.seq < b.seq and b.started_at < a.ended_at and a.thread_id = any($1)`, [threads]);
     assert.equal(overlaps.length, 0, 'one at a time');
+    const [{ deadlocks }] = await stack.pg.query('select deadlocks from pg_stat_database where datname = current_database()');
+    assert.equal(Number(deadlocks), 0, 'nobody waits in a circle');
     assert.equal(asked.length, 40);
 });
 

@@ -52,10 +52,8 @@ struct publishers {
 };
 
 static const char *const mode_names[] = {
-    [PUBLISH_BEGIN] = "begin",
-    [PUBLISH_MORE] = "publish",
-    [PUBLISH_END] = "end",
-    [PUBLISH_BEGIN_END] = "beginend",
+    [PUBLISH_BEGIN] = "begin",     [PUBLISH_MORE] = "publish",
+    [PUBLISH_END] = "end",         [PUBLISH_BEGIN_END] = "beginend",
     [PUBLISH_OUTSIDE] = "outside",
 };
 
@@ -124,12 +122,9 @@ static enum publish_result result_of(const struct redis_reply *reply)
     static const struct {
         const char *name;
         enum publish_result result;
-    } names[] = {{"OK", PUBLISH_OK},
-                 {"FENCED", PUBLISH_FENCED},
-                 {"ENDED", PUBLISH_ENDED},
-                 {"LOST", PUBLISH_LOST},
-                 {"GAP", PUBLISH_GAP},
-                 {"TAKEN", PUBLISH_TAKEN}};
+    } names[] = {{"OK", PUBLISH_OK},       {"FENCED", PUBLISH_FENCED},
+                 {"ENDED", PUBLISH_ENDED}, {"LOST", PUBLISH_LOST},
+                 {"GAP", PUBLISH_GAP},     {"TAKEN", PUBLISH_TAKEN}};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(reply->items[0]->str, names[i].name) == 0)

@@ -16,7 +16,8 @@ static struct msg *msg_alloc(size_t block, char **ret_at)
         return NULL;
     *m = (struct msg){.refs = 1, .len = (uint32_t)len, .head = (uint8_t)head_len};
     memcpy(m->data, head, (size_t)head_len);
-    memcpy(m->data + len - MSG_TAIL, "\r\n", MSG_TAIL);
+    m->data[len - 2] = '\r';
+    m->data[len - 1] = '\n';
     *ret_at = m->data + head_len;
     return m;
 }

@@ -88,7 +88,8 @@ struct replay *replay_new(const struct redis_reply *entries, const char *thread_
     *r = (struct replay){.end = from, .thread_id = thread_id};
     buf_init(&r->json);
     r->msgs = calloc(entries->count + 1, sizeof(struct msg *));
-    r->failed = !r->msgs;
+    if (!r->msgs)
+        goto fail;
     for (size_t i = 0; i < entries->count && !r->failed; i++) {
         struct event_id id;
         struct span json;
@@ -105,6 +106,7 @@ struct replay *replay_new(const struct redis_reply *entries, const char *thread_
     flush(r);
     if (!r->failed)
         return r;
+fail:
     replay_free(r);
     return NULL;
 }

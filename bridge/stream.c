@@ -139,19 +139,19 @@ void stream_admit(struct stream_plan *plan, void (*next)(struct stream_plan *pla
         admitted(plan);
 }
 
-static struct client *take_socket(struct request *r, struct client_spec *spec)
+static struct client *take_socket(struct request *r, struct client_spec spec)
 {
     char address[64];
     struct clients *set = r->bridge->clients;
     struct identity *identity = r->identity;
     request_address(r, address);
     origin_cors(r);
-    spec->http10 = r->http.minor == 0;
-    spec->identity = identity;
-    spec->address = address;
-    spec->headers = r->extra.len ? r->extra.data : NULL;
-    spec->fd = conn_detach(r);
-    return spec->fd < 0 ? NULL : client_new(set, spec);
+    spec.http10 = r->http.minor == 0;
+    spec.identity = identity;
+    spec.address = address;
+    spec.headers = r->extra.len ? r->extra.data : NULL;
+    spec.fd = conn_detach(r);
+    return spec.fd < 0 ? NULL : client_new(set, &spec);
 }
 
 void stream_busy(struct request *r, const char *why)
@@ -161,7 +161,7 @@ void stream_busy(struct request *r, const char *why)
     if (!r->conn)
         return;
     r->bridge->stats.busy++;
-    struct client *c = take_socket(r, &spec);
+    struct client *c = take_socket(r, spec);
     if (!c)
         return;
     snprintf(json, sizeof(json), "{\"reason\":\"%s\"}", why);
@@ -188,7 +188,7 @@ static struct client *open_client(struct stream_plan *plan)
         return NULL;
     const char *why = why_not(r);
     if (!why)
-        return take_socket(r, &spec);
+        return take_socket(r, spec);
     stream_busy(r, why);
     return NULL;
 }

@@ -6,9 +6,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
-import pg from 'pg';
 import { Stack, until } from './harness.mjs';
-import { stateOf } from './lib/lanes.mjs';
+import { connect, stateOf } from './lib/lanes.mjs';
 import { balances, random, Reader } from './lib/ledger.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 
@@ -37,10 +36,15 @@ function workersOf(t) {
     };
 }
 
-/** A run on a new thread, with a reader that stays and one that is cut now and then. */
-async function ask(t, content, { agent, thread, seed = content } = {}) {
-    const id = thread ?? await stack.thread();
-    const next = random(seed);
+/**
+ * A run on a new thread, with a reader that stays and one that is cut now and then.
+ * @param {import('node:test').TestContext} t
+ * @param {string} content
+ * @param {{ agent?: string }} [options]
+ */
+async function ask(t, content, { agent } = {}) {
+    const id = await stack.thread();
+    const next = random(content);
     const headers = stack.authorization();
     const readers = [new Reader(stack.bridge, id, headers),
                      new Reader(stack.bridge, id, headers, () => 300 + Math.floor(next() * 12_000))];
@@ -229,9 +233,7 @@ test('cancelled while it ends: whoever comes first, one outcome', async (t) => {
                                  `until [ -e ${gate} ]; do sleep 0.02; done` });
     const asked = await ask(t, 'at the last moment', { agent: 'gate' });
     await streams(asked, 1);
-    const client = new pg.Client({ host: stack.pg.dir, user: 'threadcast', database: 'threadcast',
-                                   options: '-c search_path=threadcast' });
-    await client.connect();
+    const client = await connect(stack);
     t.after(() => client.end());
     const waiting = (what) => until(async () => (await query(`select pid from pg_stat_activity
         where wait_event_type = 'Lock' and query like $1`, [`%${what}%`])).length > 0, { what: `${what} waits` });

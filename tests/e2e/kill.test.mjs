@@ -131,7 +131,8 @@ async function dies(lane, point, seed, name, nth, fate) {
     const next = random(`${seed} ${point} ${name} ${nth}`);
     const cutAt = () => 200 + Math.floor(next() * 12_000);
     const prompts = Array.from({ length: nth }, () => promptOf(next));
-    let victim;
+    /** @type {any} a Worker */
+    let victim = null;
     const start = async (options = {}) => {
         const given = { ...COMMON, 'metrics-listen': '127.0.0.1:0', ...options };
         const env = { ...lane.env, THREADCAST_KILL_POINT: `${point}:${nth}${fate === 'stop' ? ',stop' : ''}` };

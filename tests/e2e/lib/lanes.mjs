@@ -14,6 +14,8 @@ import { until } from './until.mjs';
 /** @typedef {{ thread: string, run: string, readers: Reader[] }} Asked */
 
 export class Lane {
+    /** @type {import('../harness.mjs').Bridge} */
+    bridge;
     /** @type {import('../harness.mjs').Worker} the one that stays alive */
     survivor;
 
@@ -102,6 +104,14 @@ export class Lane {
             where status in ('queued', 'running') or end_published_at is null`);
         assert.deepEqual(left, [], 'no run is left');
     }
+}
+
+/** A connection of one's own, in the schema. @param {Stack} stack */
+export async function connect(stack) {
+    const client = new pg.Client({ host: stack.pg.dir, user: 'threadcast', database: 'threadcast',
+                                   options: '-c search_path=threadcast' });
+    await client.connect();
+    return client;
 }
 
 /** R, S, T (stopped), Z, or '' when it is gone. @param {number} pid */

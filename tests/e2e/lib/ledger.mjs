@@ -38,6 +38,8 @@ export class Reader {
     #stopped = false;
     #ready = false;
     #last = '';
+    /** @type {Set<string>} runs whose end the stream told */
+    #ended = new Set();
     /** @type {Map<string, string>} texts from the API, where the stream could not tell */
     #record = new Map();
     /** @type {SseStream | null} */
@@ -73,7 +75,7 @@ export class Reader {
             await until(() => {
                 take();
                 return stream.ending;
-            }, { timeout: Infinity, every: 5 });
+            }, { timeout: Infinity });
             await stream.closed;
             take();
         }
@@ -93,7 +95,8 @@ export class Reader {
         if (event.id && before?.id && !follows(before.id, event.id)) {
             this.complaints.push(`${event.id} after ${before.id}`);
         }
-        if (event.runId && this.ends(event.runId).length) this.complaints.push(`after the end: ${sse.data}`);
+        if (this.#ended.has(event.runId)) this.complaints.push(`after the end: ${sse.data}`);
+        if (event.runId && isEnd(event)) this.#ended.add(event.runId);
         this.events.push(event);
         this.state = applyEvent(this.state, event);
     }

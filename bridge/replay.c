@@ -115,7 +115,7 @@ void replay_free(struct replay *r)
 {
     if (!r)
         return;
-    for (size_t i = 0; i < r->count; i++)
+    for (size_t i = 0; r->msgs && i < r->count; i++)
         msg_unref(r->msgs[i]);
     free(r->msgs);
     buf_fini(&r->json);

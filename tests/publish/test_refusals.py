@@ -169,10 +169,11 @@ class Refusals(unittest.TestCase):
 
 
 # As docs/PUBLISHING.md prints it.
-RIGHTS = ["~{thread:*", "&thread:*", "+evalsha", "+script|load", "+publish", "+info", "+time",
-          "+client|setname", "+exists", "+ttl", "+expire", "+get", "+set", "+hget", "+hmget",
-          "+hgetall", "+hkeys", "+hlen", "+hset", "+hsetnx", "+hdel", "+xlen", "+xadd",
-          "+xrange", "+xtrim", "+xdel", "+xinfo|stream"]
+RIGHTS = ["~{thread:*", "&thread:*", "~threadcast:worker:*", "&threadcast:control",
+          "+evalsha", "+script|load", "+publish", "+subscribe", "+ping", "+info", "+time",
+          "+client|setname", "+exists", "+ttl", "+expire", "+get", "+set", "+del", "+hget",
+          "+hmget", "+hgetall", "+hkeys", "+hlen", "+hset", "+hsetnx", "+hdel", "+xlen",
+          "+xadd", "+xrange", "+xtrim", "+xdel", "+xinfo|stream"]
 
 if __name__ == "__main__":
     unittest.main()

@@ -20,7 +20,7 @@ _BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.02, 1.0
 
 
 def instance() -> str:
-    """The name this process has for Redis and in the state of its runs."""
+    """The name of this process: for Redis, and in the state of its runs."""
     host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:40] or "host"
     return "%s-%d" % (host, os.getpid())
 

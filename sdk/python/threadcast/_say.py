@@ -44,6 +44,11 @@ class Say(Generic[Said]):
         return self._story.text
 
     @property
+    def cancelled(self) -> bool:
+        """Has somebody cancelled this run?"""
+        return self._story.cancelled
+
+    @property
     def finish_reason(self) -> str:
         """Said in `done` when the block ends: stop, length, tool …"""
         return self._story.finish_reason
@@ -107,7 +112,9 @@ class Exit:
 
     def say(self, story: Story) -> None:
         error = self.error
-        if error is None:
+        if story.cancelled:  # whatever else came of it
+            story.stopped()
+        elif error is None:
             story.done(story.finish_reason)
         elif isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError):
             known = error if isinstance(error, AgentError) else AgentError(
@@ -116,8 +123,7 @@ class Exit:
                                 "message": str(known.message)[:2000],
                                 "retryable": bool(known.retryable)})
         else:  # cancelled, Ctrl-C, sys.exit()
-            story.add("status", {"status": "cancelled"})
-            story.done("cancelled")
+            story.stopped()
 
 
 def new_id() -> str:

@@ -64,6 +64,10 @@ class Call:
     tries: int = 0
 
     @property
+    def begins(self) -> bool:
+        return self.mode in ("begin", "beginend")
+
+    @property
     def ends(self) -> bool:
         return self.mode in ("end", "beginend")
 

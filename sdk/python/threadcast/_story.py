@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ._event import TEXT_MAX_BYTES, check_size, clean, pieces, to_json
 from ._script import Call, Place
-from .errors import Ended, Fenced, Refused, ThreadcastError
+from .errors import Cancelled, Ended, Fenced, Refused, ThreadcastError, WorkerLost
 
 TEXT = ("token", "reasoning")  # what merges while it waits
 CALL_MAX_EVENTS = 128
@@ -49,13 +49,14 @@ class Story:
         self.usage: Optional[Dict[str, int]] = None
         self.failure: Optional[ThreadcastError] = None
         self.over = False
+        self.begun = False  # Redis knows it
+        self.cancelled = False  # by somebody outside
         self.waiting_bytes = 0
         self._tail = ',"runId":%s,"agentId":%s,"messageId":%s,"attempt":%d}' % (
             json.dumps(run_id), json.dumps(agent_id), json.dumps(message_id), attempt)
         self._waiting: List[_Item] = []
         self._flight: Optional[Call] = None
         self._ending = False
-        self._begun = False
         self._number = 1  # of the next event that is taken
         self._lost = 0
         self._flush_s = flush_s
@@ -114,9 +115,32 @@ class Story:
             content["usage"] = self.usage
         self.end("done", content)
 
-    def _still_open(self) -> None:
+    def stopped(self) -> None:
+        """`cancelled`, and the end."""
+        self.add("status", {"status": "cancelled"})
+        self.done("cancelled")
+
+    def cancel(self) -> bool:
+        """Somebody cancels the run. False: too late, or a second time."""
+        if self.failure or self.cancelled or self.ending:
+            return False
+        self.cancelled = True
+        return True
+
+    @property
+    def ending(self) -> bool:
+        """Its end has been said, published or not."""
+        return self._ending or self.over
+
+    def check(self) -> None:
+        """Raises what keeps the agent from going on."""
         if self.failure:
             raise self.failure
+        if self.cancelled and self.ending:
+            raise Cancelled(self.run_id)
+
+    def _still_open(self) -> None:
+        self.check()
         if self._ending or self.over:
             raise RuntimeError("this run is over")
 
@@ -133,6 +157,8 @@ class Story:
 
     def wait_s(self, now: float) -> Optional[float]:
         """Until take() has something; None: until something is added."""
+        if self._flight:
+            return 0.0  # to be sent, again or anew
         if not self._waiting:
             return None
         if any(item.kind not in TEXT for item in self._waiting):
@@ -149,7 +175,7 @@ class Story:
         if self.over or self.wait_s(now) != 0.0:
             return None
         events: List[bytes] = []
-        anew = self._begun and not self._ending and self._half_passed()
+        anew = self.begun and not self._ending and self._half_passed()
         if anew:
             events = self._fold()
         used = size = 0
@@ -165,7 +191,7 @@ class Story:
         self._waiting = self._waiting[used:]
         self.waiting_bytes -= size
         self._taken += used
-        begins = anew or not self._begun
+        begins = anew or not self.begun
         mode = ("beginend" if last else "begin") if begins else "end" if last else "publish"
         return self._fly(mode, self._number, events, last)
 
@@ -219,13 +245,14 @@ class Story:
 
     # What Redis says.
 
-    def answered(self, reply: List[str]) -> None:
+    def answered(self, reply: List[str], end: Optional[bytes] = None) -> None:
+        """`end`: after ENDED, the event that ended the run, if it is still in the log."""
         call, word = self._flight, reply[0]
         assert call
         self._flight = None
         if word == "OK":
             self._lost = 0
-            self._begun = True
+            self.begun = True
             self.over = call.ends
             self._count(call, reply[1], reply[2])
         elif word in ("LOST", "GAP") and self._lost < LOST_MAX:
@@ -233,10 +260,10 @@ class Story:
             events = self._fold() + ([call.terminal] if call.terminal else [])
             self._fly("beginend" if call.terminal else "begin", call.number, events,
                       call.terminal is not None)
-        elif word == "ENDED" and call.ends and call.tries > 1:
-            self.over = True  # by this very call, whose first answer was lost
+        elif word == "ENDED" and _ended_by(call, end):
+            self.over = True
         elif word == "ENDED":
-            self.failure = Ended(reply[1])
+            self.failure = (WorkerLost if _says_lost(end) else Ended)(reply[1])
         elif word == "FENCED":
             self.failure = Fenced(int(reply[1]))
         else:
@@ -255,3 +282,18 @@ class Story:
             epoch, n = last.split("-")
             if epoch == self._began[0]:
                 self._since_events = max(self._since_events, int(n) - self._began[1] + 1)
+
+
+def _ended_by(call: Call, end: Optional[bytes]) -> bool:
+    """Was it this very call, whose first answer was lost?"""
+    if not call.terminal or call.tries < 2:
+        return False
+    return end is None or end.endswith(call.terminal[1:])  # the id is put in front
+
+
+def _says_lost(end: Optional[bytes]) -> bool:
+    try:
+        said = json.loads(end or b"{}")
+        return bool(said["type"] == "error" and said["content"]["code"] == "worker_lost")
+    except (KeyError, TypeError, ValueError):
+        return False

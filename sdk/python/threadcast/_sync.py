@@ -11,18 +11,24 @@ from typing import Any, Callable, List, Optional, Type
 import redis
 import redis.exceptions as rx
 
+from . import _sync_control
+from ._control import tell
+from ._life import Life
 from ._link import delays, settings
 from ._outside import Published, Request
 from ._say import Exit, Say
 from ._script import TEXT, Call, gave_up, hello, lasting, passes, words
 from ._story import WAITING_MAX_BYTES, Story
-from .errors import ThreadcastError, Unavailable
+from .errors import Cancelled, ThreadcastError, Unavailable
 
 
 class Link:
-    """One connection and the run_id read over it. Used by one thread."""
+    """One connection and the run_id read over it, and the sign of life of the run whose
+    connection it is. Used by one thread."""
 
-    def __init__(self, client: redis.Redis, job: str) -> None:
+    def __init__(self, client: redis.Redis, job: str,
+                 life: Optional[Life] = None) -> None:
+        self._life = life
         pool: Any = client.connection_pool
         self._make: Callable[[], Any] = lambda: pool.connection_class(**settings(client, job))
         self._connection: Any = None
@@ -36,12 +42,21 @@ class Link:
         self._connection = self._make()
         self._connection.connect()
         self._redis_run_id = hello(self._ask("INFO", "server"))
+        if self._life:
+            self._life.due = 0.0  # this Redis may not know of it
+
+    def _beat(self, life: Life) -> None:
+        now = time.monotonic()
+        self._ask(*life.beat())
+        life.beaten(now)
 
     def send(self, call: Call) -> List[str]:
         """One try. After any failure the connection is gone."""
         try:
             if not self._connection:
                 self._connect()
+            if self._life and (call.begins or time.monotonic() >= self._life.due):
+                self._beat(self._life)
             call.tries += 1
             try:
                 return words(self._ask(*call.command(self._redis_run_id)))
@@ -69,6 +84,40 @@ class Link:
             time.sleep(delay)
         raise AssertionError("delays() never ends")
 
+    def beat(self) -> None:
+        """Gives the sign of life, when nothing else is said. Redis away: later."""
+        assert self._life
+        try:
+            if not self._connection:
+                self._connect()
+            self._beat(self._life)
+        except BaseException as e:
+            self.close()
+            if not isinstance(e, Exception) or isinstance(e, ThreadcastError):
+                raise
+            if not passes(e):
+                raise lasting(e) from e
+            self._life.missed(time.monotonic())
+
+    def event(self, log: str, id: str) -> Optional[bytes]:
+        """An event that is in the log; None when it cannot be had."""
+        try:
+            found = self._ask("XRANGE", log, id, id)
+            return bytes(found[0][1][1])
+        except Exception:
+            self.close()
+            return None
+
+    def leave(self) -> None:
+        """The run is over, or given up: no more signs of life."""
+        try:
+            if self._life and self._connection:
+                self._ask(*self._life.end())
+        except Exception:
+            pass  # it expires
+        finally:
+            self.close()
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection:
@@ -79,9 +128,11 @@ class Run(Say[None]):
     """One answer in the making; see threadcast.run(). Its methods may be called from any
     thread, by one at a time. They return at once, unless more than 1 MiB waits."""
 
-    def __init__(self, client: redis.Redis, story: Story, give_up_s: float) -> None:
+    def __init__(self, client: redis.Redis, story: Story, life: Life, give_up_s: float,
+                 on_cancel: Optional[Callable[[], Any]]) -> None:
         super().__init__(story)
-        self._client, self._give_up_s = client, give_up_s
+        self._client, self._life, self._give_up_s = client, life, give_up_s
+        self._on_cancel = on_cancel
         self._changed = threading.Condition()
         self._sender: Optional[threading.Thread] = None
 
@@ -90,34 +141,39 @@ class Run(Say[None]):
             raise RuntimeError("a run is entered once")
         self._sender = threading.Thread(target=self._send_all, daemon=True,
                                         name="threadcast run " + self.run_id)
-        self._sender.start()
+        self._control = _sync_control.subscribe(self._client, self._story.place.prefix, self,
+                                                self._give_up_s)
         try:
+            self._sender.start()
             self.flush()  # the run has begun, or the agent need not
         except BaseException as e:
-            with self._changed:
-                if not self._story.failure:
-                    self._story.failure = Unavailable("interrupted: %r" % e)
-                self._changed.notify_all()
+            self._fail(Unavailable("interrupted: %r" % e))
+            self._control.leave(self)
             raise
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
                  trace: Optional[TracebackType]) -> None:
         with self._changed:
-            if not self._story.failure:
+            if not (self._story.failure or self._story.ending):
                 Exit(error).say(self._story)
             self._changed.notify_all()
         assert self._sender
-        self._sender.join()
-        if self._story.failure and error is None:
-            raise self._story.failure
+        try:
+            self._sender.join()
+        finally:
+            self._control.leave(self)
+        if error is None:
+            if self._story.failure:
+                raise self._story.failure
+            if self._story.cancelled and not self._on_cancel:
+                raise Cancelled(self.run_id)
 
     def flush(self) -> None:
         """Waits until Redis has everything that was said so far."""
         with self._changed:
             self._changed.wait_for(lambda: self._story.failure or self._story.idle())
-            if self._story.failure:
-                raise self._story.failure
+            self._story.check()
 
     def _say(self, add: Callable[[], None]) -> None:
         with self._changed:
@@ -129,36 +185,63 @@ class Run(Say[None]):
                 self._changed.wait_for(lambda: self._story.failure or
                                        self._story.waiting_bytes <= WAITING_MAX_BYTES)
 
+    def _cancel(self) -> None:
+        """In the control's thread: somebody cancels this run."""
+        with self._changed:
+            if not self._story.cancel():
+                return
+        told = self._on_cancel is not None and tell(self._on_cancel)
+        with self._changed:
+            if not told and not (self._story.failure or self._story.ending):
+                self._on_cancel = None
+                self._story.stopped()
+                self._changed.notify_all()
+
+    def _fail(self, failure: ThreadcastError) -> None:
+        with self._changed:
+            self._story.failure = self._story.failure or failure
+            self._changed.notify_all()
+
+    def _abandon(self) -> None:
+        """The process ends: without a sign of life readers need not wait for a lease."""
+        self._fail(Unavailable("the process ends"))
+
     # The sender's thread.
 
     def _send_all(self) -> None:
-        link = Link(self._client, "publish")
+        link = Link(self._client, "publish", self._life)
+        log = self._story.place.key("log")
         try:
-            while True:
-                call = self._next()
+            while self._wait():
+                call = self._take()
                 if not call:
-                    return
+                    link.beat()
+                    continue
                 reply = link.deliver(call, self._give_up_s, again=True)
+                end = link.event(log, reply[1]) if reply[0] == "ENDED" else None
                 with self._changed:
-                    self._story.answered(reply)
+                    self._story.answered(reply, end)
                     self._changed.notify_all()
         except Exception as e:
-            with self._changed:
-                self._story.failure = e if isinstance(e, ThreadcastError) else lasting(e)
-                self._changed.notify_all()
+            self._fail(e if isinstance(e, ThreadcastError) else lasting(e))
         finally:
-            link.close()
+            link.leave()
 
-    def _next(self) -> Optional[Call]:
-        """Waits for the next call; None when there will be none."""
+    def _take(self) -> Optional[Call]:
+        with self._changed:
+            return self._story.take(time.monotonic())
+
+    def _wait(self) -> bool:
+        """For the time to send something, a sign of life if nothing else. False: over."""
         with self._changed:
             while not (self._story.over or self._story.failure):
                 now = time.monotonic()
-                call = self._story.take(now)
-                if call:
-                    return call
-                self._changed.wait(self._story.wait_s(now))
-            return None
+                due_s = self._life.due - now if self._story.begun else None
+                waits = [w for w in (self._story.wait_s(now), due_s) if w is not None]
+                if waits and min(waits) <= 0:
+                    return True
+                self._changed.wait(min(waits) if waits else None)
+            return False
 
 
 def publish(client: redis.Redis, request: Request, give_up_s: float) -> Published:

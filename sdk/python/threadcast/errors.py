@@ -23,6 +23,25 @@ class Ended(ThreadcastError):
         self.id = id
 
 
+class WorkerLost(Ended):
+    """The run was ended under its publisher: nothing had been heard of this process for
+    a lease (it stood still, or had no Redis), and a bridge said `worker_lost`."""
+
+    def __init__(self, id: str) -> None:
+        ThreadcastError.__init__(self, "this run was ended as worker_lost with event %s: it "
+                                 "gave no sign of life for longer than lease_ms" % id)
+        self.id = id
+
+
+class Cancelled(ThreadcastError):
+    """Somebody cancelled this run. Readers have got `cancelled`; what is said from now on
+    is not published."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__("run %s was cancelled" % run_id)
+        self.run_id = run_id
+
+
 class Taken(ThreadcastError):
     """An outside event claims a run that has a publisher of its own."""
 

@@ -1,5 +1,6 @@
-/* What the three files of a run share: run.c (its life, the agent's callbacks),
- * run_publish.c (Redis), run_end.c (Postgres, the end). Nobody else includes it. */
+/* What the files of a run share: run.c (its life), run_said.c (the agent's callbacks),
+ * run_publish.c (Redis), run_end.c (Postgres, the end), run_retry.c (another attempt).
+ * Nobody else includes it. */
 #ifndef THREADCAST_WORKER_RUN_INTERNAL_H
 #define THREADCAST_WORKER_RUN_INTERNAL_H
 
@@ -35,9 +36,9 @@ struct run_end {
     struct buf content;   /* of that event */
     char *finish_reason, *usage;
     int64_t ts_ms, seq;
-    bool anew;  /* Redis lost the run meanwhile: publish it folded, with its end */
-    bool plain; /* Postgres did not take the metadata: without it */
-    bool retry; /* the agent says that another attempt may help: back into the queue */
+    bool anew;     /* Redis lost the run meanwhile: publish it folded, with its end */
+    bool plain;    /* Postgres did not take the metadata: without it */
+    bool retry;    /* the agent says that another attempt may help: back into the queue */
     bool requeued; /* it is there: this attempt says so, and that is all */
 };
 
@@ -85,20 +86,21 @@ struct run {
 };
 
 /* run.c */
-void run_dirty(struct run *r);       /* has something for the end of the turn */
-void run_over(struct run *r);        /* leaves everything but its memory */
-void run_wait_done(struct run *r);   /* in a statement's callback, first */
+void run_dirty(struct run *r);     /* has something for the end of the turn */
+void run_over(struct run *r);      /* leaves everything but its memory */
+void run_wait_done(struct run *r); /* in a statement's callback, first */
+
+/* run_said.c */
 void run_settle_text(struct run *r); /* a split character will not be completed */
+/* Ends it, whatever the agent does: no other attempt is made. */
+void run_fail(struct run *r, const char *code, const char *message, bool retryable);
+void run_finish_cancelled(struct run *r);
 
 /* run_publish.c */
 void run_publish(struct run *r); /* what waits, if it may go now */
 void run_on_flush(void *arg);    /* the flush timer */
 void run_begin_anew(struct run *r);
 size_t run_unpublished(const struct run *r); /* bytes */
-
-/* Ends it, whatever the agent does: no other attempt is made. */
-void run_fail(struct run *r, const char *code, const char *message, bool retryable);
-void run_finish_cancelled(struct run *r);
 
 /* run_end.c: content is the JSON of the last event */
 void run_finish(struct run *r, const char *status, enum event_type type,

@@ -53,6 +53,7 @@ static struct topic *topic_new(struct hub *h, const char *thread_id)
     if (!t)
         return NULL;
     t->hub = h;
+    t->run_live = true; /* a reader may come with a position behind a run's last event */
     list_init(&t->subs);
     memcpy(t->thread_id, thread_id, strlen(thread_id) + 1);
     if (!strmap_set(h->topics, thread_id, strlen(thread_id), t)) {

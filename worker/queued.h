@@ -1,6 +1,5 @@
-/* queued: tells the readers of a thread that a run waits: behind an earlier one of the
- * thread, or because no worker has room. Once a run, while nobody has begun it.
- */
+/* queued: tells the readers of a thread that a run waits: behind an earlier one, or
+ * because no worker has room. Once a run, while nobody has begun it. */
 #ifndef THREADCAST_WORKER_QUEUED_H
 #define THREADCAST_WORKER_QUEUED_H
 

@@ -68,7 +68,7 @@ with threadcast.run(client, "killed", lease_ms=500) as run:
 
 test('a publisher that says nothing for many leases is not taken for dead', async () => {
     const { child } = await publisher(`
-with threadcast.run(client, "silent", lease_ms=300) as run:
+with threadcast.run(client, "silent", lease_ms=1500) as run:
     print("begun", run.run_id)
     threading.Event().wait(8)  # the bridge looks after 5 s of silence
     run.token("still here")

@@ -26,7 +26,7 @@ class Bounds(unittest.TestCase):
         return [e["n"] for _, e in self.t.entries()]
 
     def test_events(self):
-        for n in range(1, 401):
+        for n in range(1, 251):
             self.t.outside(event(n), max_events=160)
             numbers = self.numbers()
             self.assertEqual(numbers, list(range(n + 1 - len(numbers), n + 1)))

@@ -207,7 +207,7 @@ class Epochs(unittest.TestCase):
         self.assertEqual(self.t.fields()["bytes"], str(self.t.bytes_in_log()))
 
     def test_a_replica_is_promoted(self):
-        master = RedisServer(tcp=True)
+        master = RedisServer("--repl-diskless-sync-delay", "0", tcp=True)
         self.addCleanup(master.close)
         replica = RedisServer("--replicaof", "127.0.0.1 %d" % master.port, tcp=True)
         self.addCleanup(replica.close)

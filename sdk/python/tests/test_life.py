@@ -84,9 +84,9 @@ class Lives(WithRedis):
 
     def test_an_agent_that_says_nothing_lives(self):
         async def main(client):
-            async with threadcast.run(client, "t2", lease_ms=300) as run:
+            async with threadcast.run(client, "t2", lease_ms=900) as run:
                 await asyncio.get_running_loop().run_in_executor(None, self.watch, run)
-        with threadcast.run(self.client, "t1", lease_ms=300) as run:
+        with threadcast.run(self.client, "t1", lease_ms=900) as run:
             self.watch(run)
         self.in_loop(main)
         self.assertEqual(self.keys(), [])
@@ -107,9 +107,9 @@ class Lives(WithRedis):
         client.connection_pool.disconnect()
 
     def test_an_agent_that_speaks_all_the_time_lives(self):
-        with threadcast.run(self.client, "t1", lease_ms=300, flush_ms=0) as run:
+        with threadcast.run(self.client, "t1", lease_ms=900, flush_ms=0) as run:
             key, stop = life_of(self.client, run), threading.Event()
-            threading.Timer(1.0, stop.set).start()
+            threading.Timer(1.5, stop.set).start()
             while not stop.is_set():
                 run.token("x")
                 self.assertEqual(self.client.exists(key), 1)
@@ -179,7 +179,7 @@ class Lives(WithRedis):
         from test_refusals import RIGHTS
         self.client.execute_command("ACL", "SETUSER", "agent", "reset", "on", ">pw", *RIGHTS)
         client = self.server.client(username="agent", password="pw")
-        with threadcast.run(client, "t1", lease_ms=300) as run:
+        with threadcast.run(client, "t1", lease_ms=900) as run:
             self.watch(run)
         with self.assertRaises(threadcast.Cancelled):
             with threadcast.run(client, "t1") as run:

@@ -7,6 +7,8 @@ import json
 import logging
 from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, TypeVar
 
+import redis
+
 from ._link import settings
 
 LOG = logging.getLogger("threadcast")
@@ -63,8 +65,8 @@ def cancels(hint: bytes) -> Optional[str]:
 
 def control_settings(client: Any) -> Dict[str, Any]:
     kwargs = settings(client, "control")
-    if "protocol" in kwargs:
-        kwargs["protocol"] = 2  # messages as plain answers
+    if int(redis.__version__.split(".")[0]) >= 5:  # older ones know no other
+        kwargs["protocol"] = 2  # messages come as plain answers
     return kwargs
 
 

@@ -100,14 +100,14 @@ struct client {
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes, merged;
     int64_t opened_ms, wrote_ms, blocked_ms;
-    int64_t end_by_ms; /* ending: closed then, whatever is left */
+    int64_t end_by_ms;  /* ending: closed then, whatever is left */
     int64_t join_by_ms; /* every sub must be past ASKING by then; 0: it is */
     int fd;
     uint32_t read_bytes;
     int pending; /* questions under way that hold a pointer */
     uint8_t reason;
     bool closed, ending, merge, warned, greeted;
-    bool over; /* its queue passed the limit in this turn */
+    bool over;    /* its queue passed the limit in this turn */
     bool recheck; /* its right could not be asked about: again */
     uint16_t count;
     struct sub subs[];

@@ -39,7 +39,7 @@ struct redis {
     bool freed;        /* by the owner; memory goes when depth is 0 */
     char why[REDIS_WHY_SIZE];
     int64_t ready_ms; /* clock when it became READY; 0: never was */
-    int64_t read_ms; /* when bytes last came */
+    int64_t read_ms;  /* when bytes last came */
     bool batch;       /* messages were given out in this read */
 
     char run_id[41];

@@ -321,6 +321,7 @@ test('ids on a stream of several threads are positions of all, or none', async (
     const query = '/v1/events?thread=pair.a&thread=pair.b';
     const stream = stack.events(query, reader);
     await until(() => stream.messages.length === 2);
+    /** @type {Promise<unknown>[]} */
     const sends = [stack.redis.client.del('{thread:pair.b}:log')];
     const again = new ScriptRun(stack.redis.client, 'pair.b');
     sends.push(again.begin());

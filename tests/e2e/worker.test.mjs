@@ -109,7 +109,8 @@ test('a Redis that is too old is refused, and nothing is claimed', async (t) => 
     }).listen(0, '127.0.0.1');
     t.after(() => server.close());
     await once(server, 'listening');
-    const worker = await stack.startWorker({}, { REDIS_URL: `redis://127.0.0.1:${server.address().port}` });
+    const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+    const worker = await stack.startWorker({}, { REDIS_URL: `redis://127.0.0.1:${port}` });
     await worker.child.line(/warn redis lost connection=publish why=.*6\.2\.14 is too old/);
     const asked = await begin('for a Redis of our time');
     await worker.stop();

@@ -250,3 +250,16 @@ for (const seed of SEEDS) {
 const ASLEEP = FULL ? POINTS : ['token-queued', 'publish-sent', 'agent-done', 'finish-answered', 'end-sent'];
 test('a zombie wakes at these points', { concurrency: LANES }, (t) => spread(t, picked(ASLEEP).map((point) => ({
     name: `${point}, asleep`, body: (lane) => killedAt(lane, point, SEEDS[0], 'stop') }))));
+
+// and that all this would be seen: each of these takes one protection away
+test('without the sweep, an end that was committed is not published', () => lanes[0].sabotaged(
+    'unpublished_ends', /SELECT \* FROM runs WHERE/, 'SELECT * FROM runs WHERE false AND',
+    () => assert.rejects(dies(lanes[0], 'finish-answered', '1', 'answers', 1, 'kill'), /committed and published/)));
+
+test('without another attempt, what two workers say is one run', () => lanes[0].sabotaged(
+    'claim_runs', /SET attempt = attempt \+ 1(?=, failures = failures \+ 1,\s+worker)/, 'SET attempt = attempt',
+    () => assert.rejects(dies(lanes[0], 'publish-answered', '1', 'answers', 1, 'kill'), /text|attempt/)));
+
+test('without taking over, what a dead worker held stays as it is', () => lanes[0].sabotaged(
+    'claim_runs', /failures \+ 1 < p_max/, 'failures + 1 < p_max AND false',
+    () => assert.rejects(dies(lanes[0], 'agent-done', '1', 'answers', 1, 'kill'), /committed and published/)));

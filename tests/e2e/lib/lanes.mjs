@@ -18,6 +18,8 @@ export class Lane {
     bridge;
     /** @type {import('../harness.mjs').Worker} the one that stays alive */
     survivor;
+    /** @type {number | undefined} for the end of a run */
+    timeout;
 
     /** @param {Stack} stack @param {string} name */
     constructor(stack, name) {
@@ -96,7 +98,26 @@ export class Lane {
 
     /** @param {Asked} asked @param {() => string} [what] */
     balances(asked, what) {
-        return balances({ query: this.query, redis: this.stack.redis.client, ...asked, what });
+        return balances({ query: this.query, redis: this.stack.redis.client, ...asked, what, timeout: this.timeout });
+    }
+
+    /**
+     * Does something while a function of the database is not what it should be.
+     * @param {string} name @param {RegExp} part @param {string} instead
+     * @param {() => Promise<unknown>} body
+     */
+    async sabotaged(name, part, instead, body) {
+        const [{ text }] = await this.query(`select pg_get_functiondef($1::regproc) as text`, [name]);
+        assert.match(text, part, `${name} is another one by now`);
+        await this.query(text.replace(part, instead));
+        this.timeout = 3000;
+        try {
+            await body();
+        } finally {
+            this.timeout = undefined;
+            await this.query(text);
+            await this.query('delete from threads');
+        }
     }
 
     async nothingLeft() {

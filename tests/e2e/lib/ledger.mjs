@@ -38,6 +38,8 @@ export class Reader {
     #stopped = false;
     #ready = false;
     #last = '';
+    /** the id of the event before, since the last `reset` */
+    #before = '';
     /** @type {Set<string>} runs whose end the stream told */
     #ended = new Set();
     /** @type {Map<string, string>} texts from the API, where the stream could not tell */
@@ -87,14 +89,17 @@ export class Reader {
         if (sse.event === 'reset') {
             this.resets++;
             this.state = afterReset(this.state);
+            // what is still kept may come again from there on
+            this.#ended.clear();
+            this.#before = '';
             this.#reconcile();
         }
         if (sse.event !== 'message' || !sse.json) return;
         const event = sse.json;
-        const before = this.events.at(-1);
-        if (event.id && before?.id && !follows(before.id, event.id)) {
-            this.complaints.push(`${event.id} after ${before.id}`);
+        if (event.id && this.#before && !follows(this.#before, event.id)) {
+            this.complaints.push(`${event.id} after ${this.#before}`);
         }
+        this.#before = event.id ?? this.#before;
         if (this.#ended.has(event.runId)) this.complaints.push(`after the end: ${sse.data}`);
         if (event.runId && isEnd(event)) this.#ended.add(event.runId);
         this.events.push(event);
@@ -128,9 +133,10 @@ export class Reader {
         return this;
     }
 
-    /** @param {string} run */
+    /** Its ends, each once, however often the log told it. @param {string} run */
     ends(run) {
-        return this.events.filter((event) => event.runId === run && isEnd(event));
+        const ends = this.events.filter((event) => event.runId === run && isEnd(event));
+        return [...new Map(ends.map((event) => [event.id, event])).values()];
     }
 
     /** @param {string} run */

@@ -236,6 +236,13 @@ static void restart_from(struct sub *s, struct event_id pos)
     replay_from(s, pos, true);
 }
 
+/* The log that was lost may have been followed by a run that has ended already: what
+ * stands behind the lost position in the log's own order was never seen either. */
+static struct event_id after_loss(const struct sub *s, struct event_id run)
+{
+    return s->has_pos && event_id_cmp(s->pos, run) < 0 ? s->pos : run;
+}
+
 /* The stream of one run begins at that run, not at those that are live now. */
 static void on_run_state(const struct run_state *state, void *arg)
 {
@@ -260,7 +267,7 @@ void sub_on_cursor(struct sub *s, const struct thread_cursor *cursor)
         run_state_ask(c->set->bridge->reader, s->topic->thread_id, c->run_id,
                       on_run_state, s);
     } else if (s->reset) {
-        restart_from(s, cursor->run);
+        restart_from(s, after_loss(s, cursor->run));
     } else {
         replay_from(s, s->since == SINCE_NOW ? cursor->tail : cursor->run, true);
     }

@@ -183,6 +183,22 @@ test('a log that was lost under a live stream says reset and goes on', async () 
     stream.close();
 });
 
+test('a run that began and ended while the log was lost is told behind the reset', async () => {
+    const first = new ScriptRun(stack.redis.client, 'quick');
+    const [, began] = await first.begin();
+    await first.done();
+    await stack.redis.client.del('{thread:quick}:log', '{thread:quick}:state');
+    const second = new ScriptRun(stack.redis.client, 'quick');
+    await second.begin();
+    await second.tokens('nobody was there');
+    await second.done();
+    const stream = stack.threadEvents('quick', '', { ...reader, lastEventId: began });
+    await stream.named('reset');
+    await stream.type('done');
+    assert.equal(stream.text(), 'nobody was there');
+    stream.close();
+});
+
 test('a stream of many threads: every thread, positions, and a resume of all', async () => {
     const threads = Array.from({ length: 32 }, (_, i) => `many.${i}`);
     const query = threads.map((t) => `thread=${t}`).join('&');
@@ -285,7 +301,7 @@ test('a bare event during a long replay cuts nobody', async () => {
     await run.begin();
     for (let i = 0; i < 20; i++) await blocks(run, 8, 60_000);
     const stream = stack.threadEvents('bareplay', 'since=0', { ...reader, paused: true });
-    await stream.opened().catch(() => 0);
+    await until(async () => await metric('threadcast_bridge_clients') >= 1, { what: 'it is there' });
     for (let i = 0; i < 5; i++) await bare('bareplay', { type: 'test', content: i });
     stream.resume();
     for (let i = 5; i < 10; i++) await bare('bareplay', { type: 'test', content: i });

@@ -12,6 +12,7 @@
 #include "bridge/clients.h"
 #include "bridge/conn.h"
 #include "bridge/feed.h"
+#include "bridge/forget.h"
 #include "bridge/hub.h"
 #include "bridge/listener.h"
 #include "bridge/owners.h"
@@ -105,6 +106,7 @@ struct bridge *bridge_new(const struct bridge_conf *conf, struct auth *auth,
     b->conf = conf;
     b->auth = auth;
     b->statics = statics;
+    list_init(&b->forgetting);
     instance_new(b->instance);
     b->loop = loop_new_coarse();
     if (b->loop) {
@@ -135,6 +137,7 @@ void bridge_free(struct bridge *b)
     /* who still waits for an answer gets its NULL while what it points to is there */
     listener_free(b->listener);
     conns_fini(b);
+    forget_free(b);
     watch_free(b->watch);
     reader_close(b->reader);
     publisher_free(b->publisher);

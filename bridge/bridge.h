@@ -52,6 +52,8 @@ struct bridge {
     struct watch *watch; /* quiet threads */
     char instance[INSTANCE_SIZE];
     bool draining;
+    struct list forgetting; /* threads whose keys are still to be deleted (forget.c) */
+    size_t forgetting_count;
     struct timer *shutdown_delay, *drain_check;
     int64_t stop_at_ms;
 };

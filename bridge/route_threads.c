@@ -4,6 +4,7 @@
 #include "bridge/ask.h"
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
+#include "bridge/forget.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
 #include "common/pg.h"
@@ -184,6 +185,7 @@ void route_threads_post(struct request *r)
 static void on_deleted(struct request *r, const struct pg_result *res)
 {
     if (strcmp(pg_value(res, 0, 0), "ok") == 0) {
+        forget_thread(r->bridge, r->param);
         request_reply(r, 204, NULL, NULL, 0);
         return;
     }
@@ -191,8 +193,8 @@ static void on_deleted(struct request *r, const struct pg_result *res)
     ask_forbidden(r);
 }
 
-/* Rows go here; that a thread is gone is notified, and whoever hears it closes its
- * streams and deletes its keys. */
+/* Rows and keys go here; that a thread is gone is notified, and whoever hears it closes
+ * its streams. */
 void route_thread_delete(struct request *r)
 {
     const char *params[] = {r->param, NULL};

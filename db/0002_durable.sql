@@ -17,7 +17,7 @@ CREATE INDEX runs_slots ON runs (owner, slot)
 CREATE INDEX runs_live ON runs (thread_id, seq) WHERE status IN ('queued', 'running');
 CREATE INDEX runs_waiting ON runs (thread_id, seq) WHERE waits;
 CREATE INDEX runs_delayed ON runs (run_at) WHERE status = 'queued' AND run_at IS NOT NULL;
-CREATE INDEX runs_unsaid ON runs (slot, seq) WHERE status = 'queued' AND NOT queued_said;
+CREATE INDEX runs_unsaid ON runs (queued_at) WHERE status = 'queued' AND NOT queued_said;
 CREATE INDEX runs_by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX messages_by_age ON messages (created_at);
 
@@ -126,11 +126,11 @@ DECLARE
     v_thread text;
     v_n bigint := 0;
 BEGIN
-    FOR v_thread IN SELECT thread_id FROM runs AS r
-        WHERE waits AND NOT EXISTS (
-            SELECT FROM runs AS e WHERE e.thread_id = r.thread_id AND e.seq < r.seq
-               AND e.status IN ('queued', 'running'))
-        ORDER BY thread_id LIMIT p_n
+    FOR v_thread IN SELECT w.thread_id
+        FROM (SELECT DISTINCT thread_id FROM runs WHERE waits) AS w
+        WHERE (SELECT r.waits FROM runs AS r WHERE r.thread_id = w.thread_id
+                  AND r.status IN ('queued', 'running') ORDER BY r.seq LIMIT 1)
+        ORDER BY w.thread_id LIMIT p_n
     LOOP
         PERFORM release_next(v_thread);
         v_n := v_n + 1;
@@ -255,6 +255,8 @@ BEGIN
     END IF;
     PERFORM pg_notify('run_control', id::text) FROM runs
         WHERE thread_id = p_thread AND status = 'running';
+    -- the cascade would take them in any order
+    PERFORM FROM runs WHERE thread_id = p_thread ORDER BY seq DESC FOR UPDATE;
     DELETE FROM threads WHERE id = p_thread;
     outcome := 'ok';
 END $$;
@@ -320,6 +322,17 @@ END $$;
 
 -- --- for the worker ---------------------------------------------------------------------
 
+-- What ends a run that was cancelled and has no worker to say so.
+CREATE FUNCTION cancelled_end(p_agent text, p_reply uuid) RETURNS jsonb
+LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
+    SELECT jsonb_build_array(
+        jsonb_build_object('type', 'status', 'ts', unix_ms(), 'agentId', p_agent,
+            'content', jsonb_build_object('status', 'cancelled')),
+        jsonb_build_object('type', 'done', 'ts', unix_ms(), 'agentId', p_agent,
+            'content', jsonb_build_object('messageId', p_reply,
+                                          'finishReason', 'cancelled')))
+$$;
+
 -- Takes up to p_n runs: expired ones first (with p_expired), then waiting ones. An
 -- expired run counts a failure; at p_max failures it ends instead. Nothing counts as
 -- expired until one lease after Postgres itself started, so that workers can renew what
@@ -336,6 +349,8 @@ DECLARE
     v_lease interval := p_lease_ms * interval '1 millisecond';
     v_old uuid[] := '{}';
     v_new uuid[];
+    v_lost jsonb := '{"code": "worker_lost", "retryable": true,
+                      "message": "The worker of this run was lost too often."}';
 BEGIN
     IF p_expired AND v_now > pg_postmaster_start_time() + v_lease THEN
         WITH lost AS (
@@ -343,14 +358,14 @@ BEGIN
                 WHERE r.status = 'running' AND r.lease_until < v_now
                   AND r.failures + 1 >= p_max
                 ORDER BY r.lease_until LIMIT 100 FOR NO KEY UPDATE OF t, r SKIP LOCKED)
-        UPDATE runs AS r SET status = 'failed', attempt = attempt + 1,
-            failures = failures + 1, ended_at = v_now, end_seq = NULL,
-            error = jsonb_build_object('code', 'worker_lost', 'retryable', true,
-                'message', 'The worker of this run was lost too often.'),
-            end_events = jsonb_build_array(jsonb_build_object('type', 'error',
-                'ts', unix_ms(), 'agentId', agent, 'content',
-                jsonb_build_object('code', 'worker_lost', 'retryable', true,
-                    'message', 'The worker of this run was lost too often.')))
+        UPDATE runs AS r SET attempt = attempt + 1, failures = failures + 1,
+            ended_at = v_now, end_seq = NULL,
+            status = CASE WHEN cancel_at IS NULL THEN 'failed' ELSE 'cancelled' END,
+            error = CASE WHEN cancel_at IS NULL THEN v_lost END,
+            end_events = CASE WHEN cancel_at IS NULL
+                THEN jsonb_build_array(jsonb_build_object('type', 'error',
+                        'ts', unix_ms(), 'agentId', agent, 'content', v_lost))
+                ELSE cancelled_end(agent, reply_id) END
             FROM lost WHERE r.id = lost.id;
         WITH expired AS (
             SELECT id FROM runs WHERE status = 'running' AND lease_until < v_now
@@ -391,19 +406,28 @@ LANGUAGE sql SET search_path FROM CURRENT AS $$
         WHERE at IS NOT NULL
 $$;
 
+-- A row that somebody else holds is not waited for: the others' leases would pass
+-- meanwhile. It is still ours as far as can be seen, and renewed the next time.
 CREATE OR REPLACE FUNCTION renew_runs(p_worker text, p_runs uuid[], p_attempts int[],
                                       p_lease_ms int)
 RETURNS TABLE (run_id uuid, cancelled boolean)
 LANGUAGE sql SET search_path FROM CURRENT AS $$
     WITH mine AS MATERIALIZED (
+        SELECT r.id, r.cancel_at
+            FROM runs AS r JOIN unnest(p_runs, p_attempts) AS m (id, attempt)
+                ON m.id = r.id AND m.attempt = r.attempt
+            WHERE r.status = 'running' AND r.worker = p_worker),
+    free AS MATERIALIZED (
         SELECT r.id FROM runs AS r JOIN unnest(p_runs, p_attempts) AS m (id, attempt)
                 ON m.id = r.id AND m.attempt = r.attempt
             WHERE r.status = 'running' AND r.worker = p_worker
-            ORDER BY r.seq DESC FOR NO KEY UPDATE OF r)
-    UPDATE runs AS r
-        SET lease_until = clock_timestamp() + p_lease_ms * interval '1 millisecond'
-        FROM mine WHERE r.id = mine.id
-        RETURNING r.id, r.cancel_at IS NOT NULL
+            ORDER BY r.seq DESC FOR NO KEY UPDATE OF r SKIP LOCKED),
+    renewed AS (
+        UPDATE runs AS r
+            SET lease_until = clock_timestamp() + p_lease_ms * interval '1 millisecond'
+            FROM free WHERE r.id = free.id RETURNING r.id)
+    SELECT mine.id, mine.cancel_at IS NOT NULL
+        FROM mine LEFT JOIN renewed ON renewed.id = mine.id
 $$;
 
 CREATE OR REPLACE FUNCTION hand_back(p_worker text, p_runs uuid[], p_attempts int[])
@@ -494,16 +518,20 @@ BEGIN
 END $$;
 
 -- Runs that wait longer than p_after_ms and of which readers have not been told: once.
+-- (EXECUTE, so that the limit is known to the planner: it reads no more than that.)
 CREATE FUNCTION say_queued(p_n int, p_after_ms int)
 RETURNS TABLE (run_id uuid, thread_id text, reply_id uuid, agent text, waits boolean)
-LANGUAGE sql SET search_path FROM CURRENT AS $$
-    WITH unsaid AS (
-        SELECT id FROM runs WHERE status = 'queued' AND NOT queued_said
-              AND queued_at < clock_timestamp() - p_after_ms * interval '1 millisecond'
-            ORDER BY slot, seq LIMIT p_n FOR UPDATE SKIP LOCKED)
-    UPDATE runs AS r SET queued_said = true FROM unsaid WHERE r.id = unsaid.id
-        RETURNING r.id, r.thread_id, r.reply_id, r.agent, r.waits
-$$;
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN QUERY EXECUTE format('
+        WITH unsaid AS (
+            SELECT id FROM runs WHERE status = ''queued'' AND NOT queued_said
+                  AND queued_at < clock_timestamp() - %s * interval ''1 millisecond''
+                ORDER BY queued_at LIMIT %s FOR UPDATE SKIP LOCKED)
+        UPDATE runs AS r SET queued_said = true FROM unsaid WHERE r.id = unsaid.id
+            RETURNING r.id, r.thread_id, r.reply_id, r.agent, r.waits',
+        p_after_ms, p_n);
+END $$;
 
 -- What was said in a thread before a message, as 0001 has it, but an answer stands where
 -- its question stands: it may have come after the message that waited for it.

@@ -95,3 +95,18 @@ test('a deleted thread: rows, keys and streams are gone, its run stops', async (
     const rows = await stack.pg.query('select count(*) from messages where thread_id = $1', [thread]);
     assert.equal(Number(rows[0].count), 0);
 });
+
+test('a thread deleted while Redis is away and nobody listens is forgotten later', async () => {
+    const thread = await stack.thread();
+    const posted = await stack.post(thread, 'forget me');
+    await cancel(posted.runId);
+    await stack.ended(posted.runId);
+    await until(async () => (await stack.run(posted.runId)).end_published_at, { what: 'the end is published' });
+    await stack.pg.query(`select pg_terminate_backend(pid) from pg_stat_activity
+                           where application_name like 'threadcast-bridge:%:listen'`);
+    await stack.redis.kill();
+    assert.equal((await stack.request('DELETE', `/v1/threads/${thread}`)).status, 204);
+    await stack.redis.start();
+    await until(async () => (await stack.redis.client.keys(`{thread:${thread}}:*`)).length === 0,
+                { what: 'its keys are gone' });
+});

@@ -82,6 +82,7 @@ const struct stats_row worker_stats_rows[] = {
     COUNTER("runs_timed_out_total", NULL, "Runs that passed --run-timeout-ms.",
             timed_out),
     COUNTER("ends_swept_total", NULL, "Ends published for somebody else.", ends_swept),
+    COUNTER("ends_lost_total", NULL, "Ends that cannot be read or published.", ends_lost),
     COUNTER("agent_bad_lines_total", NULL, "Lines of agents that are no event.",
             agent_bad_lines),
     COUNTER("agent_log_dropped_total", NULL, "Lines of agents' stderr not logged.",

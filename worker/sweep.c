@@ -52,27 +52,48 @@ static void end_free(struct loose_end *e)
     free(e);
 }
 
+/* EVENT_TOKEN: none that an end is made of. */
+static enum event_type type_of(const json_t *ev)
+{
+    const char *type = json_string_value(json_object_get(ev, "type"));
+
+    if (!type || !json_is_object(json_object_get(ev, "content")))
+        return EVENT_TOKEN;
+    if (strcmp(type, "status") == 0)
+        return EVENT_STATUS;
+    if (strcmp(type, "done") == 0)
+        return EVENT_DONE;
+    return strcmp(type, "error") == 0 ? EVENT_ERROR : EVENT_TOKEN;
+}
+
+/* The last is the end: without one a run would never be over for its readers. */
+static bool is_readable(const json_t *events)
+{
+    size_t n = json_array_size(events);
+    enum event_type last = n ? type_of(json_array_get(events, n - 1)) : EVENT_TOKEN;
+
+    return last == EVENT_DONE || last == EVENT_ERROR;
+}
+
 static bool add_end_events(struct pending *p, const struct loose_end *e)
 {
-    static const char *const names[] = {
-        [EVENT_STATUS] = "status", [EVENT_DONE] = "done", [EVENT_ERROR] = "error"};
     size_t i;
     json_t *ev;
 
     json_array_foreach(e->events, i, ev)
     {
-        const char *type = json_string_value(json_object_get(ev, "type"));
+        enum event_type type = type_of(ev);
         int64_t ts = json_integer_value(json_object_get(ev, "ts"));
-        char *content =
-            json_dumps(json_object_get(ev, "content"), JSON_COMPACT | JSON_ENCODE_ANY);
-        enum event_type t = EVENT_STATUS;
-        while (t <= EVENT_ERROR && (!names[t] || !type || strcmp(names[t], type) != 0))
-            t++;
-        if (content && t <= EVENT_ERROR)
-            pending_json(p, t, content, strlen(content), ts);
+        char *content;
+        if (type == EVENT_TOKEN)
+            continue;
+        content = json_dumps(json_object_get(ev, "content"), JSON_COMPACT);
+        if (!content)
+            return false;
+        pending_json(p, type, content, strlen(content), ts);
         free(content);
     }
-    return p->count > 0 && !p->failed;
+    return !p->failed;
 }
 
 static void on_answer(const struct publish_answer *a, void *arg);
@@ -114,13 +135,24 @@ static void on_marked(enum pg_outcome outcome, const struct pg_result *res,
 
 static void mark(struct loose_end *e)
 {
-    struct worker *w = e->s->w;
+    if (!store_mark(e->s->w, e->run_id, on_marked, e))
+        end_free(e);
+}
 
-    w->stats.ends_swept++;
+static void swept(struct loose_end *e)
+{
+    e->s->w->stats.ends_swept++;
     log_info("end published for another", LOG_S("run", e->run_id),
              LOG_S("thread", e->thread_id));
-    if (!store_mark(w, e->run_id, on_marked, e))
-        end_free(e);
+    mark(e);
+}
+
+/* Trying for ever would not help, and would hide the ends behind it: it is marked. */
+static void give_up(struct loose_end *e, const char *why)
+{
+    e->s->w->stats.ends_lost++;
+    log_error(why, LOG_S("run", e->run_id), LOG_S("thread", e->thread_id));
+    mark(e);
 }
 
 static void on_answer(const struct publish_answer *a, void *arg)
@@ -133,7 +165,7 @@ static void on_answer(const struct publish_answer *a, void *arg)
     switch (a->result) {
     case PUBLISH_OK:
     case PUBLISH_ENDED:
-        mark(e);
+        swept(e);
         break;
     case PUBLISH_LOST:
     case PUBLISH_GAP:
@@ -142,10 +174,8 @@ static void on_answer(const struct publish_answer *a, void *arg)
         break;
     case PUBLISH_FENCED:
     case PUBLISH_TAKEN:
-    case PUBLISH_REFUSED: /* trying for ever would not help */
-        log_error("an end cannot be published", LOG_S("run", e->run_id),
-                  LOG_S("thread", e->thread_id));
-        mark(e);
+    case PUBLISH_REFUSED:
+        give_up(e, "an end cannot be published");
         break;
     }
 }
@@ -158,17 +188,23 @@ static bool is_under_way(const struct sweep *s, const char *run)
     return worker_run(s->w, run) != NULL;
 }
 
-static bool end_fill(struct loose_end *e, const struct pg_result *res, int row)
+enum filled { FILLED, UNREADABLE, NO_MEMORY };
+
+static enum filled end_fill(struct loose_end *e, const struct pg_result *res, int row)
 {
     const char *content = pg_value(res, row, END_CONTENT);
     const char *agent;
+    json_error_t why = {0};
 
     snprintf(e->run_id, sizeof(e->run_id), "%s", pg_value(res, row, END_RUN));
     snprintf(e->reply_id, sizeof(e->reply_id), "%s", pg_value(res, row, END_REPLY));
     snprintf(e->thread_id, sizeof(e->thread_id), "%s", pg_value(res, row, END_THREAD));
     e->seq = pg_int(res, row, END_SEQ);
     e->content = content ? strdup(content) : NULL;
-    e->events = json_loads(pg_value(res, row, END_EVENTS), JSON_REJECT_DUPLICATES, NULL);
+    e->events = json_loads(pg_value(res, row, END_EVENTS), JSON_REJECT_DUPLICATES, &why);
+    if ((content && !e->content) ||
+        (!e->events && json_error_code(&why) == json_error_out_of_memory))
+        return NO_MEMORY;
     agent = json_string_value(json_object_get(json_array_get(e->events, 0), "agentId"));
     snprintf(e->agent_id, sizeof(e->agent_id), "%s", agent ? agent : "default");
     e->names = (struct event_run){.thread_id = e->thread_id,
@@ -176,12 +212,13 @@ static bool end_fill(struct loose_end *e, const struct pg_result *res, int row)
                                   .agent_id = e->agent_id,
                                   .message_id = e->reply_id,
                                   .attempt = pg_int(res, row, END_ATTEMPT)};
-    return e->events && (!content || e->content);
+    return is_readable(e->events) ? FILLED : UNREADABLE;
 }
 
 static void take(struct sweep *s, const struct pg_result *res, int row)
 {
     struct loose_end *e;
+    enum filled filled;
 
     if (is_under_way(s, pg_value(res, row, END_RUN)))
         return;
@@ -192,10 +229,11 @@ static void take(struct sweep *s, const struct pg_result *res, int row)
     e->s = s;
     list_init(&e->node);
     list_push(&s->ends, &e->node);
-    if (!end_fill(e, res, row) || !publish(e, e->seq == 0)) {
-        log_error("an end cannot be read", LOG_S("run", e->run_id));
-        end_free(e);
-    }
+    filled = end_fill(e, res, row);
+    if (filled == UNREADABLE)
+        give_up(e, "an end cannot be read");
+    else if (filled == NO_MEMORY || !publish(e, e->seq == 0))
+        end_free(e); /* found again */
 }
 
 static void on_ends(enum pg_outcome outcome, const struct pg_result *res,

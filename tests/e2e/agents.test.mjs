@@ -65,6 +65,9 @@ for i in range(3000):
     print(json.dumps({"type": "token", "content": "%04d " % i + "x" * 95}))
 print(json.dumps({"type": "done", "content": {}}))
 `),
+        ...['out', 'err'].map((name) => program(`left${name}`, '#!/bin/sh\n' +
+            `setsid yes '{"type":"token","content":"xxxx"}' ${name === 'err' ? '>&2 ' : ''}&\n` +
+            `echo $! > ${path.join(dir, `left${name}.pid`)}\nsleep 0.3\nexit 0\n`)),
         program('utf8', `#!/usr/bin/python3
 import json, sys, os
 line = json.dumps({"type": "token", "content": "日本🇦🇹\\u2028"}, ensure_ascii=False).encode() + b"\\n"
@@ -163,6 +166,25 @@ test('a flood is slowed, not lost', async () => {
     assert.equal(text.length, 3000 * 100);
     assert.equal(record, text);
 });
+
+for (const name of ['out', 'err']) {
+    test(`what an agent left behind floods std${name}: its run ends, the others go on`, { timeout: 60_000 }, async () => {
+        const asked = await ask(`left${name}`);
+        const row = await stack.ended(asked.runId, 10_000);
+        assert.ok(['done', 'failed'].includes(row.status), JSON.stringify(row));
+        asked.stream.close();
+        const other = await answer('py');
+        assert.equal(other.end.type, 'done', JSON.stringify(other.end));
+        const pid = Number(fs.readFileSync(path.join(dir, `left${name}.pid`), 'utf8'));
+        await until(() => {
+            try {
+                return fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1][0] === 'Z';
+            } catch {
+                return true;
+            }
+        }, { what: `${pid} has gone with its pipe` });
+    });
+}
 
 test('characters split at every byte', async () => {
     const { text } = await answer('utf8');

@@ -115,6 +115,31 @@ test('committed while Redis is away: published when it is back, by whoever is th
     assert.equal(counting(all)[0].content.status, 'rewind', 'the text that never arrived comes with the end');
 });
 
+test('ends that cannot be read do not hide the one behind them', async (t) => {
+    const [thread, asked] = [await stack.thread(), await begin('the good one')];
+    const bad = ['{}', '[]', '[1]', '[{"type":"done"}]', '[{"type":"nothing","content":{}}]',
+                 '[{"type":"status","content":{"status":"cancelled"}}]', '[1e400]', '"done"'];
+    await stack.pg.query(
+        `with m as (insert into messages (thread_id, role, content)
+                        select $1, 'assistant', 'x' from generate_series(0, 95) returning id)
+         insert into runs (thread_id, message_id, owner, status, attempt, end_events, end_seq, ended_at)
+             select $1, id, 'ann', 'failed', 1, ($2::jsonb[])[1 + n % 8], nullif(n / 8 % 2, 0), now() - interval '1 hour'
+             from (select id, row_number() over () as n from m) as rows`, [thread, bad]);
+    await stack.pg.query(
+        `update runs set status = 'failed', ended_at = now() - interval '1 minute', attempt = 1,
+             end_events = '[{"type":"error","ts":1,"agentId":"default","content":{"code":"x","message":"y"}}]'
+         where id = $1`, [asked.run]);
+    const worker = await workers(t)({ 'metrics-listen': '127.0.0.1:0' });
+    const [, address] = await worker.child.line(/metrics address=(\S+)/);
+    await endsWell(asked, 'failed');
+    const left = () => stack.pg.query(`select end_events from runs where thread_id = $1 and end_published_at is null`, [thread]);
+    await until(async () => (await left()).length === 0, { what: 'each is marked' });
+    assert.equal(await stack.redis.client.exists(`{thread:${thread}}:log`), 0, 'nothing is made of them');
+    const text = await (await fetch(`http://${address}/metrics`)).text();
+    assert.match(text, /threadcast_worker_ends_lost_total 96\n/);
+    assert.equal(worker.output.match(/error an end cannot be read/g)?.length, 96);
+});
+
 // --- workers die -------------------------------------------------------------------------------
 
 test('kill -9 in the middle: another worker takes over within the lease, rewind first', async (t) => {

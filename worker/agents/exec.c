@@ -16,22 +16,26 @@
 #include "worker/agents/exec_line.h"
 #include "worker/agents/exec_spawn.h"
 #include "worker/conf.h"
+#include "worker/run.h"
 #include "worker/worker.h"
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
     READ_SIZE = 64 * 1024,
-    BAD_LINES_MAX = 20,   /* then the run ends */
-    BAD_LINES_LOGGED = 5, /* a run */
-    LOG_LINES_MAX = 50,   /* of stderr, a run */
+    PIPE_SIZE = 64 * 1024, /* when the kernel does not say */
+    BAD_LINES_MAX = 20,    /* then the run ends */
+    BAD_LINES_LOGGED = 5,  /* a run */
+    LOG_LINES_MAX = 50,    /* of stderr, a run */
     LOG_LINE_MAX = 1024,
 };
 
@@ -185,17 +189,18 @@ static bool on_line(const char *line, size_t len, void *arg)
     return true;
 }
 
-/* false: nothing more can come now. */
-static bool read_some(int fd, struct exec_lines *lines, exec_line_fn *fn, void *arg,
-                      bool *ret_closed)
+/* At most `max` bytes. 0: nothing more can come now. */
+static size_t read_some(int fd, size_t max, struct exec_lines *lines, exec_line_fn *fn,
+                        void *arg, bool *ret_closed)
 {
     static _Thread_local char bytes[READ_SIZE];
-    ssize_t n = read(fd, bytes, sizeof(bytes));
+    ssize_t n = read(fd, bytes, max < sizeof(bytes) ? max : sizeof(bytes));
 
     *ret_closed = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-    if (n > 0)
-        exec_lines_feed(lines, bytes, (size_t)n, fn, arg);
-    return n > 0;
+    if (n <= 0)
+        return 0;
+    exec_lines_feed(lines, bytes, (size_t)n, fn, arg);
+    return (size_t)n;
 }
 
 static void on_out(evutil_socket_t fd, short what, void *arg)
@@ -204,7 +209,7 @@ static void on_out(evutil_socket_t fd, short what, void *arg)
     bool closed;
 
     (void)what;
-    read_some(fd, &a->lines, on_line, a, &closed);
+    read_some(fd, READ_SIZE, &a->lines, on_line, a, &closed);
     if (!closed)
         return;
     exec_lines_end(&a->lines, on_line, a);
@@ -239,7 +244,7 @@ static void on_err(evutil_socket_t fd, short what, void *arg)
     bool closed;
 
     (void)what;
-    read_some(fd, &a->log_lines, on_log_line, a, &closed);
+    read_some(fd, READ_SIZE, &a->log_lines, on_log_line, a, &closed);
     if (closed) {
         exec_lines_end(&a->log_lines, on_log_line, a);
         close_event(&a->err, &a->p.err);
@@ -280,25 +285,50 @@ static void report(struct agent *a, const siginfo_t *si)
     }
 }
 
+/* What is still of interest of stdout. */
+static bool is_heard(const struct agent *a)
+{
+    return a->run && !a->ended && run_has_agent(a->run);
+}
+
+/* What it had written is still to be read: no more than a pipe holds, because somebody
+ * whom it left behind may hold the other end and write for ever. */
+static void drain(struct agent *a, int fd, struct exec_lines *lines, exec_line_fn *fn,
+                  bool (*is_wanted)(const struct agent *a))
+{
+    int size = fcntl(fd, F_GETPIPE_SZ);
+    size_t left = size > 0 ? (size_t)size : PIPE_SIZE, n = 1;
+    int more = 0;
+    bool closed = false;
+
+    while (n > 0 && left > 0 && (!is_wanted || is_wanted(a))) {
+        n = read_some(fd, left, lines, fn, a, &closed);
+        left -= n;
+    }
+    exec_lines_end(lines, fn, a);
+    if (!closed && ioctl(fd, FIONREAD, &more) == 0 && more > 0) {
+        a->w->stats.agent_after_end++;
+        log_warn("agent has gone, what follows is not read", LOG_S("run", a->run_id));
+    }
+}
+
 static void on_gone(evutil_socket_t fd, short what, void *arg)
 {
     struct agent *a = arg;
     siginfo_t si = {0};
-    bool closed = false;
 
     (void)what;
-    if (waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG) < 0 || si.si_pid == 0)
+    if (waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || si.si_pid == 0)
         return;
-    /* The group's number stays taken while a grandchild lives, and is gone otherwise. */
+    /* Before it is waited for: until then the group's number is nobody else's. */
     signal_group(a, SIGKILL);
+    waitid(P_PIDFD, (id_t)fd, &si, WEXITED | WNOHANG);
     a->p.pid = 0;
     timer_stop(a->kill);
-    /* What it had written is still to be read; a grandchild may hold the pipe open. */
-    while (a->out && read_some(a->p.out, &a->lines, on_line, a, &closed))
-        ;
-    exec_lines_end(&a->lines, on_line, a);
-    while (a->err && read_some(a->p.err, &a->log_lines, on_log_line, a, &closed))
-        ;
+    if (a->out)
+        drain(a, a->p.out, &a->lines, on_line, is_heard);
+    if (a->err)
+        drain(a, a->p.err, &a->log_lines, on_log_line, NULL);
     close_event(&a->in, &a->p.in);
     close_event(&a->out, &a->p.out);
     close_event(&a->err, &a->p.err);

@@ -6,6 +6,7 @@
 #include "bridge/origin.h"
 #include "common/log.h"
 #include "common/names.h"
+#include "common/pg.h"
 #include "threadcast_version.h"
 
 #include <stddef.h>
@@ -64,6 +65,11 @@ static bool check_given(const char *value, struct buf *err)
     return false;
 }
 
+static bool check_database(const char *value, struct buf *err)
+{
+    return check_given(value, err) && pg_url_check(value, err);
+}
+
 static bool check_secret(const char *value, struct buf *err)
 {
     if (strlen(value) >= 32)
@@ -115,13 +121,13 @@ static const struct conf_option options[] = {
      .env = "DATABASE_URL",
      .kind = CONF_SECRET,
      .offset = AT(database_url),
-     .check = check_given,
+     .check = check_database,
      .help = "Postgres; without it the bridge serves publishers from Redis alone."},
     {.name = "database-listen-url",
      .env = "DATABASE_LISTEN_URL",
      .kind = CONF_SECRET,
      .offset = AT(database_listen_url),
-     .check = check_given,
+     .check = check_database,
      .help = "Postgres for LISTEN, where a transaction pooler stands before the other."},
     {.name = "database-schema",
      .env = "DATABASE_SCHEMA",

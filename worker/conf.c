@@ -3,6 +3,7 @@
 #include "worker/conf.h"
 
 #include "common/names.h"
+#include "common/pg.h"
 #include "worker/agents.h"
 
 #include <stddef.h>
@@ -51,11 +52,13 @@ static const struct conf_option options[] = {
      .env = "DATABASE_URL",
      .kind = CONF_SECRET,
      .offset = FIELD(database_url),
+     .check = pg_url_check,
      .help = "Where PostgreSQL is: postgresql://…"},
     {.name = "database-listen-url",
      .env = "DATABASE_LISTEN_URL",
      .kind = CONF_SECRET,
      .offset = FIELD(database_listen_url),
+     .check = pg_url_check,
      .help = "Another way to it for LISTEN, past a transaction pooler."},
     {.name = "database-schema",
      .env = "DATABASE_SCHEMA",

@@ -75,6 +75,7 @@ static inline pid_t test_pg_exec(const struct test_pg *s, const char *const *arg
                      setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0))
             _exit(126);
         prctl(PR_SET_PDEATHSIG, SIGQUIT); /* a test that crashes leaves none behind */
+        setenv("PATH", s->bin, 1);        /* where initdb looks for postgres */
         if (chdir(s->dir) == 0)
             execv(path, (char *const *)(uintptr_t)argv);
         _exit(127);

@@ -3,6 +3,7 @@
 // side by side without taking over each other's runs.
 
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';

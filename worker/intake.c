@@ -23,7 +23,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLAIM_BATCH = 32, EXPIRED_AFTER_MS = 1000, RENEW_AGAIN_MS = 200 };
+enum {
+    CLAIM_BATCH = 32,
+    EXPIRED_AFTER_MS = 2 * WORKER_PG_BACKOFF_MS,
+    RENEW_AGAIN_MS = 200
+};
 
 struct intake {
     struct worker *w;
@@ -145,12 +149,14 @@ static bool settle(struct intake *in)
 }
 
 /* After an absence (Postgres was away, or this process slept) our own leases may have
- * passed: those are renewed first, and everybody else has a second to do the same. */
+ * passed: those are renewed first, and everybody else has the time to do the same. A
+ * claim that waits for Postgres to come back is carried out before anybody could. */
 static bool may_take_over(struct intake *in)
 {
     int64_t now = clock_ms();
 
-    if (now - in->renewed_ms > in->w->conf->lease_ms * 2 / 3) {
+    if (!pg_pool_ready(in->w->pool) ||
+        now - in->renewed_ms > in->w->conf->lease_ms * 2 / 3) {
         in->expired_from_ms = now + EXPIRED_AFTER_MS;
         renew(in);
     }
@@ -242,7 +248,7 @@ static void renew(struct intake *in)
     struct renewal *rn;
     struct store_runs runs;
 
-    if (max == 0)
+    if (max == 0 && pg_pool_ready(in->w->pool))
         in->renewed_ms = clock_ms();
     if (in->renewing || max == 0)
         return;
@@ -337,6 +343,15 @@ static void on_notify(struct pg *p, const char *channel, const char *payload, vo
         sweep_start(in->w->sweep); /* it may have ended while it waited */
 }
 
+static void on_pool(bool ready, const char *why, void *arg)
+{
+    struct intake *in = arg;
+
+    (void)why;
+    if (ready) /* it may be back before LISTEN is */
+        in->expired_from_ms = clock_ms() + EXPIRED_AFTER_MS;
+}
+
 static void on_ready(struct pg *p, void *arg)
 {
     struct intake *in = arg;
@@ -368,7 +383,8 @@ struct intake *intake_new(struct worker *w)
                                                             : conf->database_url,
                            .schema = conf->database_schema,
                            .name = name,
-                           .listen = "new_message,run_control"};
+                           .listen = "new_message,run_control",
+                           .backoff_ms = WORKER_PG_BACKOFF_MS};
 
     if (!in)
         return NULL;
@@ -380,6 +396,7 @@ struct intake *intake_new(struct worker *w)
     if (in->poll && in->renew && in->lease)
         in->listen = pg_new(w->loop, &o, &events, in);
     if (in->listen) {
+        pg_pool_on_change(w->pool, on_pool, in);
         timer_start(in->poll, conf->poll_ms); /* even if LISTEN cannot be had */
         timer_start(in->renew, conf->lease_ms / 3);
         return in;

@@ -161,8 +161,10 @@ struct run *worker_run(const struct worker *w, const char *id)
 static struct pg_pool *open_pool(struct worker *w)
 {
     char name[64];
-    struct pg_options o = {
-        .url = w->conf->database_url, .schema = w->conf->database_schema, .name = name};
+    struct pg_options o = {.url = w->conf->database_url,
+                           .schema = w->conf->database_schema,
+                           .name = name,
+                           .backoff_ms = WORKER_PG_BACKOFF_MS};
 
     snprintf(name, sizeof(name), "threadcast-worker:%s", w->instance);
     return pg_pool_new(w->loop, &o, (int)w->conf->database_pool);

@@ -31,6 +31,11 @@ struct sweep;
 struct timer;
 struct worker_conf;
 
+/* The longest pause between two tries to reach Postgres: within twice that of its return
+ * every worker has renewed what is its own (intake.c waits so long before a take-over).
+ */
+enum { WORKER_PG_BACKOFF_MS = 1000 };
+
 struct worker {
     struct loop *loop;
     const struct worker_conf *conf; /* borrowed */

@@ -88,8 +88,29 @@ test('Postgres is away for longer than a lease: agents go on, and nobody takes a
     const down = Date.now();
     await until(async () => (await events(asked)).at(-1).ts > down + 2000, { what: 'it goes on beyond its lease' });
     await stack.postgres.start();
-    await until(async () => (await stack.pg.query('select pg_postmaster_start_time() < now() - interval \'2 seconds\' as late'))[0].late,
+    await until(async () => (await stack.pg.query('select pg_postmaster_start_time() < now() - interval \'4 seconds\' as late'))[0].late,
                 { what: 'everybody could have taken it over' });
+    await cancel(asked.run);
+    const { row } = await endsWell(asked, 'cancelled');
+    assert.deepEqual([row.attempt, row.failures], [1, 0]);
+});
+
+test('Postgres is back for an idle worker first: it waits for those who have runs', async (t) => {
+    const start = workers(t);
+    const busy = await start({ 'demo-rate': 40 });
+    const asked = await begin('Postgres takes a nap, and I am asleep');
+    await streams(asked);
+    // without LISTEN nothing but its own connections tells it that Postgres was away
+    await start({ 'database-listen-url': 'postgresql://threadcast@/threadcast?host=/nowhere' });
+    await stack.postgres.stop();
+    const down = Date.now();
+    await until(async () => (await events(asked)).at(-1).ts > down + 2000, { what: 'the lease is over' });
+    busy.child.kill('SIGSTOP');
+    await stack.postgres.start();
+    await until(async () => (await stack.pg.query(`select 1 from pg_stat_activity
+        where application_name like 'threadcast-worker:%' and query like '%claim%'`)).length,
+                { what: 'the idle worker has asked something' });
+    busy.child.kill('SIGCONT');
     await cancel(asked.run);
     const { row } = await endsWell(asked, 'cancelled');
     assert.deepEqual([row.attempt, row.failures], [1, 0]);

@@ -41,6 +41,7 @@ struct topic {
     uint32_t live;       /* subs that are LIVE or AHEAD */
     uint32_t generation; /* counts subscriptions: a page read before one proves nothing */
     uint32_t fill_generation;
+    uint32_t recorded; /* the subscription whose live runs Postgres was asked about */
     char thread_id[THREAD_ID_MAX + 1];
 };
 

@@ -76,6 +76,8 @@ static const struct stats_row rows[] = {
     COUNTER("no_content_total", NULL, no_content, "Streams answered 204."),
     COUNTER("resets_total", NULL, resets, "`reset` events sent."),
     COUNTER("stalled_total", NULL, stalled, "Threads found with a silent worker."),
+    COUNTER("ends_forgotten_total", NULL, ends_forgotten,
+            "Ends that Redis had lost and a worker publishes again."),
     COUNTER("runs_ended_lost_total", NULL, runs_ended_lost,
             "Runs without a database row ended for their silent publisher."),
     COUNTER("keepalives_total", NULL, keepalives, "Keepalive lines sent."),

@@ -18,7 +18,7 @@ struct bridge_stats {
     uint64_t clients, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
         closed_drain, closed_ended, closed_wrote, closed_demo, closed_memory, closed_busy;
-    uint64_t busy, resets, keepalives, stalled, runs_ended_lost;
+    uint64_t busy, resets, keepalives, stalled, runs_ended_lost, ends_forgotten;
     uint64_t resume_hits, resume_misses, no_content;
     /* events */
     uint64_t events_in, events_bare, events_out, bytes_out, events_merged;

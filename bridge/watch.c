@@ -2,6 +2,7 @@
  *
  *   quiet 5 s, a run may be live ─▶ live_ask ─▶ worker silent ─▶ `stalled` to its readers
  *                                                └─ a foreign one ─▶ end it, once
+ *                             └─ Redis came back ─▶ has its end been forgotten there?
  *   quiet for --verify-ms ─▶ fill: is there an event in the log that the feed never
  * showed?
  *
@@ -11,6 +12,7 @@
 
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
+#include "bridge/forgotten.h"
 #include "bridge/hub.h"
 #include "bridge/live.h"
 #include "bridge/publisher.h"
@@ -102,6 +104,7 @@ static void judge(struct topic *t, const struct live_run *runs, size_t count)
         else if (due)
             say_stalled(t, &runs[i]);
     }
+    forgotten_ask(t, runs, count);
     t->run_live = count > 0;
     if (any && due)
         t->stalled_ms = set->now_ms;

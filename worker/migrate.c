@@ -8,6 +8,7 @@
 #include "common/pg.h"
 #include "db_0001_init.h"
 #include "db_0002_durable.h"
+#include "db_0003_forgotten.h"
 #include "worker/conf.h"
 
 #include <openssl/evp.h>
@@ -27,6 +28,7 @@ struct migration {
 static const struct migration migrations[] = {
     {"0001_init", db_0001_init, &db_0001_init_len},
     {"0002_durable", db_0002_durable, &db_0002_durable_len},
+    {"0003_forgotten", db_0003_forgotten, &db_0003_forgotten_len},
 };
 #define COUNT (sizeof(migrations) / sizeof(migrations[0]))
 

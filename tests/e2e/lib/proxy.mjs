@@ -1,4 +1,4 @@
-// A TCP proxy that cuts, holds and counts: the network's bad days, on demand.
+// A TCP proxy that cuts, holds, delays, dribbles and counts: the network's bad days, on demand.
 
 import net from 'node:net';
 import { once } from 'node:events';
@@ -16,6 +16,8 @@ export class Proxy {
     #target;
     #held = false;
     #refusing = false;
+    #delayMs = 0;
+    #dribble = Infinity;
     /** @type {Set<Link>} */
     #links = new Set();
 
@@ -72,7 +74,7 @@ export class Proxy {
         this.#links.add(link);
         client.setNoDelay(true);
         server.setNoDelay(true);
-        client.on('data', (bytes) => server.write(bytes));
+        client.on('data', (bytes) => this.#pass(bytes, client, server));
         server.on('data', (bytes) => this.#onDown(link, bytes, limit));
         if (this.#held) {
             client.pause();
@@ -98,7 +100,7 @@ export class Proxy {
         const room = limit - link.down;
         if (bytes.length < room) {
             link.down += bytes.length;
-            link.client.write(bytes);
+            this.#pass(bytes, link.server, link.client);
             return;
         }
         link.down = limit;
@@ -109,6 +111,42 @@ export class Proxy {
         link.client.end(bytes.subarray(0, room));
     }
 
+    /**
+     * Bytes go on as the weather is: at once, later, or a few at a time. Later ones of the
+     * same direction wait (`from` is not read meanwhile), so their order stays.
+     * @param {Buffer} bytes
+     * @param {net.Socket} from
+     * @param {net.Socket} to
+     */
+    #pass(bytes, from, to) {
+        const step = Math.min(this.#dribble, bytes.length);
+        if (!this.#delayMs && step === bytes.length) {
+            to.write(bytes);
+            return;
+        }
+        from.pause();
+        let at = 0;
+        const next = () => {
+            if (to.destroyed) return;
+            to.write(bytes.subarray(at, at + step));
+            at += step;
+            if (at < bytes.length) setImmediate(next);
+            else if (!this.#held) from.resume();
+        };
+        if (this.#delayMs) setTimeout(next, this.#delayMs);
+        else next();
+    }
+
+    /** Every piece arrives that much later. @param {number} ms 0: at once again */
+    delay(ms) {
+        this.#delayMs = ms;
+    }
+
+    /** At most so many bytes at a time. @param {number} bytes Infinity: as they come */
+    dribble(bytes) {
+        this.#dribble = bytes;
+    }
+
     /** No byte passes, no connection closes: a peer that has gone without a word. */
     hold() {
         this.#held = true;
@@ -116,6 +154,20 @@ export class Proxy {
             client.pause();
             server.pause();
         }
+    }
+
+    /**
+     * Holds one connection: the one that reaches the server from this port.
+     * @param {number} port
+     */
+    holdOne(port) {
+        for (const { client, server } of this.#links) {
+            if (server.localPort !== port) continue;
+            client.pause();
+            server.pause();
+            return true;
+        }
+        return false;
     }
 
     release() {
@@ -129,6 +181,15 @@ export class Proxy {
     /** @param {boolean} refusing close new connections at once */
     refuse(refusing) {
         this.#refusing = refusing;
+    }
+
+    /** Resets all that is open now: what was under way is gone (RST). */
+    resetAll() {
+        for (const { client, server } of this.#links) {
+            client.resetAndDestroy();
+            server.destroy(); // it may be a Unix socket: they know no RST
+        }
+        this.#links.clear();
     }
 
     /** Cuts all that is open now. */

@@ -9,6 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
 import { Child, run } from './process.mjs';
+import { Proxy } from './proxy.mjs';
 import { PATIENCE_MS, until } from './until.mjs';
 
 /** A port that was free a moment ago. */
@@ -100,6 +101,25 @@ export class RedisServer {
 
     async kill() {
         await this.stop('SIGKILL');
+    }
+
+    /**
+     * A server that follows this one through a proxy: held, it lags, and what it has not
+     * got when this one dies is lost. Answers both; the caller promotes it and stops the
+     * proxy.
+     * @param {string} dir
+     */
+    async replica(dir) {
+        const wire = await Proxy.start({ port: this.port });
+        const server = new RedisServer(dir, await freePort(), this.args);
+        await server.start(['--replicaof', `127.0.0.1 ${wire.port}`]);
+        await until(async () => /master_link_status:up/.test(await server.client.info('replication')),
+                    { what: () => `the replica follows\n${server.child?.tail()}` });
+        return { server, wire };
+    }
+
+    async promote() {
+        await until(async () => await this.client.call('REPLICAOF', 'NO', 'ONE') === 'OK', { what: 'it is a master' });
     }
 
     /** Forgets everything it stored; only while it is stopped. */

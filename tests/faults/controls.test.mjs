@@ -1,0 +1,91 @@
+// For each protection: the test that proves it, run on a daemon without it, has to fail.
+// A test that passes both ways proves nothing. THREADCAST_FULL=1 runs them all, otherwise
+// a few; THREADCAST_CONTROLS=<words> those whose name has one of them.
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import { test } from 'node:test';
+import { ROOT } from '../e2e/harness.mjs';
+import { mutant } from './mutant.mjs';
+
+/**
+ * @typedef {import('./mutant.mjs').Mutation & { name: string, file: string, test: string, always?: boolean }} Control
+ *   file, test: below tests/, and a pattern of the test's name
+ */
+
+/** @type {Control[]} */
+const CONTROLS = [
+    { name: 'a hole is filled', always: true, daemon: 'bridge', source: 'bridge/hub.c',
+      from: 'stats->holes++;\n        fill_start(t);', to: 'publish_json(t, data, len, &view);',
+      file: 'e2e/hub.test.mjs', test: 'a hole in the numbers is filled' },
+    { name: 'a duplicate is dropped', daemon: 'bridge', source: 'bridge/hub.c',
+      from: 'stats->drop_duplicate++;', to: 'publish_json(t, data, len, &view);',
+      file: 'e2e/hub.test.mjs', test: 'duplicates and invented ids' },
+    { name: 'a position is proved', always: true, daemon: 'bridge', source: 'bridge/sub.c',
+      from: 'return !good;', to: 'return false;',
+      file: 'e2e/sse.test.mjs', test: 'ready gives a position' },
+    { name: 'a page is joined to the feed', daemon: 'bridge', source: 'bridge/sub.c',
+      from: 'bool behind = behind_feed(s);', to: 'bool behind = false;',
+      file: 'e2e/hub.test.mjs', test: 'joining while events pour in' },
+    { name: 'only the thread of the channel', daemon: 'bridge', source: 'bridge/hub.c',
+      from: 'if (check != EVENT_OK) {', to: 'if (check != EVENT_OK && check != EVENT_WRONG_THREAD) {',
+      file: 'e2e/hub.test.mjs', test: 'what is not an event of this thread' },
+    { name: 'owners are asked for', always: true, daemon: 'bridge', source: 'bridge/access.c',
+      from: 'owner ? ACCESS_OWNER : ACCESS_DENIED', to: 'owner ? ACCESS_OWNER : ACCESS_OWNER',
+      file: 'e2e/api.test.mjs', test: 'not for others' },
+    { name: 'signatures are verified', daemon: 'bridge', source: 'bridge/jwt.c',
+      from: 'key_verify(key, token, p->signed_len, signature, len) ? NULL : "signature"', to: 'len ? NULL : "signature"',
+      file: 'e2e/auth.test.mjs', test: 'each bit of the signature flipped' },
+    { name: 'an owner that changes closes streams', daemon: 'bridge', source: 'bridge/owners.c',
+      from: 'hub_recheck(b->hub, thread_id);\n', to: '(void)thread_id;\n',
+      file: 'e2e/auth.test.mjs', test: 'closes within 5 s when the owner changes' },
+    { name: 'a slow reader is cut', daemon: 'bridge', source: 'bridge/client.c',
+      from: 'return over && c->out.count > 1 &&', to: 'return false && over &&',
+      file: 'e2e/sse.test.mjs', test: 'a slow reader is cut' },
+    { name: 'a write without progress is cut', daemon: 'bridge', source: 'bridge/clients.c',
+      from: 'client_close(c, CLOSE_STALLED);', to: '(void)c;',
+      file: 'e2e/hub.test.mjs', test: 'a write that makes no progress is cut' },
+    { name: 'the canary', daemon: 'bridge', source: 'bridge/feed.c',
+      from: 'redis_drop(f->redis, "the canary did not come back");', to: '(void)f;',
+      file: 'faults/recovery.test.mjs', test: 'a subscription that is dead' },
+    { name: 'an end that Redis forgot', daemon: 'bridge', source: 'bridge/watch.c',
+      from: 'forgotten_ask(t, runs, count);', to: '',
+      file: 'faults/recovery.test.mjs', test: 'an end that Redis has forgotten' },
+    { name: 'a new epoch for another Redis', daemon: 'worker', from: ' or got[3] ~= redis_id', to: '',
+      file: 'faults/recovery.test.mjs', test: 'a replica that lags is promoted' },
+    { name: 'the fence', daemon: 'worker', from: 'if known and known > attempt then', to: 'if nil then',
+      file: 'e2e/kill-faults.test.mjs', test: 'a zombie whose lease nobody renewed' },
+    { name: 'a call that is sent again', daemon: 'worker', from: 'skip = math.min(expected - number, count)', to: 'skip = 0',
+      file: 'e2e/worker-faults.test.mjs', test: 'eight runs while publishing connections are killed' },
+    { name: 'an idle worker waits for the others', daemon: 'worker', source: 'worker/intake.c',
+      from: 'if (ready) /* it may be back before LISTEN is */', to: 'if (!ready && why == in->w->instance)',
+      file: 'e2e/durable.test.mjs', test: 'idle worker first' },
+];
+
+const wanted = process.env.THREADCAST_CONTROLS?.split(',');
+const chosen = CONTROLS.filter(({ name, always }) =>
+    wanted ? wanted.some((word) => name.includes(word)) : always || process.env.THREADCAST_FULL);
+
+/** Runs one test in a process of its own. @param {Control} control @param {string} bin */
+function outcome({ file, test: name }, bin) {
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+    const done = spawnSync(process.execPath, ['--test', '--test-reporter=tap', '--test-name-pattern', name,
+                                              path.join(ROOT, 'tests', file)],
+                           { encoding: 'utf8', timeout: 60_000, env: { ...env, THREADCAST_BIN: bin, THREADCAST_PATIENCE_MS: '8000' } });
+    // one that waits for ever sees it too
+    const ran = done.signal !== null || /^ok \d+ (?!.*# SKIP)/m.test(done.stdout) || /^not ok/m.test(done.stdout);
+    return { status: done.status, ran, output: done.stdout + done.stderr };
+}
+
+for (const control of chosen) {
+    test(`without: ${control.name}`, { timeout: 300_000 }, (t) => {
+        const { dir, remove } = mutant(control);
+        t.after(remove);
+        const { status, ran, output } = outcome(control, dir);
+        assert.ok(ran, `nothing is called ${control.test} in ${control.file}\n${output.slice(-2000)}`);
+        assert.notEqual(status, 0, `${control.file} "${control.test}" passes without it`);
+        const why = /error: (?:'([^']*)'|\|-\n\s*(.*))/.exec(output);
+        t.diagnostic(`seen as: ${(why?.[1] ?? why?.[2] ?? 'a failure').slice(0, 120)}`);
+    });
+}

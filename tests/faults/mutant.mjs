@@ -1,0 +1,71 @@
+// A daemon without one of its protections: the source with one place changed, compiled and
+// linked like the original, or the program with one piece of embedded text replaced. For
+// tests that must fail with it: they show that they can see the fault.
+
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { BIN, ROOT } from '../e2e/harness.mjs';
+
+/**
+ * @typedef {object} Mutation
+ * @property {'bridge' | 'worker'} daemon
+ * @property {string} [source] the file that is changed; none: what the program embeds (Lua, SQL)
+ * @property {string} from must be there exactly once
+ * @property {string} to in a program: at most as long as `from`
+ */
+
+/** @param {string} text @param {Mutation} mutation */
+function changed(text, { source, daemon, from, to }) {
+    const parts = text.split(from);
+    if (parts.length !== 2) throw new Error(`${source ?? daemon} has ${parts.length - 1} times: ${from}`);
+    return parts.join(to);
+}
+
+/** @param {string[]} words as cmake quotes them */
+const shell = (words, cwd) => execFileSync('/bin/sh', ['-c', words.join(' ')], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+
+/** @param {Mutation} mutation @param {string} dir @param {string} out */
+function compile(mutation, dir, out) {
+    const build = path.dirname(BIN);
+    const source = path.join(ROOT, mutation.source ?? '');
+    const units = JSON.parse(fs.readFileSync(path.join(build, 'compile_commands.json'), 'utf8'));
+    const unit = units.find(({ file }) => file === source);
+    if (!unit) throw new Error(`${build} does not compile ${mutation.source}`);
+    const copy = path.join(dir, path.basename(source));
+    const object = `${copy}.o`;
+    fs.writeFileSync(copy, changed(fs.readFileSync(source, 'utf8'), mutation));
+    shell([unit.command.replace(/-o \S+\.o/, `-o ${object}`).replace(unit.file, copy).replace('ccache ', ''),
+           '-Wno-error'], unit.directory);
+    const target = `bin/threadcast-${mutation.daemon}`;
+    const link = execFileSync('ninja', ['-C', build, '-t', 'commands', target], { encoding: 'utf8' })
+        .trim().split('\n').filter((line) => !line.startsWith('ninja:')).at(-1) ?? '';
+    // its symbols come first, so the library's own file is not looked at
+    shell([link.replace(`-o ${target}`, `-o ${out} ${object}`)], build);
+}
+
+/** @param {Mutation} mutation @param {string} program @param {string} out */
+function patch(mutation, program, out) {
+    const { from, to } = mutation;
+    if (to.length > from.length) throw new Error(`longer than what it replaces: ${to}`);
+    const text = fs.readFileSync(program).toString('latin1');
+    fs.writeFileSync(out, changed(text, { ...mutation, to: to.padEnd(from.length) }), 'latin1');
+    fs.chmodSync(out, 0o755);
+}
+
+/**
+ * A directory of programs in which one daemon is changed: a THREADCAST_BIN.
+ * @param {Mutation} mutation
+ */
+export function mutant(mutation) {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'threadcast-mutant-'));
+    fs.chmodSync(dir, 0o755);
+    for (const name of fs.readdirSync(BIN)) {
+        if (name !== `threadcast-${mutation.daemon}`) fs.symlinkSync(path.join(BIN, name), path.join(dir, name));
+    }
+    const out = path.join(dir, `threadcast-${mutation.daemon}`);
+    if (mutation.source) compile(mutation, dir, out);
+    else patch(mutation, path.join(BIN, `threadcast-${mutation.daemon}`), out);
+    return { dir, remove: () => fs.rmSync(dir, { recursive: true, force: true }) };
+}

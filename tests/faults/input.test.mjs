@@ -13,6 +13,7 @@ import fs from 'node:fs';
 import { Signer, Stack } from '../e2e/harness.mjs';
 import { ask } from '../input/ask.mjs';
 import { random } from '../input/cases.mjs';
+import { replayAfterEnd, replayEvents, replayIds } from '../input/event.mjs';
 import { replaySplit, replayWhole } from '../input/http.mjs';
 import { QUARANTINE, Steady } from '../input/steady.mjs';
 import { replayFlips, replayTokens } from '../input/token.mjs';
@@ -39,7 +40,7 @@ async function publicBridge() {
 }
 
 before(async () => {
-    stack = await Stack.start({ env: QUARANTINE });
+    stack = await Stack.start({ env: QUARANTINE, worker: { 'demo-rate': 0 } });
     other = await publicBridge();
     await stack.thread('anns', 'ann');
     await stack.thread('bobs', 'bob');
@@ -72,3 +73,7 @@ clean('tokens: bits turned', async () => {
     const count = await replayFlips(stack, FULL ? 1 : 5);
     assert.ok(count > 256, `${count} bits`);
 });
+
+clean('events: what is no event of this thread, or breaks lines', () => replayEvents(stack));
+clean('events: ids that are not the next one', () => replayIds(stack));
+clean('events: nothing behind the end of a run', () => replayAfterEnd(stack));

@@ -69,10 +69,19 @@ export class Steady {
         return row.n;
     }
 
-    /** Takes what is now for how it has to be, when nobody is connected any more. */
+    /** Takes what is now for how it has to be, when nobody is connected any more (the last to
+     *  go are we, who asked). */
     async begin() {
         for (const { port } of this.stack.bridges)
             await until(async () => (await metricsOf(port)).connections === 1, { what: 'only we are connected' });
+        let same = 0;
+        let last = '';
+        await until(() => {
+            const now = this.#daemons.map(({ child }) => descriptors(child.pid)).join();
+            same = now === last ? same + 1 : 0;
+            last = now;
+            return same > 10;
+        });
         for (const { child } of this.#daemons) {
             this.#before.set(child.pid, { name: child.name, descriptors: descriptors(child.pid),
                                           resident: residentBytes(child.pid) });

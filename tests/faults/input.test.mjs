@@ -13,6 +13,7 @@ import fs from 'node:fs';
 import { Signer, Stack } from '../e2e/harness.mjs';
 import { ask } from '../input/ask.mjs';
 import { random } from '../input/cases.mjs';
+import { replayNames, replayPositions } from '../input/cursor.mjs';
 import { replayAfterEnd, replayEvents, replayIds } from '../input/event.mjs';
 import { replaySplit, replayWhole } from '../input/http.mjs';
 import { QUARANTINE, Steady } from '../input/steady.mjs';
@@ -77,3 +78,6 @@ clean('tokens: bits turned', async () => {
 clean('events: what is no event of this thread, or breaks lines', () => replayEvents(stack));
 clean('events: ids that are not the next one', () => replayIds(stack));
 clean('events: nothing behind the end of a run', () => replayAfterEnd(stack));
+
+clean('cursors: what is no position of the thread is reset', () => replayPositions(stack));
+clean('thread ids: what is no name is 400, and never a key', () => replayNames(stack));

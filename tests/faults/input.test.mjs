@@ -10,7 +10,8 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import path from 'node:path';
 import fs from 'node:fs';
-import { Signer, Stack } from '../e2e/harness.mjs';
+import { ROOT, Signer, Stack } from '../e2e/harness.mjs';
+import { replayAgents } from '../input/agent.mjs';
 import { ask } from '../input/ask.mjs';
 import { random } from '../input/cases.mjs';
 import { replayNames, replayPositions } from '../input/cursor.mjs';
@@ -19,6 +20,7 @@ import { replaySplit, replayWhole } from '../input/http.mjs';
 import { QUARANTINE, Steady } from '../input/steady.mjs';
 import { replayFlips, replayTokens } from '../input/token.mjs';
 
+const PLAYER = path.join(ROOT, 'tests/input/play.py');
 const FULL = Boolean(process.env.THREADCAST_FULL);
 const SEED = Number(process.env.THREADCAST_SEED ?? Date.now() % 1_000_000);
 const draw = random(SEED);
@@ -41,7 +43,8 @@ async function publicBridge() {
 }
 
 before(async () => {
-    stack = await Stack.start({ env: QUARANTINE, worker: { 'demo-rate': 0 } });
+    stack = await Stack.start({ env: QUARANTINE, worker: {
+        'demo-rate': 0, 'max-attempts': 1, 'metrics-listen': '127.0.0.1:0', agents: `play=exec:/usr/bin/python3 ${PLAYER}` } });
     other = await publicBridge();
     await stack.thread('anns', 'ann');
     await stack.thread('bobs', 'bob');
@@ -81,3 +84,5 @@ clean('events: nothing behind the end of a run', () => replayAfterEnd(stack));
 
 clean('cursors: what is no position of the thread is reset', () => replayPositions(stack));
 clean('thread ids: what is no name is 400, and never a key', () => replayNames(stack));
+
+clean('agents: whatever they say', () => replayAgents(stack, FULL));

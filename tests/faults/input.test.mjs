@@ -14,6 +14,7 @@ import { ROOT, Signer, Stack } from '../e2e/harness.mjs';
 import { replayAgents } from '../input/agent.mjs';
 import { ask } from '../input/ask.mjs';
 import { random } from '../input/cases.mjs';
+import { replayBodies, replayEditedRows, replayEqualKeys, replayKept, replayNotifications } from '../input/body.mjs';
 import { replayNames, replayPositions } from '../input/cursor.mjs';
 import { replayAfterEnd, replayEvents, replayIds } from '../input/event.mjs';
 import { replaySplit, replayWhole } from '../input/http.mjs';
@@ -86,3 +87,9 @@ clean('cursors: what is no position of the thread is reset', () => replayPositio
 clean('thread ids: what is no name is 400, and never a key', () => replayNames(stack));
 
 clean('agents: whatever they say', () => replayAgents(stack, FULL));
+
+clean('bodies: refused with a stable code, and nothing half done', () => replayBodies(stack));
+clean('bodies: what is kept is kept word for word', () => replayKept(stack));
+clean('bodies: equal keys at once', () => replayEqualKeys(stack));
+clean('PostgreSQL: notifications of strangers', () => replayNotifications(stack));
+clean('PostgreSQL: rows edited by hand', () => replayEditedRows(stack));

@@ -13,11 +13,12 @@ import fs from 'node:fs';
 import { ROOT, Signer, Stack } from '../e2e/harness.mjs';
 import { replayAgents } from '../input/agent.mjs';
 import { ask } from '../input/ask.mjs';
-import { random } from '../input/cases.mjs';
+import { bytesOf, casesOf, random } from '../input/cases.mjs';
 import { replayBodies, replayEditedRows, replayEqualKeys, replayKept, replayNotifications } from '../input/body.mjs';
 import { replayNames, replayPositions } from '../input/cursor.mjs';
 import { replayAfterEnd, replayEvents, replayIds } from '../input/event.mjs';
 import { replaySplit, replayWhole } from '../input/http.mjs';
+import { Behind, replayCuts, replayReplies, replayWorker } from '../input/redis.mjs';
 import { QUARANTINE, Steady } from '../input/steady.mjs';
 import { replayFlips, replayTokens } from '../input/token.mjs';
 
@@ -93,3 +94,20 @@ clean('bodies: what is kept is kept word for word', () => replayKept(stack));
 clean('bodies: equal keys at once', () => replayEqualKeys(stack));
 clean('PostgreSQL: notifications of strangers', () => replayNotifications(stack));
 clean('PostgreSQL: rows edited by hand', () => replayEditedRows(stack));
+
+test('Redis: replies that are none, cut ones, and single bytes', async (t) => {
+    const behind = await Behind.start();
+    await t.test('nonsense between the replies', () => replayReplies(behind, FULL));
+    await t.test('replies cut at every byte', () =>
+        replayCuts(behind, FULL ? Array.from({ length: 40 }, (_, i) => i) : [0, 1, 2, 5, 9, 14]));
+    const bad = casesOf('redis').filter((row) => row.says === 'dropped' && !row.for);
+    await t.test('a run whose worker is told nonsense', () => replayWorker(behind, (link, i) =>
+        behind.proxy.inject(link, bytesOf('redis', bad[i % bad.length])), FULL ? 60 : 12));
+    await t.test('a run whose worker is cut', () => replayWorker(behind, (link, i) =>
+        behind.proxy.cutNext(link, i), FULL ? 40 : 8));
+    behind.proxy.bytewise = true;
+    await t.test('a run in single bytes', () => replayWorker(behind, () => {}, 1));
+    await behind.whole();
+    await behind.stack.stop();
+    await behind.proxy.stop();
+});

@@ -43,6 +43,8 @@ py:redis|python3-redis
 cmd:shellcheck|shellcheck
 cmd:jq|jq
 cmd:git|git
+cmd:nginx|nginx-light
+cmd:haproxy|haproxy
 "
 
 say() { printf '%s\n' "$*"; }

@@ -45,7 +45,7 @@ async function publicBridge() {
 }
 
 before(async () => {
-    stack = await Stack.start({ env: QUARANTINE, worker: {
+    stack = await Stack.start({ env: { ...QUARANTINE, LOG_LEVEL: 'debug' }, worker: {
         'demo-rate': 0, 'max-attempts': 1, 'metrics-listen': '127.0.0.1:0', agents: `play=exec:/usr/bin/python3 ${PLAYER}` } });
     other = await publicBridge();
     await stack.thread('anns', 'ann');

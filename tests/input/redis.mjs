@@ -29,7 +29,7 @@ export class Behind {
     }
 
     static async start() {
-        const stack = await Stack.start({ workers: 0, bridges: 0, env: QUARANTINE });
+        const stack = await Stack.start({ workers: 0, bridges: 0, env: { ...QUARANTINE, LOG_LEVEL: 'debug' } });
         const proxy = await RespProxy.start(stack.redis.port);
         const env = { REDIS_URL: proxy.url };
         for (let i = 0; i < BRIDGES; i++) await stack.startBridge({}, env);

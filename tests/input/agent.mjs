@@ -3,9 +3,11 @@
 // A row has bytes, `end` (`done`, or the code of the error), `text` (a string or parts; of
 // the answer, for readers and in the record), `bad` lines counted, `after`: something behind
 // the end was counted; `reason`: finishReason. `bytewise`: one write a byte. `full`: only
-// with THREADCAST_FULL; `statuses`, `usage`: what the events must say besides.
+// with THREADCAST_FULL; `stderr`, `logged`: a text there, and how it stands in the log;
+// `statuses`, `usage`: what the events must say besides.
 
 import assert from 'node:assert/strict';
+import { until } from '../e2e/lib/until.mjs';
 import { ask, metricsOf, rises } from './ask.mjs';
 import { casesOf, made } from './cases.mjs';
 
@@ -48,6 +50,7 @@ async function replay(stack, row) {
     assert.ok(text === wanted && (record ?? '') === wanted, `${row.name}: ${text.slice(0, 300)} | ${String(record).slice(0, 300)}`);
     assert.equal(rose.agent_bad_lines_total ?? 0, row.bad ?? 0, `${row.name}: ${JSON.stringify(rose)}`);
     assert.equal((rose.agent_after_end_total ?? 0) > 0, row.after ?? false, `${row.name}: ${JSON.stringify(rose)}`);
+    if (row.logged) await until(() => stack.worker.output.includes(row.logged), { what: `${row.name} in the log` });
     if (row.reason) assert.equal(end.content.finishReason, row.reason, row.name);
     if ('usage' in row) assert.deepEqual(end.content.usage, row.usage ?? undefined, row.name);
     if (row.statuses) {

@@ -40,6 +40,7 @@ def main():
     for piece in pieces(row):
         write(piece.replace(b"{otherRun}", job["runId"].encode()[::-1]),
               1 if row.get("bytewise") else len(piece))
+    os.write(2, row.get("stderr", "").encode())
     sys.exit(row.get("exit", 0))
 
 

@@ -25,6 +25,10 @@ function residentBytes(pid) {
     return Number(line?.[1]) * 1024;
 }
 
+/** A line that does not begin as ours do, or holds a control character. @param {string} log */
+const forgedLine = (log) => log.split('\n').slice(0, -1)
+    .find((line) => !/^\d{4}-\d\d-\d\dT[\d:.]+Z (debug|info|warn|error) /.test(line) || /[\0-\x1f\x7f]/.test(line));
+
 /** @typedef {import('../e2e/harness.mjs').Stack} Stack */
 
 export class Steady {
@@ -115,7 +119,10 @@ export class Steady {
 
     /** A good request works, and everything is as it was (connections end a little later). */
     async check() {
-        for (const daemon of this.#daemons) assert.equal(daemon.child.sanitizerReport(), '');
+        for (const { child } of this.#daemons) {
+            assert.equal(child.sanitizerReport(), '');
+            assert.equal(forgedLine(child.output), undefined, `${child.name}: a line in its log that it did not write so`);
+        }
         assert.ok(this.#daemons.length >= this.#before.size, `a daemon has gone\n${this.stack.logs()}`);
         for (const bridge of this.stack.bridges) assert.equal((await ask(bridge.port, 'GET', '/readyz')).status, 200);
         let differs = '';

@@ -7,16 +7,19 @@ import { raw } from '../e2e/lib/raw.mjs';
  * @param {number} port
  * @param {string} method
  * @param {string} target
- * @param {{ headers?: [string, string | Buffer][], body?: Buffer | string, token?: string }} [options]
+ * @param {{ headers?: [string, string | Buffer][], body?: Buffer | string, token?: string,
+ *           cuts?: number[] }} [options] `cuts`: between 0 and 1, where the bytes are cut
  */
-export async function ask(port, method, target, { headers = [], body, token } = {}) {
+export async function ask(port, method, target, { headers = [], body, token, cuts = [] } = {}) {
     const lines = [['Host', `localhost:${port}`], ['Connection', 'close'], ...headers];
     if (token !== undefined) lines.push(['Authorization', `Bearer ${token}`]);
     if (body !== undefined) lines.push(['Content-Length', String(Buffer.byteLength(body))]);
     const bytes = Buffer.concat([Buffer.from(`${method} ${target} HTTP/1.1\r\n`),
         ...lines.flatMap(([name, value]) => [Buffer.from(`${name}: `), Buffer.from(value), Buffer.from('\r\n')]),
         Buffer.from('\r\n'), Buffer.from(body ?? '')]);
-    const answer = await raw(port, bytes);
+    const places = [0, ...cuts.map((cut) => Math.floor(cut * bytes.length)).sort((a, b) => a - b), bytes.length];
+    const parts = places.slice(1).map((place, i) => bytes.subarray(places[i], place)).filter((part) => part.length);
+    const answer = await raw(port, parts);
     const text = answer.text.slice(answer.text.indexOf('\r\n\r\n') + 4);
     const utf8 = Buffer.from(text, 'latin1').toString('utf8');
     let json;

@@ -22,8 +22,9 @@ const everything = (stack) => stack.pg.query(`select (select count(*) from threa
     (select count(*) from idempotency)::int as keys,
     (select count(*) from pg_tables where schemaname = 'threadcast')::int as tables`);
 
-/** @param {Stack} stack */
-export async function replayBodies(stack) {
+/** Every row whole, and cut at places that `draw` chooses.
+ *  @param {Stack} stack @param {() => number} draw */
+export async function replayBodies(stack, draw) {
     const thread = await stack.thread();
     const token = stack.token({ sub: 'ann', write: [thread] });
     const [before, keys] = [await everything(stack), await stack.redis.client.dbsize()];
@@ -32,10 +33,13 @@ export async function replayBodies(stack) {
         /** @type {[string, string | Buffer][]} */
         const headers = row.type === '' ? [] : [json(row.type)];
         if (row.key !== undefined) headers.push(['Idempotency-Key', Buffer.from(row.key, 'latin1')]);
-        const answer = await ask(stack.bridge.port, method, target, { token, headers, body: bytesOf('body', row) });
-        assert.deepEqual([answer.status, answer.code], [row.status, row.code],
-                         `${row.name}: ${answer.text.slice(-300)}`);
-        assert.deepEqual(answer.statuses, [row.status], row.name);
+        for (const cuts of [[], [draw()], [draw(), draw(), draw()]]) {
+            const answer = await ask(stack.bridge.port, method, target, {
+                token, headers, cuts, body: bytesOf('body', row) });
+            assert.deepEqual([answer.status, answer.code], [row.status, row.code],
+                             `${row.name}, cut at ${cuts}: ${answer.text.slice(-300)}`);
+            assert.deepEqual(answer.statuses, [row.status], row.name);
+        }
     }
     assert.deepEqual(await everything(stack), before, 'nothing half done');
     assert.equal(await stack.redis.client.dbsize(), keys, 'no key in Redis');

@@ -86,24 +86,42 @@ export async function replayTokens(stack, other) {
     }
 }
 
+/** Bits of a text's base64url parts: all of the last part, of the others every `step`-th.
+ *  @param {string[]} parts @param {number} step @returns {string[]} */
+function turned(parts, step) {
+    return parts.flatMap((part, index) => {
+        const bytes = Buffer.from(part, 'base64url');
+        return Array.from({ length: bytes.length * 8 }, (_, bit) => bit)
+            .filter((bit) => index === parts.length - 1 || bit % step === 0)
+            .map((bit) => {
+                const other = Buffer.from(bytes);
+                other[bit >> 3] ^= 1 << (bit & 7);
+                return parts.map((one, i) => (i === index ? base64url(other) : one)).join('.');
+            });
+    });
+}
+
 /**
- * Each bit of a good token's signature, and of its other parts every `step`-th, turned.
+ * Each bit of a good token's signature, and of its other parts every `step`-th, turned; and so
+ * with a ticket.
  * @param {import('../e2e/harness.mjs').Stack} stack
  * @param {number} step
  */
 export async function replayFlips(stack, step) {
-    const parts = stack.token().split('.');
-    const flips = parts.flatMap((part, index) => {
-        const bytes = Buffer.from(part, 'base64url');
-        return Array.from({ length: bytes.length * 8 }, (_, bit) => ({ index, bit }))
-            .filter(({ bit }) => index === 2 || bit % step === 0);
+    const { port } = stack.bridge;
+    const token = stack.token();
+    const made = await ask(port, 'POST', '/v1/tickets', {
+        token, headers: [['Content-Type', 'application/json']], body: '{"threads":["anns"]}' });
+    const [mark, ...ticket] = String(made.json.ticket).split('.');
+    stack.secret(ticket[1]);
+    /** @type {[string, { token?: string }][]} */
+    const requests = [
+        ...turned(token.split('.'), step).map((text) => /** @type {any} */ ([WHERE, { token: text }])),
+        ...turned(ticket, step).map((text) => /** @type {any} */ ([`/v1/threads/anns/events?ticket=${mark}.${text}`, {}])),
+    ];
+    await each(requests, async ([target, options]) => {
+        const answer = await ask(port, 'GET', target, options);
+        assert.deepEqual([answer.status, answer.code], [401, 'token_invalid'], `${target} ${options.token}`);
     });
-    await each(flips, async ({ index, bit }) => {
-        const bytes = Buffer.from(parts[index], 'base64url');
-        bytes[bit >> 3] ^= 1 << (bit & 7);
-        const token = parts.map((part, i) => (i === index ? base64url(bytes) : part)).join('.');
-        const answer = await ask(stack.bridge.port, 'GET', WHERE, { token });
-        assert.deepEqual([answer.status, answer.code], [401, 'token_invalid'], `part ${index}, bit ${bit}`);
-    });
-    return flips.length;
+    return requests.length;
 }

@@ -26,7 +26,9 @@ function codeOf(text) {
 async function replay(port, row, parts) {
     const answer = await raw(port, parts, { half: row.answers !== undefined });
     const what = `${row.name} in ${parts.length} (first ${parts[0]?.length}): ${answer.text.slice(0, 600)}`;
-    assert.deepEqual(answer.statuses, row.answers ?? [row.status], what);
+    // whether somebody who expects 100 is told so depends on what has come by then
+    const final = (/** @type {number[]} */ statuses) => statuses.filter((status) => parts.length === 1 || status !== 100);
+    assert.deepEqual(final(answer.statuses), final(row.answers ?? [row.status]), what);
     assert.ok(answer.closed, what);
     if (row.code) assert.equal(codeOf(answer.text), row.code, what);
 }

@@ -10,6 +10,7 @@ export ROOT
 # lines of: how to see that it is there | package
 #   pc:<name>   pkg-config knows it      cmd:<name>  a program      pg:<name>  a program of
 #   PostgreSQL, which Debian keeps out of PATH      py:<name>  a Python module
+#   sbin:<name>  a program that is not in every user's PATH
 #   rt:<name>  a runtime library of clang    node:<n>  Node.js of that age or younger
 PACKAGES_BUILD="
 cmd:cc|build-essential
@@ -43,6 +44,8 @@ py:redis|python3-redis
 cmd:shellcheck|shellcheck
 cmd:jq|jq
 cmd:git|git
+sbin:nginx|nginx-light
+sbin:haproxy|haproxy
 "
 
 say() { printf '%s\n' "$*"; }
@@ -82,6 +85,7 @@ provided() {
     local kind=${1%%:*} name=${1#*:}
     case $kind in
     cmd) have "$name" ;;
+    sbin) have "$name" || [ -x "/usr/sbin/$name" ] ;;
     pc) have pkg-config && pkg-config --exists "$name" ;;
     pg) [ -n "$(pg_program "$name")" ] ;;
     py) python_with "$name" >/dev/null ;;
@@ -120,6 +124,20 @@ need() {
         tail -20 "$log" >&2
         die "apt failed (all of it: $log)"
     }
+    services_off "${missing[@]}" >>"$log" 2>&1
+}
+
+# Debian starts what it installs. The proxies are there for tests, which start their own.
+services_off() {
+    local name sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    [ -d /run/systemd/system ] || return 0
+    for name in "$@"; do
+        case $name in
+        nginx-light) "${sudo[@]}" systemctl disable --now nginx || true ;;
+        haproxy) "${sudo[@]}" systemctl disable --now haproxy || true ;;
+        esac
+    done
 }
 
 # build <preset> [target…]: configures and builds, quietly; the log is shown on failure.

@@ -1,0 +1,144 @@
+// Bodies and what of them reaches PostgreSQL: refused with a stable code and nothing half
+// done, or kept word for word.
+//
+// A row has bytes, `to` (method and path; `{thread}` is ann's own), `status` and `code`; `type`
+// where it is not JSON, `key`: an Idempotency-Key (raw). Rows with `kept` are texts that must come
+// back from the history as they were sent.
+
+import assert from 'node:assert/strict';
+import { until } from '../e2e/lib/until.mjs';
+import { ask, metricsOf } from './ask.mjs';
+import { bytesOf, casesOf } from './cases.mjs';
+import { each } from './http.mjs';
+
+/** @typedef {import('../e2e/harness.mjs').Stack} Stack */
+
+/** @param {string} [type] @returns {[string, string]} */
+const json = (type = 'application/json') => ['Content-Type', type];
+
+/** @param {Stack} stack */
+const everything = (stack) => stack.pg.query(`select (select count(*) from threads)::int as threads,
+    (select count(*) from messages)::int as messages, (select count(*) from runs)::int as runs,
+    (select count(*) from idempotency)::int as keys,
+    (select count(*) from pg_tables where schemaname = 'threadcast')::int as tables`);
+
+/** Every row whole, and cut at places that `draw` chooses.
+ *  @param {Stack} stack @param {() => number} draw */
+export async function replayBodies(stack, draw) {
+    const thread = await stack.thread();
+    const token = stack.token({ sub: 'ann', write: [thread] });
+    const [before, keys] = [await everything(stack), await stack.redis.client.dbsize()];
+    for (const row of casesOf('body').filter((one) => !one.kept)) {
+        const [method, target] = row.to.replace('{thread}', thread).split(' ');
+        /** @type {[string, string | Buffer][]} */
+        const headers = row.type === '' ? [] : [json(row.type)];
+        if (row.key !== undefined) headers.push(['Idempotency-Key', Buffer.from(row.key, 'latin1')]);
+        for (const cuts of [[], [draw()], [draw(), draw(), draw()]]) {
+            const answer = await ask(stack.bridge.port, method, target, {
+                token, headers, cuts, body: bytesOf('body', row) });
+            assert.deepEqual([answer.status, answer.code], [row.status, row.code],
+                             `${row.name}, cut at ${cuts}: ${answer.text.slice(-300)}`);
+            assert.deepEqual(answer.statuses, [row.status], row.name);
+        }
+    }
+    assert.deepEqual(await everything(stack), before, 'nothing half done');
+    assert.equal(await stack.redis.client.dbsize(), keys, 'no key in Redis');
+}
+
+/** Texts that SQL, JSON, HTML or a shell might take for their own. @param {Stack} stack */
+export async function replayKept(stack) {
+    const token = stack.token();
+    await each(casesOf('body').filter((one) => one.kept), async (row) => {
+        const thread = await stack.thread();
+        const text = bytesOf('body', row).toString('utf8');
+        const posted = await ask(stack.bridge.port, 'POST', `/v1/threads/${thread}/messages`, {
+            token, headers: [json(), ['Idempotency-Key', "k'||pg_sleep(9)||'"]],
+            body: JSON.stringify({ content: text, metadata: { [text]: text, list: [text] } }) });
+        assert.equal(posted.status, 202, `${row.name}: ${posted.text}`);
+        await stack.ended(posted.json.runId);
+        const history = await ask(stack.bridge.port, 'GET', `/v1/threads/${thread}/messages`, { token });
+        const [mine] = history.json.messages;
+        assert.equal(mine.content, text, row.name);
+        assert.deepEqual([mine.metadata[text], mine.metadata.list[0]], [text, text], row.name);
+    }, 4);
+    assert.equal((await everything(stack))[0].tables, 5, 'all tables are there');
+}
+
+/** Equal keys at once make one run; the same key with another body is a conflict.
+ *  @param {Stack} stack */
+export async function replayEqualKeys(stack) {
+    const thread = await stack.thread();
+    const post = (/** @type {string} */ content) => ask(stack.bridge.port, 'POST', `/v1/threads/${thread}/messages`, {
+        token: stack.token(), headers: [json(), ['Idempotency-Key', 'the-same']], body: JSON.stringify({ content }) });
+    const answers = await Promise.all(Array.from({ length: 16 }, () => post('once')));
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([202]));
+    assert.equal(new Set(answers.map((answer) => answer.json.runId)).size, 1);
+    const [{ n }] = await stack.pg.query('select count(*)::int as n from runs where thread_id = $1', [thread]);
+    assert.equal(n, 1);
+    const other = await post('twice');
+    assert.deepEqual([other.status, other.code], [409, 'idempotency_conflict']);
+    await stack.ended(answers[0].json.runId);
+}
+
+/** Notifications that nobody of ours sent: work goes on, and nothing is forgotten for them.
+ *  @param {Stack} stack */
+export async function replayNotifications(stack) {
+    const thread = await stack.thread();
+    const token = stack.token();
+    const post = () => ask(stack.bridge.port, 'POST', `/v1/threads/${thread}/messages`,
+                           { token, headers: [json()], body: '{"content":"hello"}' });
+    await stack.ended((await post()).json.runId);
+    const log = `{thread:${thread}}:log`;
+    const length = await stack.redis.client.xlen(log);
+    const stream = stack.threadEvents(thread, 'since=now');
+    await stream.named('ready');
+    const words = ['', 'x', '*', '../', thread, '\n', 'ä'.repeat(3000), '{"threadId":1}', "'; drop table runs;--",
+                   '[[[[', 'null', '00000000-0000-0000-0000-000000000000', 'a'.repeat(7999)];
+    for (const channel of ['new_message', 'thread_changed', 'cancel_run', 'threadcast'])
+        for (const word of words) await stack.pg.query('select pg_notify($1, $2)', [channel, word]);
+    const next = (await post()).json;
+    await stack.ended(next.runId);
+    await stream.type('done');
+    assert.ok(await stack.redis.client.xlen(log) > length, 'the log was not forgotten');
+    stream.close();
+}
+
+/** Rows that somebody has edited by hand end with an error, and hold nobody up.
+ *  @param {Stack} stack */
+export async function replayEditedRows(stack) {
+    const token = stack.token();
+    const edits = [
+        [`update messages set content = $2 where id = $1`, ''],
+        [`update messages set content = $2 where id = $1`, 'x'.repeat(3 << 20)],
+        [`update messages set metadata = $2 where id = $1`, JSON.stringify({ agent: 'nobody', input: [[[[{}]]]] })],
+        [`update messages set author = $2 where id = $1`, 'a\r\nb'],
+        [`update runs set input = $2 where message_id = $1`, JSON.stringify('['.repeat(5000))],
+        [`update runs set input = $2 where message_id = $1`, `${'['.repeat(3000)}${']'.repeat(3000)}`],
+        [`update runs set agent = $2 where message_id = $1`, 'no:such.agent'],
+        [`update runs set attempt = $2::int where message_id = $1`, '2147483000'],
+        [`update runs set failures = $2::int where message_id = $1`, '1000'],
+        [`update runs set owner = $2 where message_id = $1`, "'; select 1; --"],
+        [`update runs set run_at = now() - $2::interval where message_id = $1`, '100 years'],
+    ];
+    for (const [sql, value] of edits) {
+        const thread = await stack.thread();
+        const id = await insertEdited(stack, thread, sql, value);
+        const row = await stack.ended(id);
+        assert.ok(['done', 'failed'].includes(row.status), `${sql} ${value.slice(0, 40)}: ${row.status}`);
+    }
+    const thread = await stack.thread();
+    const posted = await ask(stack.bridge.port, 'POST', `/v1/threads/${thread}/messages`,
+                             { token, headers: [json()], body: '{"content":"hello"}' });
+    assert.equal((await stack.ended(posted.json.runId)).status, 'done');
+    await until(async () => (await metricsOf(stack.bridge.port)).clients === 0);
+}
+
+/** Message and edit in one transaction, so that no worker sees the row before.
+ *  @param {Stack} stack @param {string} thread @param {string} sql @param {string} value */
+async function insertEdited(stack, thread, sql, value) {
+    const parts = sql.replace('$1', `(select id from messages where thread_id = '${thread}' and role = 'user')`)
+        .replace('$2', () => `$value$${value}$value$`);
+    await stack.pg.query(`begin; insert into messages (thread_id, role, content, author)
+        values ('${thread}', 'user', 'hello', 'ann'); ${parts}; commit`);
+    return (await stack.pg.query('select id from runs where thread_id = $1', [thread]))[0].id;
+}

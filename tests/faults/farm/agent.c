@@ -1,6 +1,8 @@
 /* faults-agent: the agent whose answers can be checked byte for byte.
  *
- *   threadcast-worker --agent "exec:faults-agent --seed N"
+ *   threadcast-worker --agent "exec:exec faults-agent --seed N"
+ *
+ * (The second `exec` is the shell's: a shell that stays would hold stdout open.)
  *
  * The prompt says what it does: `pieces=200 rate=50 end=done` (any of them may be
  * missing, and other words are nothing):

@@ -68,7 +68,7 @@ const char *book_word(struct book *b, const char *text)
     return word;
 }
 
-void run_announce(struct run *r, int64_t pieces)
+void run_announce(struct run *r, int64_t pieces, int64_t now_ms)
 {
     struct thread *t = r->thread;
 
@@ -77,6 +77,7 @@ void run_announce(struct run *r, int64_t pieces)
     if (r->announced)
         return;
     r->announced = true;
+    r->announced_ms = now_ms;
     if (t->announced_count == t->announced_size) {
         t->announced_size = t->announced_size ? t->announced_size * 2 : 4;
         t->announced = mem_more(t->announced, t->announced_size, sizeof(*t->announced));

@@ -32,8 +32,10 @@ struct run {
     struct thread *thread;
     uint64_t key; /* of its story */
     char tag[STORY_TAG_SIZE];
-    bool announced;   /* somebody has a receipt for it */
-    int64_t pieces;   /* of its story when it ends well; -1: not known */
+    int64_t announced_ms;   /* when */
+    const char *message_id; /* of its answer, the same in every attempt */
+    bool announced;         /* somebody has a receipt for it */
+    int64_t pieces;         /* of its story when it ends well; -1: not known */
     uint8_t end_type; /* enum event_type of its end, and its code, as somebody saw it */
     const char *end_code;
     struct event_id last_begin; /* its latest `started` or `rewind` that anybody saw */
@@ -72,7 +74,7 @@ struct run *book_run_of_tag(const struct book *b, const char *tag);
 /* A copy of a short text that lives as long as the book: codes, reasons. */
 const char *book_word(struct book *b, const char *text);
 
-void run_announce(struct run *r, int64_t pieces);
+void run_announce(struct run *r, int64_t pieces, int64_t now_ms);
 
 /* The SHA-256 of the first `bytes` of the story of that attempt. */
 const char *run_sha256(struct run *r, uint32_t attempt, uint64_t bytes);

@@ -116,7 +116,7 @@ static void on_reset(struct reader *r, const struct block *b, const json_t *data
     }
     report_reset(r, v, reason, b->id);
     r->farm->totals.resets++;
-    view_reset(v);
+    view_reset(v, r->farm->now_ms);
     if (b->id.at)
         check_positions_reset(r, b->id, v);
     else

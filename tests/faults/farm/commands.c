@@ -211,7 +211,7 @@ static const char *do_run(struct farm *f, const struct words *w)
     struct run *run = book_run(&f->book, t, w->word[2], strlen(w->word[2]));
     if (run->thread != t)
         return "that run was seen in another thread";
-    run_announce(run, w->count > 3 ? strtoll(w->word[3], NULL, 10) : -1);
+    run_announce(run, w->count > 3 ? strtoll(w->word[3], NULL, 10) : -1, f->now_ms);
     if (run->end_type)
         check_ended(f, run);
     return NULL;

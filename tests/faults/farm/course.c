@@ -225,11 +225,23 @@ static bool check_attempt(struct reader *r, const struct view *v, struct course 
     return true;
 }
 
+static void check_message(struct reader *r, const struct view *v, const struct event *e)
+{
+    if (!e->run->message_id)
+        e->run->message_id = e->message_id;
+    else if (e->run->message_id != e->message_id)
+        report_violation(
+            r, v->thread, "foreign", "message %s in run %s, whose answer is %s",
+            e->message_id ? e->message_id : "none", e->run->id, e->run->message_id);
+}
+
 void check_course(struct reader *r, struct view *v, const struct event *e)
 {
     struct course *c = view_course(v, e->run, true);
     bool ends = e->type == EVENT_DONE || e->type == EVENT_ERROR;
 
+    c->was_reset = false; /* heard of again: its end will come */
+    check_message(r, v, e);
     if (!id_none(c->ended_at) && !c->freed) {
         report_violation(r, v->thread, ends ? "second end" : "after end",
                          "%s of run %s, which ended at %" PRIu64 "-%" PRIu64,

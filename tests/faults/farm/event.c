@@ -148,6 +148,9 @@ static const char *names_read(struct book *book, struct event *e, const json_t *
     if (e->run_id && e->thread)
         e->run = book_run(book, e->thread, e->run_id, strlen(e->run_id));
     e->attempt = json_integer_value(attempt);
+    if (e->run && json_string_value(json_object_get(root, "messageId")))
+        e->message_id =
+            book_word(book, json_string_value(json_object_get(root, "messageId")));
     if (e->run_id && !id_none(e->id) && (e->attempt < 1 || e->attempt > UINT32_MAX))
         return "an event of a run has no attempt";
     return NULL;

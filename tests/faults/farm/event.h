@@ -29,7 +29,8 @@ struct event {
     int64_t attempt, ts_ms;
     const char *text; /* of a token */
     size_t text_len;
-    const char *code; /* finishReason or code, lives as long as the book */
+    const char *message_id; /* lives as long as the book; NULL */
+    const char *code;       /* finishReason or code, lives as long as the book */
     json_t *root;
 };
 

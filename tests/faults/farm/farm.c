@@ -129,7 +129,6 @@ void port_answered(struct port *port)
 static void serve_queue(struct farm *f)
 {
     struct reader *r = f->queue;
-    size_t full = 0;
 
     if (!r || !f->active_count)
         return;
@@ -138,13 +137,11 @@ static void serve_queue(struct farm *f)
     while (r) {
         struct reader *next = r->next_queued;
         struct port *port = port_at(f, (r->number + r->connections) % f->active_count);
-        if (r->state == READER_QUEUED && port->opening < OPENING_MAX &&
-            full <= OPENING_MAX) {
+        if (r->state == READER_QUEUED && port->opening < OPENING_MAX) {
             port->opening++;
             reader_connect(r, port);
         } else if (r->state == READER_QUEUED) {
             farm_queue(f, r);
-            full++;
         }
         r = next;
     }

@@ -40,6 +40,9 @@ export function program(name) {
  * @property {boolean} excused
  */
 
+/** @type {Set<Farm>} */
+const running = new Set();
+
 export class Farm {
     #process;
     #rest = '';
@@ -80,7 +83,9 @@ export class Farm {
         child.stdout.setEncoding('utf8').on('data', (text) => this.#onText(text));
         child.stderr.setEncoding('utf8').on('data', (text) => (this.complaints += text));
         child.stdin.on('error', () => {});
+        running.add(this);
         this.exit = new Promise((resolve) => child.once('close', (code, signal) => {
+            running.delete(this);
             this.#ended = code ?? signal;
             resolve(this.#ended);
         }));
@@ -160,6 +165,11 @@ export class Farm {
     async quit() {
         this.say('quit');
         return this.exit;
+    }
+
+    /** What failed tests have left running. */
+    static killAll() {
+        running.forEach((farm) => farm.kill());
     }
 
     kill() {

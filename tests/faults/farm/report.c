@@ -212,7 +212,8 @@ static json_t *unseen_json(const struct reader *r, const struct view *v,
     return json_pack("{s:i, s:s, s:s, s:b, s:i, s:i, s:n, s:n, s:n, s:n, s:i, s:b}",
                      "reader", (int)r->number, "thread", v->thread->id, "run", run->id,
                      "joined", 0, "attempt", 0, "bytes", 0, "sha256", "outcome", "code",
-                     "end", "resets", (int)v->resets, "excused", v->resets > 0);
+                     "end", "resets", (int)v->resets, "excused",
+                     (int)view_excuses(v, run));
 }
 
 static uint64_t report_view(const struct reader *r, struct view *v)

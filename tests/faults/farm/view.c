@@ -3,6 +3,8 @@
 
 #include "tests/faults/farm/mem.h"
 
+enum { LATE_MS = 10000 };
+
 struct course *view_course(struct view *v, struct run *run, bool make)
 {
     for (uint32_t i = v->course_count; i-- > 0;) /* the latest are asked for most */
@@ -18,6 +20,12 @@ struct course *view_course(struct view *v, struct run *run, bool make)
     return &v->courses[v->course_count++];
 }
 
+/* Its receipt may have come a little later than what it says. */
+bool view_excuses(const struct view *v, const struct run *run)
+{
+    return v->resets && run->announced_ms < v->reset_ms + LATE_MS;
+}
+
 enum owed { OWED_NOTHING, OWED_SETTLED, OWED_END, OWED_EXCUSED };
 
 /* A reader that came after the receipt, and saw nothing of the run, came too late. */
@@ -31,7 +39,7 @@ static enum owed owed(struct view *v, size_t i)
         return c->was_reset ? OWED_EXCUSED : OWED_END;
     if (i < v->opened_at)
         return OWED_NOTHING;
-    return v->resets ? OWED_EXCUSED : OWED_END;
+    return view_excuses(v, v->thread->announced[i]) ? OWED_EXCUSED : OWED_END;
 }
 
 size_t view_open(struct view *v, size_t *ret_excused)
@@ -50,9 +58,10 @@ size_t view_open(struct view *v, size_t *ret_excused)
     return open;
 }
 
-void view_reset(struct view *v)
+void view_reset(struct view *v, int64_t now_ms)
 {
     v->resets++;
+    v->reset_ms = now_ms;
     v->has_start = false;
     for (uint32_t i = 0; i < v->course_count; i++) {
         struct course *c = &v->courses[i];

@@ -21,7 +21,7 @@ struct course {
     bool broken;      /* its text was wrong once, and is not looked at any more */
     bool freed;       /* a reset lies behind all that is known: it may come again */
     bool end_whole;   /* joined and not broken when it ended */
-    bool was_reset;   /* a reset may have swallowed its end */
+    bool was_reset;   /* a reset may have swallowed its end: not heard of since */
     uint8_t end_type; /* enum event_type */
 };
 
@@ -30,6 +30,7 @@ struct view {
     struct event_id pos, start; /* start: behind which all was seen */
     bool has_pos, has_start;
     uint32_t resets;
+    int64_t reset_ms;  /* the last one */
     size_t first_open; /* in thread->announced: all before it is settled */
     size_t opened_at;  /* runs announced since then are owed to this reader */
     struct course *courses;
@@ -39,10 +40,13 @@ struct view {
 /* `make`: or NULL when it is not there. */
 struct course *view_course(struct view *v, struct run *run, bool make);
 
+/* Of this run nothing was seen: may a reset have swallowed all of it? */
+bool view_excuses(const struct view *v, const struct run *run);
+
 /* Runs whose end this reader has still to see, without those that a reset excuses. */
 size_t view_open(struct view *v, size_t *ret_excused);
 
 /* Forgets what a reset makes void. */
-void view_reset(struct view *v);
+void view_reset(struct view *v, int64_t now_ms);
 
 #endif

@@ -1,6 +1,6 @@
-/* forgotten: ends that Redis has lost. After an older dump or a failover a run may be live
- * there again whose end was published long ago; its row in Postgres says so, and a worker
- * publishes the end once more. */
+/* forgotten: ends that Redis has lost. After an older dump or a failover a run may be
+ * live there again whose end was published long ago; its row in Postgres says so, and a
+ * worker publishes the end once more. */
 #ifndef THREADCAST_FORGOTTEN_H
 #define THREADCAST_FORGOTTEN_H
 

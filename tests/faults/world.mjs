@@ -91,7 +91,7 @@ export class World {
             world.pointAt(stack.redis);
             world.redisWire = await Proxy.start({ path: world.link });
             world.postgresWire = await Proxy.start({ path: path.join(stack.pg.dir, '.s.PGSQL.5432') });
-            world.workerOptions = { ...WORKER, agent: `exec:${program('faults-agent')} --seed ${seed}`, ...worker };
+            world.workerOptions = { ...WORKER, agent: `exec:exec ${program('faults-agent')} --seed ${seed}`, ...worker };
             world.bridgeOptions = { ...BRIDGE, ...bridge };
             await Promise.all([0, 1].flatMap((place) => [world.fillBridge(place), world.fillWorker(place)]));
             await world.#openThreads(threads, owners);

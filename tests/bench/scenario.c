@@ -6,6 +6,7 @@
 #include "mark.h"
 #include "net.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -88,12 +89,16 @@ static void open_all(struct scenario *s)
     open_stalled(s);
 }
 
-/* Waits until the counter has reached this, for so long at most. */
-static bool wait_count(const atomic_uint *counter, unsigned wanted, int ms)
+/* Waits until a counter says that of all readers, for so long at most. */
+static bool wait_count(const struct scenario *s, const atomic_uint *counter, int ms)
 {
+    unsigned wanted = (unsigned)s->conf.readers.count;
     uint64_t end_ns = now_ns() + (uint64_t)ms * 1000000ull;
 
     while (atomic_load(counter) < wanted) {
+        errno = ECONNREFUSED;
+        if (atomic_load(&s->readers.refused) > 0)
+            die("%u streams", atomic_load(&s->readers.refused));
         if (now_ns() > end_ns)
             return false;
         pause_us(2000);
@@ -141,7 +146,7 @@ static void probe(struct scenario *s)
                     count - atomic_load(&s->readers.ready), count);
             break;
         }
-    } while (!wait_count(&s->readers.ready, count, PROBE_EVERY_MS));
+    } while (!wait_count(s, &s->readers.ready, PROBE_EVERY_MS));
     s->probe_s = seconds_since(began_ns);
     wait_quiet(s);
 }
@@ -283,8 +288,7 @@ void scenario_flat(struct scenario *s)
 void scenario_idle(struct scenario *s)
 {
     open_all(s);
-    if (!wait_count(&s->readers.answered, (unsigned)s->conf.readers.count,
-                    PROBE_S * 1000))
+    if (!wait_count(s, &s->readers.answered, PROBE_S * 1000))
         fprintf(stderr, "bench_load: not every stream was answered\n");
     sample(s, &s->before, &s->beside_before);
     pause_us(s->conf.settle_ms * 1000L);

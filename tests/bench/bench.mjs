@@ -107,9 +107,9 @@ async function measure(results, server, scenario, round) {
     try {
         const result = await server.load(argumentsOf(fitted(scenario, server.peer), given.quick), scenario.path);
         results.rows.push({ ...row, result });
-        const { lost, repeated, server: cost, events_per_s: rate, latency_ms: latency } = result;
+        const { lost, repeated, reordered, server: cost, events_per_s: rate, latency_ms: latency } = result;
         console.log(`  ${scenario.name.padEnd(16)} ${cost.us_per_event.toFixed(2).padStart(9)} µs/event ${rate.toFixed(0).padStart(9)} ev/s  ` +
-                    `p50 ${latency.p50.toFixed(2)} p99 ${latency.p99.toFixed(2)} ms${lost || repeated ? `  LOST ${lost} REPEATED ${repeated}` : ''}`);
+                    `p50 ${latency.p50.toFixed(2)} p99 ${latency.p99.toFixed(2)} ms${lost || repeated || reordered ? `  LOST ${lost} REPEATED ${repeated} OUT OF ORDER ${reordered}` : ''}`);
     } catch (error) {
         results.rows.push({ ...row, error: String(error) });
         console.log(`  ${scenario.name}: ${error}`);
@@ -142,7 +142,8 @@ async function visit(results, peer, scenarios, round) {
 async function growth(results, peers) {
     for (const peer of peers.filter((one) => !one.scaling)) {
         console.log(`growth: ${peer.title} (${elapsed().toFixed(0)} s)`);
-        for (const scenario of GROWTH) {
+        // a quick run sees one point of each curve
+        for (const scenario of given.quick ? [GROWTH[0], GROWTH[GROWTH.length - 1]] : GROWTH) {
             // the last point may be a little smaller here, but not another one
             if (scenario.options.readers * 0.9 <= peer.most) await visit(results, peer, [scenario], 0);
         }
@@ -181,6 +182,7 @@ async function run() {
     return results;
 }
 
+if (given.docs && (given.quick || given.only)) throw new Error('only a whole run is a result for the docs');
 const results = given.report ? JSON.parse(fs.readFileSync(given.report, 'utf8')) : await run();
 fs.mkdirSync(given.out, { recursive: true });
 const file = path.join(given.out, 'results.json');
@@ -190,5 +192,5 @@ fs.writeFileSync(path.join(given.out, 'results.md'), text);
 console.log(`\n${text}`);
 const images = given.docs ? path.join(ROOT, 'docs/img') : given.out;
 execFileSync('/usr/bin/python3', [path.join(ROOT, 'tests/bench/plot.py'), file, images], { stdio: 'inherit' });
-if (given.docs) updateDocs(results, text);
+if (given.docs) updateDocs(results);
 console.log(`(${path.relative(process.cwd(), given.out)}/: results.json, results.md; plots: ${path.relative(process.cwd(), images)}/)`);

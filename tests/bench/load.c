@@ -188,13 +188,14 @@ static bool report(const char *mode, const struct scenario *s)
     struct rusage own;
 
     getrusage(RUSAGE_SELF, &own);
-    printf("{\"mode\":\"%s\",\"readers\":%d,\"threads\":%d,\"stalled\":%d,"
-           "\"stalled_cut\":%u,\"published\":%lu,\"expected\":%lu,\"received\":%lu,"
-           "\"lost\":%lu,\"repeated\":%llu,\"skipped\":%llu,\"refused\":%u,\"ended\":%u,"
-           "\"publish_errors\":%lu,\"bytes\":%llu,",
-           mode, s->conf.readers.count, s->conf.readers.threads, s->conf.stalled,
-           s->stalled_cut, s->published, s->expected, received, lost, r->repeated,
-           r->skipped, r->refused, r->ended, s->publisher.errors, r->bytes);
+    printf(
+        "{\"mode\":\"%s\",\"readers\":%d,\"threads\":%d,\"stalled\":%d,"
+        "\"stalled_cut\":%u,\"published\":%lu,\"expected\":%lu,\"received\":%lu,"
+        "\"lost\":%lu,\"repeated\":%llu,\"reordered\":%llu,\"refused\":%u,\"ended\":%u,"
+        "\"publish_errors\":%lu,\"bytes\":%llu,",
+        mode, s->conf.readers.count, s->conf.readers.threads, s->conf.stalled,
+        s->stalled_cut, s->published, s->expected, received, lost, r->repeated,
+        r->reordered, r->refused, r->ended, s->publisher.errors, r->bytes);
     print_latency(&r->latency);
     print_cost("server", &s->before, &s->after, received - s->received_warm);
     print_cost("beside", &s->beside_before, &s->beside_after,
@@ -206,8 +207,8 @@ static bool report(const char *mode, const struct scenario *s)
            (double)s->late_max_ns / 1e6,
            (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) +
                (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec) / 1e6);
-    return lost == 0 && r->repeated == 0 && r->refused == 0 && r->ended == 0 &&
-           s->publisher.errors == 0;
+    return lost == 0 && r->repeated == 0 && r->reordered == 0 && r->refused == 0 &&
+           r->ended == 0 && s->publisher.errors == 0;
 }
 
 int main(int argc, char **argv)

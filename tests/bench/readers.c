@@ -31,13 +31,16 @@ static unsigned reader_mark(struct readers *r, struct reader *reader, struct mar
         reader->ready = true;
         return 0;
     }
-    if (mark.number <= reader->number) {
+    if (mark.number > reader->number) {
+        reader->missing += mark.number - reader->number - 1;
+        reader->number = mark.number;
+    } else if (reader->missing > 0) {
+        reader->missing--;
+        add(&r->reordered, 1);
+    } else {
         add(&r->repeated, 1);
         return 0;
     }
-    if (mark.number != reader->number + 1)
-        add(&r->skipped, mark.number - reader->number - 1);
-    reader->number = mark.number;
     if (mark.sent_ns >= atomic_load_explicit(&r->from_ns, memory_order_relaxed))
         histogram_add(&r->latency, at_ns > mark.sent_ns ? at_ns - mark.sent_ns : 0);
     return 1;
@@ -112,8 +115,10 @@ static void reader_end(struct readers *r, struct reader *reader)
 static void reader_answer(struct readers *r, struct reader *reader, const char *bytes,
                           size_t len)
 {
-    if (len >= 12 && memcmp(bytes, "HTTP/1.", 7) == 0 &&
-        memcmp(bytes + 8, " 200", 4) == 0) {
+    /* anywhere, and maybe later: webdis may send an event before its answer's head */
+    if (!memmem(bytes, len, "HTTP/1.", 7))
+        return;
+    if (memmem(bytes, len, "HTTP/1.1 200", 12)) {
         reader->state = READER_OPEN;
         atomic_fetch_add(&r->answered, 1);
         return;

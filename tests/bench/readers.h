@@ -35,8 +35,9 @@ enum reader_state {
 struct reader {
     int fd;
     enum reader_state state;
-    bool ready;      /* has seen a probe: its subscription stands */
-    unsigned number; /* of the last event it has seen */
+    bool ready;       /* has seen a probe: its subscription stands */
+    unsigned number;  /* of the last event it has seen */
+    unsigned missing; /* before it, so far */
     unsigned tail_len;
     char tail[28]; /* the beginning of a mark whose end has not come yet */
 };
@@ -59,9 +60,10 @@ struct readers {
     atomic_ullong received; /* events, each once; probes are not events */
     atomic_ullong bytes;
     atomic_uint answered, ready, refused, ended;
-    atomic_ullong skipped, repeated; /* numbers left out; seen before or too late */
-    atomic_ullong from_ns;           /* latencies of events sent before do not count */
-    struct histogram latency;        /* the readers' thread's; read it when it is quiet */
+    atomic_ullong reordered;  /* of these: after a later one */
+    atomic_ullong repeated;   /* not of these: seen before */
+    atomic_ullong from_ns;    /* latencies of events sent before do not count */
+    struct histogram latency; /* the readers' thread's; read it when it is quiet */
 };
 
 void readers_init(struct readers *r, const struct readers_conf *conf);

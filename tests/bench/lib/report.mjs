@@ -10,6 +10,8 @@ import { GROWTH, SCENARIOS } from './scenarios.mjs';
 /** @typedef {(result: any) => number} Metric */
 
 const DOCS = path.join(ROOT, 'docs/BENCHMARKS.md');
+/** what plot.py draws */
+const PLOTS = ['cpu', 'throughput', 'memory', 'latency', 'resume', 'growth'];
 const BEGIN = '<!-- results: written by scripts/bench -->';
 const END = '<!-- end of results -->';
 
@@ -62,10 +64,13 @@ function short(n) {
 /** What was lost is said beside the figure. @param {Results} results @param {string} peer @param {string} scenario @param {Metric} metric */
 function cell(results, peer, scenario, metric, unit = 1) {
     const failed = results.rows.some((row) => row.peer === peer && row.scenario === scenario && row.error);
-    const lost = median(rowsOf(results, peer, scenario).map((row) => row.result.lost / Math.max(1, row.result.expected)));
+    const share = (/** @type {string} */ what) => 100 * median(rowsOf(results, peer, scenario)
+        .map(({ result }) => result[what] / Math.max(1, what === 'ended' ? result.readers : result.expected)));
     const text = short(value(results, peer, scenario, metric) / unit);
     if (text === '–') return failed ? 'failed' : text;
-    return lost > 0 ? `${text} (${(lost * 100).toPrecision(2)} % lost)` : text;
+    const wrong = ['lost', 'repeated', 'reordered', 'ended'].filter((what) => share(what) > 0)
+        .map((what) => `${share(what).toPrecision(2)} % ${what}`);
+    return wrong.length > 0 ? `${text} (${wrong.join(', ')})` : text;
 }
 
 /** @param {string[]} head @param {string[][]} rows */
@@ -111,8 +116,8 @@ function resumeTable(results) {
 }
 
 /** @param {Results} results @param {'readers' | 'threads'} kind @param {Metric} metric */
-function growthTable(results, kind, metric, unit = 1) {
-    return columnTable(results, GROWTH.filter((point) => point.growth === kind)
+function growthTable(results, kind, metric, unit = 1, from = 1) {
+    return columnTable(results, GROWTH.filter((point) => point.growth === kind && point.options.readers >= from)
         .map((point) => ({ head: point.title, scenario: point.name, metric, unit })));
 }
 
@@ -182,8 +187,9 @@ function described(results) {
         + `(client, Redis and server share the cores).${fewer}${results.quick ? '\n\n**A quick run: it shows that everything works, and its figures mean nothing.**' : ''}`;
 }
 
-/** @param {Results} results */
-export function markdown(results) {
+/** @param {Results} results @param {string} [images] where the plots are */
+export function markdown(results, images = '.') {
+    const plots = PLOTS.map((name) => `\n\n![${name}](${images}/bench-${name}.png)`).join('');
     const peers = table(['', 'version', 'what it does beside'], results.peers.map((peer) => [peer.title, peer.version, peer.does]))
         .replace('| --: | --: |', '| --- | --- |');
     const gone = results.missing.length > 0 ? `\n\nNot measured, because not installed: ${results.missing.join(', ')}.` : '';
@@ -215,19 +221,19 @@ ${growthTable(results, 'threads', METRICS.cpu)}
 
 User memory of a reader that has seen events, in KB:
 
-${growthTable(results, 'threads', METRICS.user, 1024)}
+${growthTable(results, 'threads', METRICS.user, 1024, 1000)}
 
 ### Who was measured
 
-${peers}${gone}
+${peers}${gone}${plots}
 `;
 }
 
-/** Puts the tables into docs/BENCHMARKS.md, between its two marks. @param {Results} results @param {string} text */
-export function updateDocs(results, text) {
+/** Puts the results into docs/BENCHMARKS.md, between its two marks. @param {Results} results */
+export function updateDocs(results) {
     if (results.quick) throw new Error('a quick run is no result');
     const page = fs.readFileSync(DOCS, 'utf8');
     const [from, to] = [page.indexOf(BEGIN), page.indexOf(END)];
     if (from < 0 || to < from) throw new Error(`${DOCS} has lost its marks`);
-    fs.writeFileSync(DOCS, `${page.slice(0, from + BEGIN.length)}\n\n${text}\n${page.slice(to)}`);
+    fs.writeFileSync(DOCS, `${page.slice(0, from + BEGIN.length)}\n\n${markdown(results, 'img')}\n${page.slice(to)}`);
 }

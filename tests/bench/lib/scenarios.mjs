@@ -68,11 +68,11 @@ export const SCENARIOS = [
 /** Measured once, in a fresh server for each point, because memory is looked at too. @type {Scenario[]} */
 export const GROWTH = [
     ...GROWTH_READERS.map((readers) => /** @type {Scenario} */ ({
-        name: `readers-${readers}`, title: `1 thread × ${readers.toLocaleString('en')} readers`, mode: 'rate',
+        name: `readers-${readers}`, title: `1 × ${readers.toLocaleString('en')}`, mode: 'rate',
         growth: 'readers', options: { readers, threads: 1, rate: GROWTH_DELIVERIES / readers, seconds: 4 },
         quick: { readers: Math.min(readers / 10, 200), rate: 20, seconds: 0.3 } })),
     ...GROWTH_THREADS.map((threads) => /** @type {Scenario} */ ({
-        name: `threads-${threads}`, title: `${threads.toLocaleString('en')} threads × 1 reader`, mode: 'rate',
+        name: `threads-${threads}`, title: `${threads.toLocaleString('en')} × 1`, mode: 'rate',
         growth: 'threads', options: { readers: threads, threads, rate: GROWTH_RATE, seconds: 3 },
         quick: { readers: Math.ceil(threads / 50), threads: Math.ceil(threads / 50), rate: 100, seconds: 0.3 } })),
 ];

@@ -112,7 +112,7 @@ def draw_resume(results):
     drawn, [axes] = figure(3, 2.2)
     bars(axes[0], results, "resume", lambda r: r["wall_s"], "s: 5,000 readers of 500 threads resume")
     bars(axes[1], results, "resume-one", lambda r: r["wall_s"], "s: 5,000 readers of one thread resume")
-    bars(axes[2], results, "replay", rate, "events/s replayed to 100 readers")
+    bars(axes[2], results, "replay", rate, "events/s replayed to 200 readers")
     return drawn
 
 

@@ -47,6 +47,20 @@ cmd:git|git
 sbin:nginx|nginx-light
 sbin:haproxy|haproxy
 "
+# The peers of scripts/bench: modules to install, and servers that are only unpacked.
+PACKAGES_BENCH="
+node:18|nodejs
+cmd:npm|npm
+cmd:prlimit|util-linux
+py:matplotlib|python3-matplotlib
+py:fastapi|python3-fastapi
+py:uvicorn|python3-uvicorn
+py:uvloop|python3-uvloop
+py:httptools|python3-httptools
+py:redis|python3-redis
+py:hiredis|python3-hiredis
+"
+PEERS_BENCH="nginx libnginx-mod-nchan webdis"
 
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s\n' "$*" >&2; }

@@ -14,7 +14,7 @@ import { BIN, Child, ROOT, Stack, until } from '../e2e/harness.mjs';
 const FULL = Boolean(process.env.THREADCAST_FULL);
 const MANY = FULL ? 2000 : 150;
 const SECONDS = FULL ? 12 : 3;
-const LOAD = [path.join(path.dirname(BIN), 'bench'), ...['faults', 'bench', 'asan', 'dev'].map((preset) =>
+const LOAD = [path.join(path.dirname(BIN), 'bench'), ...['bench', 'asan', 'dev'].map((preset) =>
     path.join(ROOT, 'build', preset, 'bench'))].map((dir) => path.join(dir, 'bench_load')).find((file) => fs.existsSync(file)) ?? '';
 
 /** @type {Stack} */

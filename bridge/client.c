@@ -358,6 +358,8 @@ static bool is_slow(struct client *c)
 
 void client_flush(struct client *c)
 {
+    if (c->closed) /* in this turn; that its socket takes bytes again was said too late */
+        return;
     for (int i = 0; i < WRITES_A_TURN && c->out.bytes; i++)
         if (!write_some(c))
             break;

@@ -155,6 +155,7 @@ static void push(struct sub *s, struct msg *m, bool live)
     struct client *c = s->client;
     if (outbuf_push(&c->out, m, live)) {
         c->events++;
+        c->greeted |= !event_id_zero(m->id);
         mark_dirty(c);
     } else {
         client_close(c, CLOSE_MEMORY);

@@ -233,12 +233,16 @@ static void op_rights(uint8_t arg)
                                              : ACCESS_DENIED);
 }
 
+static void deliver(enum redis_role role, int most)
+{
+    while (most-- > 0 && redis_model_deliver(role))
+        ;
+}
+
 static void op(uint8_t what, uint8_t arg, struct fuzz_input *in)
 {
     switch (what & 31) {
-    case 0:
-    case 1:
-    case 2:
+    case 0 ... 2:
         op_publish(arg, TRUTH_TOKEN);
         break;
     case 3:
@@ -250,35 +254,22 @@ static void op(uint8_t what, uint8_t arg, struct fuzz_input *in)
     case 5:
         op_publish(arg, TRUTH_DONE);
         break;
-    case 6:
-    case 7:
-        for (int i = 0; i <= (arg & 15) && redis_model_deliver(ROLE_FEED); i++)
-            ;
+    case 6 ... 7:
+        deliver(ROLE_FEED, 1 + (arg & 15));
         break;
     case 8:
         redis_model_execute(arg & 1 ? ROLE_FEED : ROLE_READER, NULL);
         break;
-    case 9:
-    case 10:
-        for (int i = 0; i <= (arg & 15) && redis_model_deliver(ROLE_READER); i++)
-            ;
+    case 9 ... 10:
+        deliver(ROLE_READER, 1 + (arg & 15));
         break;
-    case 11:
-    case 12:
-    case 13:
-    case 14:
-    case 15:
-    case 16:
+    case 11 ... 16:
         op_open(arg, fuzz_byte(in));
         break;
-    case 17:
-    case 18:
+    case 17 ... 18:
         op_return(arg);
         break;
-    case 19:
-    case 20:
-    case 21:
-    case 22:
+    case 19 ... 22:
         op_socket(arg, (what & 31) - 19);
         break;
     case 23:
@@ -287,12 +278,10 @@ static void op(uint8_t what, uint8_t arg, struct fuzz_input *in)
     case 24:
         op_forget(arg);
         break;
-    case 25:
-    case 26:
+    case 25 ... 26:
         op_redis(arg);
         break;
-    case 27:
-    case 28:
+    case 27 ... 28:
         host_advance((arg + 1) * 40, world_turn);
         break;
     case 29:

@@ -1,7 +1,7 @@
 /* replay: a fuzz target without the fuzzer. Every file of the corpus, and every beginning
- * of it, goes through the target once; the target aborts when something is wrong. Built
- * with REPLAY_MUST_FIND it is a control, whose target is broken on purpose: it fails when
- * nothing aborts. */
+ * of it (of a long one some), goes through the target once; the target aborts when
+ * something is wrong. Built with REPLAY_MUST_FIND it is a control, whose target is broken
+ * on purpose: it fails when nothing aborts. */
 #include <dirent.h>
 #include <signal.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SEED_MAX = 64 * 1024, CUT_MAX = 4096 };
+enum { SEED_MAX = 64 * 1024, CUTS = 400 };
 
 #ifdef REPLAY_MUST_FIND
 const char *__asan_default_options(void); // NOLINT(bugprone-reserved-identifier)
@@ -45,7 +45,7 @@ static size_t replay_file(const char *dir, const char *name)
     size = fread(data, 1, sizeof(data), f);
     fclose(f);
     fprintf(stderr, "%s\n", path); /* the last one is the one that failed */
-    for (size_t cut = 0; cut < size && cut < CUT_MAX; cut++)
+    for (size_t cut = 0; cut < size; cut += size / CUTS + 1)
         LLVMFuzzerTestOneInput(data, cut);
     LLVMFuzzerTestOneInput(data, size);
     return 1;

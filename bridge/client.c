@@ -155,6 +155,7 @@ static void push(struct sub *s, struct msg *m, bool live)
     struct client *c = s->client;
     if (outbuf_push(&c->out, m, live)) {
         c->events++;
+        c->greeted |= !event_id_zero(m->id);
         mark_dirty(c);
     } else {
         client_close(c, CLOSE_MEMORY);
@@ -358,6 +359,8 @@ static bool is_slow(struct client *c)
 
 void client_flush(struct client *c)
 {
+    if (c->closed) /* in this turn; that its socket takes bytes again was said too late */
+        return;
     for (int i = 0; i < WRITES_A_TURN && c->out.bytes; i++)
         if (!write_some(c))
             break;

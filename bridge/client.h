@@ -106,7 +106,8 @@ struct client {
     uint32_t read_bytes;
     int pending; /* questions under way that hold a pointer */
     uint8_t reason;
-    bool closed, ending, merge, warned, greeted;
+    bool closed, ending, merge, warned;
+    bool greeted; /* it has been told a position, or had one */
     bool over;    /* its queue passed the limit in this turn */
     bool recheck; /* its right could not be asked about: again */
     uint16_t count;

@@ -37,11 +37,12 @@ static void check_joined(struct client *c)
     c->join_by_ms = 0;
 }
 
-/* Nothing was given and nothing replayed: a reconnect should have a position. */
+/* Nothing was given and nothing replayed: a reconnect should have a position. What has
+ * no id (a bare event) gives none. */
 static void say_ready(struct client *c)
 {
     char position[POSITION_SIZE], json[POSITION_SIZE + 16];
-    if (c->greeted || c->events)
+    if (c->greeted)
         return;
     for (size_t i = 0; i < c->count; i++) {
         const struct sub *s = &c->subs[i];

@@ -37,27 +37,39 @@ function(threadcast_unit_test noun)
     set_tests_properties(unit.${noun} PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
 
-# threadcast_fuzz(<noun> <lib>…): tests/fuzz/fuzz_<noun>.c; the corpus is
-# tests/fuzz/corpus/<noun>. With the fuzz preset a libFuzzer target, whose new inputs go to
-# the build directory; with the tests a program that replays the corpus.
+# threadcast_fuzz(<noun> <lib>… [SOURCES <file>…] [LINK <option>…]): tests/fuzz/fuzz_<noun>.c;
+# the corpus is tests/fuzz/corpus/<noun>. With the fuzz preset a libFuzzer target, whose new
+# inputs go to the build directory; with the tests a program that replays the corpus.
 function(threadcast_fuzz noun)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK")
     set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/corpus/${noun}")
     if(THREADCAST_FUZZ)
-        add_executable(fuzz_${noun} fuzz_${noun}.c)
-        target_link_libraries(fuzz_${noun} PRIVATE ${ARGN} threadcast_warnings)
-        target_link_options(fuzz_${noun} PRIVATE -fsanitize=fuzzer)
+        add_executable(fuzz_${noun} fuzz_${noun}.c ${arg_SOURCES})
+        if(NOT TARGET fuzzers)
+            add_custom_target(fuzzers)
+        endif()
+        add_dependencies(fuzzers fuzz_${noun})
+        target_link_libraries(fuzz_${noun} PRIVATE ${arg_UNPARSED_ARGUMENTS}
+            threadcast_warnings)
+        target_link_options(fuzz_${noun} PRIVATE -fsanitize=fuzzer ${arg_LINK})
         set_target_properties(fuzz_${noun} PROPERTIES
             RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/fuzz")
         set(found "${PROJECT_BINARY_DIR}/fuzz/corpus/${noun}")
         file(MAKE_DIRECTORY "${found}")
+        set(words "${CMAKE_CURRENT_SOURCE_DIR}/dict/${noun}")
+        if(EXISTS "${words}")
+            set(dictionary "-dict=${words}")
+        endif()
         add_test(NAME fuzz-smoke.${noun}
-            COMMAND fuzz_${noun} -seed=1 -runs=50000 -max_total_time=30 -max_len=4096
-                    "${found}" "${corpus}")
+            COMMAND fuzz_${noun} -seed=1 -max_total_time=2 -max_len=4096 -timeout=20
+                    ${dictionary} "${found}" "${corpus}")
         set_tests_properties(fuzz-smoke.${noun} PROPERTIES LABELS fuzz-smoke TIMEOUT 120)
     endif()
     if(THREADCAST_TESTS)
-        add_executable(replay_${noun} fuzz_${noun}.c replay.c)
-        target_link_libraries(replay_${noun} PRIVATE ${ARGN} threadcast_warnings)
+        add_executable(replay_${noun} fuzz_${noun}.c replay.c ${arg_SOURCES})
+        target_link_libraries(replay_${noun} PRIVATE ${arg_UNPARSED_ARGUMENTS}
+            threadcast_warnings)
+        target_link_options(replay_${noun} PRIVATE ${arg_LINK})
         set_target_properties(replay_${noun} PROPERTIES
             RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
         add_test(NAME unit.replay_${noun} COMMAND replay_${noun} "${corpus}")

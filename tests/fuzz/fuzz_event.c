@@ -1,24 +1,12 @@
 /* fuzz_event: any bytes as an event. Two events, split at a point that the input names,
  * so that merging is reached, too. What must hold:
  *  - what jansson reads as an object is never "not JSON" here, and what is accepted here
- *    jansson reads, but for its own limits (lone surrogates, NUL escapes, large numbers);
+ *    jansson reads, but for its own limits (lone surrogates, NUL escapes, large numbers),
+ *    and both find the same fields with the same values;
  *  - everything built from an accepted event is accepted again and keeps what it says. */
-#include "common/event.h"
+#include "fuzz.h"
 
 #include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                  \
-    do {                                                                                 \
-        if (!(condition)) {                                                              \
-            fprintf(stderr, "fuzz_event: %s\n", #condition);                             \
-            abort();                                                                     \
-        }                                                                                \
-    } while (0)
 
 static void check_spans(const char *json, size_t len, const struct event_view *v)
 {
@@ -53,6 +41,73 @@ static void check_against_jansson(const char *json, size_t len, enum event_check
         MUST(memmem(json, len, "\\u", 2) ||
              json_error_code(&error) == json_error_numeric_overflow);
     json_decref(value);
+}
+
+/* A name: what stands between the quotes is what it means. */
+static void check_name(const json_t *root, const char *key, struct span got, bool ours)
+{
+    const json_t *value = json_object_get(root, key);
+
+    MUST(!got.at || (json_is_string(value) && json_string_length(value) == got.len &&
+                     memcmp(json_string_value(value), got.at, got.len) == 0));
+    MUST(!ours || !value || got.at);
+}
+
+static void check_number(const json_t *root, const char *key, int64_t got, bool ours)
+{
+    const json_t *value = json_object_get(root, key);
+
+    MUST(!got || (json_is_integer(value) && json_integer_value(value) == got));
+    MUST(!ours || !value || json_integer_value(value) == got);
+}
+
+static void check_content(const json_t *root, struct span got)
+{
+    json_t *value =
+        got.at ? json_loadb(got.at, got.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL)
+               : NULL;
+
+    MUST(!got.at == !json_object_get(root, "content"));
+    MUST(!got.at || json_equal(value, json_object_get(root, "content")));
+    json_decref(value);
+}
+
+static void check_type(const json_t *root, const struct event_view *v)
+{
+    static const char *const names[] = {[EVENT_TOKEN] = "token",
+                                        [EVENT_STATUS] = "status",
+                                        [EVENT_DELTA] = "delta",
+                                        [EVENT_DONE] = "done",
+                                        [EVENT_ERROR] = "error"};
+    const char *type = json_string_value(json_object_get(root, "type"));
+
+    for (size_t i = EVENT_TOKEN; i <= EVENT_ERROR; i++)
+        MUST((type && strcmp(type, names[i]) == 0 && strlen(type) == v->type_name.len) ==
+             (v->type == (enum event_type)i));
+}
+
+/* Every field that the view has is the one that jansson finds, and none is missing in
+ * what has a type of ours. */
+static void check_fields(const char *json, size_t len, const struct event_view *v)
+{
+    json_t *root = json_loadb(json, len, JSON_ALLOW_NUL, NULL);
+    bool ours = v->type != EVENT_OTHER;
+    char id[EVENT_ID_SIZE];
+
+    if (!root) /* its own limits, see above */
+        return;
+    check_type(root, v);
+    check_name(root, "type", v->type_name, ours);
+    check_name(root, "threadId", v->thread_id, ours);
+    check_name(root, "runId", v->run_id, ours);
+    check_name(root, "agentId", v->agent_id, ours);
+    check_name(root, "messageId", v->message_id, ours);
+    check_number(root, "ts", v->ts, ours);
+    check_number(root, "attempt", v->attempt, ours);
+    check_content(root, v->content);
+    struct span written = {id, event_id_format(&v->id, id)};
+    check_name(root, "id", event_id_zero(v->id) ? (struct span){NULL, 0} : written, ours);
+    json_decref(root);
 }
 
 static void check_normalized(const char *json, size_t len)
@@ -119,6 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_against_jansson(a, size, a_result);
     if (a_result == EVENT_OK) {
         check_spans(a, size, &av);
+        check_fields(a, size, &av);
         check_merged(a, size, &av, a, size, &av);
     }
     check_normalized(a, size);

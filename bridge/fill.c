@@ -52,11 +52,12 @@ static bool publish_entries(struct topic *t, const struct redis_reply *entries)
         struct msg *m = json.at ? msg_event(json.at, json.len, &view, NULL) : NULL;
         if (json.at && !m)
             return false;
-        if (m)
+        if (m) {
             hub_publish(t, m);
-        else
+        } else {
             b->stats.drop_other++;
-        t->pos = id;
+            hub_skip(t, id);
+        }
         msg_unref(m);
     }
     return true;
@@ -75,10 +76,14 @@ static void on_page(const struct redis_reply *entries, struct replay **shared, v
         hub_reset(t, "out of memory");
         return;
     }
+    if (!t->live)
+        return; /* those who were there have lost their places */
     bool reached = event_id_cmp(t->pos, t->seen) >= 0;
     if (t->state != TOPIC_SUBSCRIBED)
         t->refill = true; /* hub_subscribed goes on from here */
     else if (entries->count >= FILL_PAGE || !reached ||
              t->fill_generation != t->generation)
         fill_ask(t);
+    else
+        hub_log_ended(t);
 }

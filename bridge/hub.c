@@ -216,6 +216,36 @@ void hub_tick(struct hub *h)
     pages_ready(reader_pages(h->bridge->reader));
 }
 
+/* The log gave this reader more than the topic has come to: it skips what it has got.
+ * When its place was passed and did not come by, Redis has forgotten it meanwhile. */
+static void catch_up(struct sub *s, struct event_id id)
+{
+    int order = event_id_cmp(id, s->pos);
+    if (order == 0)
+        s->state = SUB_LIVE;
+    else if (order > 0)
+        sub_reset(s, "the log no longer holds what was read");
+}
+
+void hub_skip(struct topic *t, struct event_id id)
+{
+    t->pos = id;
+    LIST_EACH(node, next, &t->subs) {
+        struct sub *s = LIST_ITEM(node, struct sub, node);
+        if (s->state == SUB_AHEAD)
+            catch_up(s, id);
+    }
+}
+
+void hub_log_ended(struct topic *t)
+{
+    LIST_EACH(node, next, &t->subs) {
+        struct sub *s = LIST_ITEM(node, struct sub, node);
+        if (s->state == SUB_AHEAD && event_id_cmp(s->pos, t->pos) > 0)
+            sub_reset(s, "the log no longer holds what was read");
+    }
+}
+
 void hub_publish(struct topic *t, struct msg *m)
 {
     bool numbered = !event_id_zero(m->id);
@@ -234,11 +264,10 @@ void hub_publish(struct topic *t, struct msg *m)
                 client_send(s, m);
             break;
         case SUB_AHEAD:
-            if (numbered && event_id_cmp(m->id, s->pos) <= 0)
-                break;
             if (numbered)
-                s->state = SUB_LIVE;
-            client_send(s, m);
+                catch_up(s, m->id);
+            else
+                client_send(s, m);
             break;
         case SUB_LIVE:
             client_send(s, m);

@@ -180,6 +180,7 @@ static void wait_received(struct scenario *s)
         if (received != seen)
             since_ns = now_ns();
         seen = received;
+        publisher_flush(&s->publisher); /* a server whose answers nobody reads stops */
         pause_us(200);
     }
 }

@@ -1,14 +1,14 @@
 /* bridge: makes one reactor and reads as its schedule:
  *
- *   libevent turn: sockets, Redis, Postgres, timers
+ *   libevent turn: sockets, Redis, Postgres, timers, letters of other reactors
  *   end of turn:   clients_flush (one write a client) ─▶ reaper_run (frees)
  *
- * SIGTERM: /readyz fails at once; after --shutdown-delay-ms it accepts no more, says
- * `bye` to everybody over --drain-ms, and ends when the last stream and request are gone.
+ * bridge_drain: /readyz fails at once; after --shutdown-delay-ms it accepts no more, says
+ * `bye` to everybody over --drain-ms, and is over when the last stream and request are
+ * gone.
  */
 #include "bridge/bridge.h"
 
-#include "bridge/auth.h"
 #include "bridge/clients.h"
 #include "bridge/conn.h"
 #include "bridge/feed.h"
@@ -17,7 +17,7 @@
 #include "bridge/listener.h"
 #include "bridge/owners.h"
 #include "bridge/publisher.h"
-#include "bridge/rate.h"
+#include "bridge/reactors.h"
 #include "bridge/reader.h"
 #include "bridge/watch.h"
 #include "common/clock.h"
@@ -35,13 +35,14 @@ static void on_turn_end(void *arg)
     struct bridge *b = arg;
     clients_flush(b->clients);
     reaper_run(b->clients);
+    listener_turn_end(b->listener);
 }
 
 static void stop_when_empty(void *arg)
 {
     struct bridge *b = arg;
     if ((clients_empty(b->clients) && !conns_count(b)) || clock_ms() > b->stop_at_ms)
-        loop_stop(b->loop);
+        reactors_empty(b);
     else
         timer_start(b->drain_check, DRAIN_CHECK_MS);
 }
@@ -49,29 +50,37 @@ static void stop_when_empty(void *arg)
 static void stop_accepting(void *arg)
 {
     struct bridge *b = arg;
+    listener_take_rest(b->listener);
     listener_free(b->listener);
     b->listener = NULL;
+    b->leaving = true;
     conns_drain(b);
     clients_drain(b->clients, b->conf->drain_ms);
     b->stop_at_ms = clock_ms() + b->conf->drain_ms + DRAIN_GRACE_MS;
     stop_when_empty(b);
 }
 
-static void on_drain(void *arg)
+void bridge_drain(struct bridge *b)
 {
-    struct bridge *b = arg;
     b->draining = true;
-    log_info("draining", LOG_I("streams", b->stats.clients));
     timer_start(b->shutdown_delay, b->conf->shutdown_delay_ms);
 }
 
 static void on_postgres(bool ready, const char *why, void *arg)
 {
-    (void)arg;
+    struct bridge *b = arg;
     if (ready)
-        log_info("postgres connected");
+        log_info("postgres connected", LOG_I("reactor", b->number));
     else
-        log_warn("postgres lost", LOG_S("why", why));
+        log_warn("postgres lost", LOG_S("why", why), LOG_I("reactor", b->number));
+}
+
+/* Its part of --database-pool, at least one. */
+static int pool_share(const struct bridge *b)
+{
+    int64_t all = b->conf->database_pool, count = (int64_t)b->reactors->count;
+    int64_t share = all / count + (b->number < all % count);
+    return share ? (int)share : 1;
 }
 
 static bool make_postgres(struct bridge *b)
@@ -83,10 +92,13 @@ static bool make_postgres(struct bridge *b)
     snprintf(name, sizeof(name), "threadcast-bridge:%s", b->instance);
     struct pg_options o = {
         .url = conf->database_url, .schema = conf->database_schema, .name = name};
-    b->pg = pg_pool_new(b->loop, &o, (int)conf->database_pool);
-    if (b->pg)
-        pg_pool_on_change(b->pg, on_postgres, b);
-    b->owners = b->pg ? owners_new(b) : NULL;
+    b->pg = pg_pool_new(b->loop, &o, pool_share(b));
+    if (!b->pg)
+        return false;
+    pg_pool_on_change(b->pg, on_postgres, b);
+    if (b->number)
+        return true; /* number 0 listens, and tells */
+    b->owners = owners_new(b);
     return b->owners;
 }
 
@@ -97,46 +109,56 @@ static bool make_parts(struct bridge *b)
            (b->feed = feed_new(b)) && (b->watch = watch_new(b)) && make_postgres(b);
 }
 
-struct bridge *bridge_new(const struct bridge_conf *conf, struct auth *auth,
-                          const struct statics *statics, struct buf *err)
+static bool make_loop(struct bridge *b)
+{
+    b->loop = loop_new_coarse();
+    if (!b->loop)
+        return false;
+    conns_init(b);
+    b->mailbox = mailbox_new(b->loop);
+    b->shutdown_delay = timer_new(b->loop, stop_accepting, b);
+    b->drain_check = timer_new(b->loop, stop_when_empty, b);
+    return b->mailbox && b->shutdown_delay && b->drain_check;
+}
+
+struct bridge *bridge_new(struct reactors *rs, size_t number, const char *address,
+                          struct buf *err)
 {
     struct bridge *b = calloc(1, sizeof(*b));
     if (!b)
         return NULL;
-    b->conf = conf;
-    b->auth = auth;
-    b->statics = statics;
+    b->reactors = rs;
+    b->number = (unsigned)number;
+    b->conf = rs->conf;
+    b->auth = rs->auth;
+    b->statics = rs->statics;
+    b->limits = rs->limits;
+    list_init(&b->empty.node);
     list_init(&b->forgetting);
-    instance_new(b->instance);
-    b->loop = loop_new_coarse();
-    if (b->loop) {
-        conns_init(b);
-        b->shutdown_delay = timer_new(b->loop, stop_accepting, b);
-        b->drain_check = timer_new(b->loop, stop_when_empty, b);
-    }
-    if (!b->loop || !b->shutdown_delay || !b->drain_check || !make_parts(b) ||
-        !loop_signals(b->loop, on_drain, NULL, b)) {
+    snprintf(b->instance, sizeof(b->instance), "%s-%u", rs->instance,
+             b->number % REACTORS_MAX);
+    if (!make_loop(b) || !make_parts(b)) {
         buf_str(err, "out of memory, or a connection could not be made");
         goto fail;
     }
     loop_on_turn_end(b->loop, on_turn_end, b);
-    b->listener = listener_new(b, conf->listen, err);
+    b->listener = listener_new(b, address, err);
     if (!b->listener)
         goto fail;
     return b;
 
 fail:
+    bridge_close(b);
     bridge_free(b);
     return NULL;
 }
 
-void bridge_free(struct bridge *b)
+/* Who still waits for an answer gets its NULL while what it points to is there. */
+void bridge_close(struct bridge *b)
 {
-    if (!b)
-        return;
-    /* who still waits for an answer gets its NULL while what it points to is there */
     listener_free(b->listener);
-    conns_fini(b);
+    if (b->loop)
+        conns_fini(b);
     forget_free(b);
     watch_free(b->watch);
     reader_close(b->reader);
@@ -145,18 +167,18 @@ void bridge_free(struct bridge *b)
     pg_pool_free(b->pg);
     clients_free(b->clients);
     feed_free(b->feed);
+    b->publisher = NULL;
+    b->pg = NULL;
+}
+
+void bridge_free(struct bridge *b)
+{
     hub_free(b->hub);
     reader_free(b->reader);
-    rate_free(b->guests);
     timer_free(b->shutdown_delay);
     timer_free(b->drain_check);
+    mailbox_free(b->mailbox);
     if (b->loop)
         loop_free(b->loop);
     free(b);
-}
-
-void bridge_run(struct bridge *b)
-{
-    loop_run(b->loop);
-    log_info("stopped", LOG_I("streams", b->stats.clients));
 }

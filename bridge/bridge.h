@@ -1,11 +1,12 @@
-/* bridge: one reactor: a loop and everything that hangs on it. Nothing global, so that
- * several can run in one process, each with its own. */
+/* bridge: one reactor: a loop and everything that hangs on it. Several run in one process
+ * (reactors.h), each on its own thread; none looks into another. */
 #ifndef THREADCAST_BRIDGE_H
 #define THREADCAST_BRIDGE_H
 
 #include "bridge/conf.h"
 #include "bridge/stats.h"
 #include "common/list.h"
+#include "common/mailbox.h"
 #include "common/names.h"
 
 #include <stdbool.h>
@@ -14,14 +15,15 @@ struct auth;
 struct clients;
 struct feed;
 struct hub;
+struct limits;
 struct listener;
 struct owners;
 struct loop;
 struct pg;
 struct pg_pool;
 struct publisher;
+struct reactors;
 struct reader;
-struct rate;
 struct redis;
 struct statics;
 struct strmap;
@@ -29,38 +31,48 @@ struct timer;
 struct watch;
 
 struct bridge {
-    const struct bridge_conf *conf; /* borrowed */
+    struct reactors *reactors; /* all of them */
+    unsigned number;           /* among them, from 0 */
+    /* borrowed from there: immutable, or safe from any thread */
+    const struct bridge_conf *conf;
+    struct auth *auth;
+    const struct statics *statics; /* NULL without --demo */
+    struct limits *limits;
     struct loop *loop;
-    struct auth *auth;             /* borrowed: shared by reactors, immutable */
-    const struct statics *statics; /* borrowed; NULL without --demo */
+    struct mailbox *mailbox; /* letters of the other reactors */
+    struct letter empty;     /* to number 0: the drain is over here */
     struct listener *listener;
     struct pg_pool *pg;          /* NULL without DATABASE_URL */
-    struct pg *pg_listen;        /* thread_changed notifications; NULL likewise */
+    struct pg *pg_listen;        /* thread_changed notifications; number 0's alone */
     struct feed *feed;           /* subscriber connection */
     struct reader *reader;       /* reading connection: replay, cursors, state */
     struct publisher *publisher; /* publishing connection: POST …/events, canary */
     struct hub *hub;
     struct clients *clients; /* open streams */
-    struct owners *owners;   /* changes of ownership; NULL without Postgres */
+    struct owners *owners;   /* changes of ownership; number 0's alone */
     struct list conns;      /* struct conn: HTTP connections (conn.c: conns_init/_fini) */
     struct list conns_dead; /* closed in this turn, freed at its end */
     size_t conn_count;
     struct strmap *questions; /* access.c: ownership asked for; NULL when there is none */
     uint64_t owner_changes;   /* access_changed was called so often */
-    struct rate *guests;      /* route_session.c: new guests per address; NULL at first */
     struct bridge_stats stats;
-    struct watch *watch; /* quiet threads */
-    char instance[INSTANCE_SIZE];
-    bool draining;
+    struct watch *watch;              /* quiet threads */
+    char instance[INSTANCE_SIZE + 3]; /* the process's, and the number: "6f1c…-0" */
+    bool draining;                    /* SIGTERM has come: /readyz says no */
+    bool leaving;                     /* accepts no more, begins no stream */
     struct list forgetting; /* threads whose keys are still to be deleted (forget.c) */
     size_t forgetting_count;
     struct timer *shutdown_delay, *drain_check;
     int64_t stop_at_ms;
 };
 
-struct bridge *bridge_new(const struct bridge_conf *conf, struct auth *auth,
-                          const struct statics *statics, struct buf *err);
-void bridge_free(struct bridge *b);
-void bridge_run(struct bridge *b); /* returns after a drain */
+/* Number `number` of rs, listening on `address`. Returns new, or NULL with `err`. */
+struct bridge *bridge_new(struct reactors *rs, size_t number, const char *address,
+                          struct buf *err);
+/* From its own thread: goes through a drain, then calls reactors_empty. */
+void bridge_drain(struct bridge *b);
+/* Its loop has ended: ends connections; who still waits for an answer gets none. */
+void bridge_close(struct bridge *b);
+void bridge_free(struct bridge *b); /* behind bridge_close */
 
 #endif

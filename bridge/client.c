@@ -7,6 +7,7 @@
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
 #include "bridge/hub.h"
+#include "bridge/reactors.h"
 #include "bridge/sse.h"
 #include "bridge/sub.h"
 #include "common/log.h"
@@ -72,7 +73,8 @@ static struct client *client_alloc(struct clients *set, const struct client_spec
     c->count = (uint16_t)spec->threads;
     c->merge = spec->merge;
     c->out.unchunked = spec->http10;
-    c->number = ++set->made;
+    c->number = set->made * set->bridge->reactors->count + set->bridge->number + 1;
+    set->made++;
     c->opened_ms = c->wrote_ms = set->now_ms;
     for (size_t i = 0; i < spec->threads; i++) {
         list_init(&c->subs[i].node);
@@ -84,20 +86,22 @@ static struct client *client_alloc(struct clients *set, const struct client_spec
 struct client *client_new(struct clients *set, const struct client_spec *spec)
 {
     struct client *c = client_alloc(set, spec);
+    struct limit_seat seat = spec->seat;
     if (!c) {
         close(spec->fd);
+        limits_seat_give(set->bridge->limits, &seat);
         return NULL;
     }
+    c->seat = seat;
     c->identity = identity_ref(spec->identity);
-    c->address = strdup(spec->address);
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
     c->readable = event_new(loop_base(set->bridge->loop), c->fd, EV_READ | EV_PERSIST,
                             on_readable, c);
     struct msg *head = sse_head(spec->http10, spec->headers, clients_retry_ms(set));
     list_push(&set->all, &c->node);
-    clients_count(set, c, +1);
+    set->bridge->stats.clients++;
     set->bridge->stats.streams_opened++;
-    bool ok = c->address && (!spec->run_id || c->run_id) && c->readable && head &&
+    bool ok = (!spec->run_id || c->run_id) && c->readable && head &&
               outbuf_push(&c->out, head, false) && event_add(c->readable, NULL) == 0;
     msg_unref(head);
     if (!ok) {

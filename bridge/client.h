@@ -4,6 +4,7 @@
 #ifndef THREADCAST_CLIENT_H
 #define THREADCAST_CLIENT_H
 
+#include "bridge/limits.h"
 #include "bridge/outbuf.h"
 #include "common/list.h"
 #include "common/names.h"
@@ -29,6 +30,7 @@ enum close_reason {
     CLOSE_TOKEN,   /* its token ended */
     CLOSE_REVOKED, /* it may no longer read the thread */
     CLOSE_DRAIN,   /* we are going away */
+    CLOSE_AGED,    /* it was open for --max-stream-age-ms */
     CLOSE_BUSY,    /* a transient refusal */
     CLOSE_ENDED,   /* the run it follows has ended: the only one with a last chunk */
     CLOSE_DEMO,    /* "Cut my connection" */
@@ -80,9 +82,9 @@ struct client_spec {
     bool http10; /* no chunks, ends with the connection */
     bool merge;
     struct identity *identity;
-    const char *address; /* the peer's, for the limits */
-    const char *headers; /* further response header lines, with CRLF */
-    const char *run_id;  /* that run alone; NULL: everything */
+    struct limit_seat seat; /* taken */
+    const char *headers;    /* further response header lines, with CRLF */
+    const char *run_id;     /* that run alone; NULL: everything */
     size_t threads;
 };
 
@@ -94,7 +96,7 @@ struct client {
     struct clients *set;
     struct event *readable, *writable; /* writable: only while blocked */
     struct identity *identity;
-    char *address; /* NULL: not counted */
+    struct limit_seat seat;
     char *run_id;
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
@@ -114,8 +116,9 @@ struct client {
     struct sub subs[];
 };
 
-/* Takes spec->fd in every case. Writes the response head and the first bytes (`retry:`
- * and a comment) into the queue. NULL: no memory, the descriptor is closed. */
+/* Takes spec->fd and spec->seat in every case. Writes the response head and the first
+ * bytes (`retry:` and a comment) into the queue. NULL: no memory, the descriptor is
+ * closed. */
 struct client *client_new(struct clients *set, const struct client_spec *spec);
 
 /* A live event for this reader; merges or cuts it when it is slow. */

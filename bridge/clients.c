@@ -9,7 +9,6 @@
 #include "bridge/hub.h"
 #include "common/clock.h"
 #include "common/loop.h"
-#include "common/strmap.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -75,6 +74,22 @@ static void check_token(struct client *c)
     }
 }
 
+static void say_bye(struct client *c, const char *json, enum close_reason reason)
+{
+    client_say(c, "bye", json, clients_retry_ms(c->set));
+    client_end(c, reason);
+}
+
+/* Streams that were opened together must not all come back together: each lives between
+ * nine tenths of the limit and the whole. Its number decides, so that nothing is kept. */
+static bool is_old(const struct client *c)
+{
+    int64_t limit = c->set->bridge->conf->max_stream_age_ms;
+    uint64_t spread = (c->number * UINT64_C(0x9E3779B97F4A7C15)) >> 32;
+    int64_t less = (int64_t)(spread % (uint64_t)(limit / 10 + 1));
+    return limit && c->set->now_ms - c->opened_ms >= limit - less;
+}
+
 static void scan(struct clients *set)
 {
     LIST_EACH(node, next, &set->all) {
@@ -88,6 +103,8 @@ static void scan(struct clients *set)
             hub_recheck_client(set->bridge->hub, c);
         if (c->join_by_ms && set->now_ms >= c->join_by_ms)
             client_refuse(c, "{\"reason\":\"redis does not answer\"}");
+        else if (is_old(c))
+            say_bye(c, "{\"reason\":\"this connection is old\"}", CLOSE_AGED);
         else
             check_token(c);
     }
@@ -108,13 +125,6 @@ static void on_tick(void *arg)
     timer_start(set->tick, TICK_MS);
 }
 
-static void say_bye(struct client *c)
-{
-    client_say(c, "bye", "{\"reason\":\"the server is going away\"}",
-               clients_retry_ms(c->set));
-    client_end(c, CLOSE_DRAIN);
-}
-
 /* Closes what a step's share is, so that the last goes when the time is over. */
 static void on_drain(void *arg)
 {
@@ -128,7 +138,7 @@ static void on_drain(void *arg)
             continue;
         if (!share--)
             break;
-        say_bye(c);
+        say_bye(c, "{\"reason\":\"the server is going away\"}", CLOSE_DRAIN);
     }
     if (!clients_empty(set))
         timer_start(set->drain, DRAIN_STEP_MS);
@@ -160,9 +170,7 @@ struct clients *clients_new(struct bridge *b)
     set->wall_ms = clock_wall_ms();
     set->tick = timer_new(b->loop, on_tick, set);
     set->drain = timer_new(b->loop, on_drain, set);
-    set->by_address = strmap_new();
-    set->by_sub = strmap_new();
-    if (!set->tick || !set->drain || !set->by_address || !set->by_sub) {
+    if (!set->tick || !set->drain) {
         clients_free(set);
         return NULL;
     }
@@ -179,53 +187,7 @@ void clients_free(struct clients *set)
     reaper_run(set);
     timer_free(set->tick);
     timer_free(set->drain);
-    strmap_free(set->by_address);
-    strmap_free(set->by_sub);
     free(set);
-}
-
-static uint64_t held(const struct strmap *map, const char *key)
-{
-    return (uintptr_t)strmap_get(map, key, strlen(key));
-}
-
-const char *clients_full(struct clients *set, const char *sub, const char *address)
-{
-    const struct bridge_conf *conf = set->bridge->conf;
-    struct bridge_stats *stats = &set->bridge->stats;
-    if (stats->clients >= (uint64_t)conf->max_clients) {
-        stats->limit_clients++;
-        return "too many streams";
-    }
-    if (conf->max_clients_per_ip &&
-        held(set->by_address, address) >= (uint64_t)conf->max_clients_per_ip) {
-        stats->limit_per_ip++;
-        return "too many streams from this address";
-    }
-    if (conf->max_streams_per_user &&
-        held(set->by_sub, sub) >= (uint64_t)conf->max_streams_per_user) {
-        stats->limit_per_user++;
-        return "too many streams of this user";
-    }
-    return NULL;
-}
-
-static void count(struct strmap *map, const char *key, int change)
-{
-    uintptr_t n = (uintptr_t)strmap_get(map, key, strlen(key)) + (uintptr_t)change;
-    if (n)
-        strmap_set(map, key, strlen(key), (void *)n);
-    else
-        strmap_remove(map, key, strlen(key));
-}
-
-void clients_count(struct clients *set, const struct client *c, int change)
-{
-    set->bridge->stats.clients += (uint64_t)change;
-    if (c->address)
-        count(set->by_address, c->address, change);
-    if (c->identity)
-        count(set->by_sub, c->identity->sub, change);
 }
 
 void clients_saw(struct clients *set, int64_t ts_ms)

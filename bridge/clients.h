@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 struct bridge;
-struct strmap;
 struct timer;
 
 #define CLIENTS_TURN_EVENTS 256 /* latency samples of one turn */
@@ -19,8 +18,7 @@ struct clients {
     struct bridge *bridge;
     struct list all, dirty, quiet, blocked, dead;
     struct timer *tick, *drain;
-    struct strmap *by_address, *by_sub; /* counts, as pointers */
-    int64_t now_ms, wall_ms;            /* of this turn */
+    int64_t now_ms, wall_ms; /* of this turn */
     int64_t drain_until_ms;
     uint64_t made, ticks;
     int64_t turn_ts[CLIENTS_TURN_EVENTS]; /* ts of the events of this turn */
@@ -29,10 +27,6 @@ struct clients {
 
 struct clients *clients_new(struct bridge *b);
 void clients_free(struct clients *set);
-
-/* Why a new stream is refused for now ("too many streams"), or NULL. */
-const char *clients_full(struct clients *set, const char *sub, const char *address);
-void clients_count(struct clients *set, const struct client *c, int change);
 
 void clients_flush(struct clients *set); /* end of the turn: one writev a client */
 /* The only place where streams are freed: behind clients_flush. (reaper.c) */

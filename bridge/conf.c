@@ -136,7 +136,8 @@ static const struct conf_option options[] = {
      .def = "threadcast",
      .check = check_schema,
      .help = "Schema that `threadcast-worker migrate` made."},
-    INT("database-pool", database_pool, "4", 1, 64, NULL, "Connections to Postgres."),
+    INT("database-pool", database_pool, "4", 1, 64, NULL,
+        "Connections to Postgres, dealt out to the reactors; each has at least one."),
     /* who */
     {.name = "auth",
      .kind = CONF_CHOICE,
@@ -229,6 +230,9 @@ static const struct conf_option options[] = {
         "Threads that one stream may read."),
     INT("worker-lease-ms", worker_lease_ms, "15000", 100, DAY_MS, "ms",
         "The workers' --lease-ms: a silence shorter than that means nothing."),
+    INT("max-stream-age-ms", max_stream_age_ms, "0", 0, INT64_C(30) * DAY_MS, "ms",
+        "A stream that has been open for so long (up to a tenth less, so that not all go "
+        "at once) is told `bye` and reconnects; 0: no limit."),
     INT("write-stall-ms", write_stall_ms, "20000", 100, DAY_MS, "ms",
         "A connection that takes no byte for so long is closed."),
     INT("replay-page", replay_page, "256", 1, 10000, "entries",
@@ -255,6 +259,11 @@ static const struct conf_option options[] = {
     INT("history-ttl-s", history_ttl_s, "86400", 1, 31536000, "s",
         "A thread's events are forgotten so long after the last."),
     /* process */
+    INT("reactors", reactors, "0", 0, 64, NULL,
+        "Event loops, each on a thread with its own listening socket and connections to "
+        "Redis; 0: one for each core that the process may use."),
+    INT("hang-ms", hang_ms, "5000", 500, DAY_MS, "ms",
+        "/healthz says no when a loop has not turned for so long."),
     INT("drain-ms", drain_ms, "10000", 0, 3600000, "ms",
         "On SIGTERM, streams are told to go elsewhere within this."),
     INT("shutdown-delay-ms", shutdown_delay_ms, "0", 0, 3600000, "ms",

@@ -11,6 +11,7 @@
 
 #include "bridge/bridge.h"
 #include "bridge/conn_internal.h"
+#include "bridge/limits.h"
 #include "bridge/request.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -21,6 +22,7 @@
 
 #define PIPELINE_MAX (16u * 1024) /* bytes read ahead while a request is answered */
 #define LINGER_MS 2000
+#define HURRY_MS 900 /* for who came last: no descriptors are left, or we are leaving */
 
 /* --- the end ------------------------------------------------------------------------ */
 
@@ -47,6 +49,7 @@ void conn_die(struct conn *c, const char *why)
     list_push(&c->b->conns_dead, &c->node);
     c->b->conn_count--;
     c->b->stats.connections--;
+    limits_connection_give(c->b->limits);
     log_debug("connection closed", LOG_S("address", c->address), LOG_S("reason", why));
 }
 
@@ -88,15 +91,20 @@ static enum conn_wait conn_waits_for(const struct conn *c)
     return c->state == CONN_HEAD && c->in.len == 0 ? WAIT_IDLE : WAIT_REQUEST;
 }
 
+static int64_t in_hurry(const struct conn *c, int64_t ms)
+{
+    return (c->scarce || c->b->leaving) && ms > HURRY_MS ? HURRY_MS : ms;
+}
+
 static int64_t wait_limit_ms(const struct conn *c, enum conn_wait wait)
 {
     const struct bridge_conf *conf = c->b->conf;
 
     switch (wait) {
     case WAIT_IDLE:
-        return conf->idle_timeout_ms;
+        return in_hurry(c, conf->idle_timeout_ms);
     case WAIT_REQUEST:
-        return conf->request_timeout_ms;
+        return in_hurry(c, conf->request_timeout_ms);
     case WAIT_WRITE:
         return conf->write_stall_ms;
     case WAIT_PEER:
@@ -172,22 +180,35 @@ void conns_fini(struct bridge *b)
     conns_reap(b);
 }
 
-bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len)
+/* Is there room for it in the process? */
+static enum connection_room take_room(struct bridge *b, bool lent)
 {
-    size_t max = (size_t)b->conf->max_connections;
+    enum connection_room room = limits_connection_take(b->limits);
+
+    if (room == ROOM_SHORT || room == ROOM_NONE)
+        b->stats.limit_connections++;
+    if (room == ROOM_SCARCE || lent)
+        b->stats.limit_descriptors++;
+    return lent && room != ROOM_NONE ? ROOM_SCARCE : room;
+}
+
+bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len,
+                 bool lent)
+{
+    enum connection_room room = take_room(b, lent);
     struct conn *c = NULL;
 
-    if (b->conn_count >= max)
-        b->stats.limit_connections++;
-    /* as many again may still ask, to be told, or to become a stream */
-    if (b->conn_count >= 2 * max)
+    if (room == ROOM_NONE)
         goto fail;
     c = calloc(1, sizeof *c);
-    if (!c)
+    if (!c) {
+        limits_connection_give(b->limits);
         goto fail;
+    }
     c->b = b;
     c->fd = fd;
-    c->overloaded = b->conn_count >= max;
+    c->overloaded = room != ROOM;
+    c->scarce = room == ROOM_SCARCE;
     buf_init(&c->in);
     buf_init(&c->out);
     address_host(addr, len, c->address);
@@ -241,9 +262,13 @@ void conns_drain(struct bridge *b)
 {
     LIST_EACH(node, tmp, &b->conns) {
         struct conn *c = LIST_ITEM(node, struct conn, node);
-        if (c->wait == WAIT_IDLE) {
+        if (c->wait != WAIT_IDLE)
+            continue;
+        if (c->served) {
             conn_linger(c);
             conn_settle(c);
+        } else { /* what it asks may be on its way */
+            set_limit(c, wait_limit_ms(c, WAIT_IDLE));
         }
     }
 }

@@ -18,8 +18,10 @@ struct request;
 void conns_init(struct bridge *b);
 void conns_fini(struct bridge *b);
 
-/* Takes the descriptor. false: no memory or a limit; the descriptor is closed. */
-bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len);
+/* Takes the descriptor, `lent`: the last one. false: no memory or a limit; the descriptor
+ * is closed. */
+bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len,
+                 bool lent);
 
 /* Queues a whole response; used by request.c alone. */
 void conn_respond(struct conn *c, const struct request *r, const char *data, size_t len);
@@ -32,7 +34,8 @@ void conn_respond(struct conn *c, const struct request *r, const char *data, siz
 int conn_detach(struct request *r);
 const char *conn_address(const struct conn *c); /* the peer's "127.0.0.1" */
 
-/* Draining: idle ones are closed, busy ones close after their answer. */
+/* Draining: idle ones are closed, busy ones close after their answer; those that have
+ * not asked anything yet get a moment for it. */
 void conns_drain(struct bridge *b);
 size_t conns_count(const struct bridge *b);
 

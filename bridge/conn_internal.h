@@ -34,6 +34,8 @@ struct conn {
     bool eof;                /* the peer has closed its side */
     bool close_after;        /* after what is in `out` */
     bool overloaded;         /* above max_connections */
+    bool scarce;             /* few descriptors are left: soon answered, soon gone */
+    bool served;             /* has asked something before */
     bool advancing;          /* conn_advance is on the stack */
     char address[ADDRESS_SIZE];
 };

@@ -73,6 +73,7 @@ static struct request *begin_request(struct conn *c)
         return NULL;
     }
     c->request->overloaded = c->overloaded;
+    c->request->scarce = c->scarce;
     return c->request;
 }
 
@@ -159,6 +160,7 @@ static bool read_body(struct conn *c)
         return false;
     c->state = CONN_BUSY;
     c->wait = WAIT_NONE; /* the next request gets a limit of its own */
+    c->served = true;
     c->b->stats.http_requests++;
     request_ref(r); /* it may be answered, and dropped by us, inside */
     routes_dispatch(r);

@@ -52,7 +52,8 @@ static void on_ready(struct redis *r, void *arg)
     f->down = false;
     f->canary_sent_ms = 0;
     redis_subscribe(r, f->canary_channel, f->canary_len);
-    log_info("subscriber connected", LOG_S("redis", redis_version(r)));
+    log_info("subscriber connected", LOG_S("redis", redis_version(r)),
+             LOG_I("reactor", f->bridge->number));
     hub_feed_ready(f->bridge->hub);
 }
 
@@ -63,7 +64,8 @@ static void on_down(struct redis *r, const char *why, void *arg)
     timer_stop(f->canary);
     f->bridge->stats.redis_down++;
     if (!f->down) /* once, not at every try to come back */
-        log_warn("subscriber lost", LOG_S("why", why));
+        log_warn("subscriber lost", LOG_S("why", why),
+                 LOG_I("reactor", f->bridge->number));
     f->down = true;
     hub_feed_down(f->bridge->hub);
 }

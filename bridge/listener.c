@@ -1,16 +1,18 @@
 /* listener: see listener.h. Takes at most a handful of connections a turn, so that a
  * flood of them does not hold up the streams. Never spins: when descriptors run out it
- * stops listening for a moment, and the backlog waits in the kernel. */
+ * stops listening until one is free again, and the backlog waits in the kernel. */
 #include "bridge/listener.h"
 
 #include "bridge/address.h"
 #include "bridge/bridge.h"
 #include "bridge/conn.h"
+#include "bridge/limits.h"
 #include "common/log.h"
 #include "common/loop.h"
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -25,60 +27,130 @@
 struct listener {
     struct bridge *b;
     int fd;
+    int reserve; /* kept open for when descriptors run out; -1: lent, or not to be had */
     struct event *ready;
     struct timer *pause; /* running: not accepting, descriptors ran out */
 };
 
-static void take(struct listener *l, int fd, struct sockaddr_storage *addr, socklen_t len)
-{
-    int one = 1;
+enum accepted { ACCEPTED, ACCEPT_NOTHING, ACCEPT_BAD_LUCK, ACCEPT_SHORT };
 
-    if (addr->ss_family != AF_UNIX)
+/* One connection; `lent`: it has the reserve's place. */
+static enum accepted take_one(struct listener *l, bool lent)
+{
+    struct sockaddr_storage addr = {0};
+    socklen_t len = sizeof addr;
+    int one = 1;
+    int fd = accept4(l->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    l->b->stats.accepted++;
-    conn_accept(l->b, fd, (struct sockaddr *)addr, len);
+        l->b->stats.accepted++;
+        conn_accept(l->b, fd, (struct sockaddr *)&addr, len, lent);
+        return ACCEPTED;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+        return ACCEPT_NOTHING;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        return ACCEPT_SHORT;
+    /* ECONNABORTED and the network errors of Linux belong to that one connection */
+    if (errno != EINTR)
+        l->b->stats.accept_errors++;
+    return ACCEPT_BAD_LUCK;
 }
 
-static void pause_accepting(struct listener *l, int error)
+/* --- when descriptors run out ------------------------------------------------------- */
+
+static bool keep_reserve(struct listener *l)
 {
-    l->b->stats.accept_errors++;
-    log_warn("accepting paused", LOG_S("error", strerror(error)));
+    if (l->reserve < 0)
+        l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return l->reserve >= 0;
+}
+
+static bool reserve_back(struct listener *l)
+{
+    bool away = l->reserve < 0;
+
+    if (!keep_reserve(l))
+        return false;
+    if (away)
+        limits_reserve_lent(l->b->limits, -1);
+    return true;
+}
+
+static void pause_accepting(struct listener *l)
+{
     event_del(l->ready);
     timer_start(l->pause, PAUSE_MS);
 }
 
-static void on_ready(evutil_socket_t fd, short what, void *arg)
+/* The reserve makes room for one, and is got back when any descriptor is free again:
+ * at the end of a turn, or after the pause. */
+static void lend_reserve(struct listener *l, int error)
 {
-    struct listener *l = arg;
+    l->b->stats.accept_errors++;
+    if (l->reserve >= 0) {
+        limits_reserve_lent(l->b->limits, +1);
+        close(l->reserve);
+        l->reserve = -1;
+        if (take_one(l, true) == ACCEPTED)
+            l->b->stats.reserve_lent++;
+    } else {
+        log_warn("accepting paused", LOG_S("error", strerror(error)));
+    }
+    pause_accepting(l);
+}
 
-    (void)what;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        struct sockaddr_storage addr = {0};
-        socklen_t len = sizeof addr;
-        int got =
-            accept4(fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (got >= 0) {
-            take(l, got, &addr, len);
-            continue;
-        }
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            return;
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            pause_accepting(l, errno);
-            return;
-        }
-        /* ECONNABORTED and the network errors of Linux belong to that one connection */
-        if (errno != EINTR)
-            l->b->stats.accept_errors++;
+static void resume_accepting(struct listener *l)
+{
+    if (reserve_back(l)) {
+        timer_stop(l->pause);
+        event_add(l->ready, NULL);
+    } else if (!timer_running(l->pause)) {
+        timer_start(l->pause, PAUSE_MS);
     }
 }
 
 static void on_pause_over(void *arg)
 {
+    resume_accepting(arg);
+}
+
+void listener_turn_end(struct listener *l)
+{
+    if (l && l->reserve < 0)
+        resume_accepting(l);
+}
+
+/* ------------------------------------------------------------------------------------ */
+
+static void on_ready(evutil_socket_t fd, short what, void *arg)
+{
     struct listener *l = arg;
 
-    event_add(l->ready, NULL);
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        switch (take_one(l, false)) {
+        case ACCEPTED:
+        case ACCEPT_BAD_LUCK:
+            break;
+        case ACCEPT_NOTHING:
+            return;
+        case ACCEPT_SHORT:
+            lend_reserve(l, errno);
+            return;
+        }
+    }
+}
+
+void listener_take_rest(struct listener *l)
+{
+    for (int i = 0; i < BACKLOG; i++) {
+        enum accepted got = take_one(l, false);
+        if (got == ACCEPT_NOTHING || got == ACCEPT_SHORT)
+            return;
+    }
 }
 
 static int open_socket(const char *address, struct buf *err)
@@ -105,16 +177,15 @@ fail:
     return -1;
 }
 
-static void log_address(int fd)
+void listener_address(const struct listener *l, char out[LISTENER_ADDRESS_SIZE])
 {
     struct sockaddr_storage addr = {0};
     socklen_t len = sizeof addr;
-    char text[ADDRESS_SIZE];
 
-    if (getsockname(fd, (struct sockaddr *)&addr, &len))
-        return;
-    address_format((struct sockaddr *)&addr, len, text);
-    log_info("listening", LOG_S("address", text));
+    _Static_assert(LISTENER_ADDRESS_SIZE >= ADDRESS_SIZE, "room for an address");
+    out[0] = '\0';
+    if (getsockname(l->fd, (struct sockaddr *)&addr, &len) == 0)
+        address_format((struct sockaddr *)&addr, len, out);
 }
 
 struct listener *listener_new(struct bridge *b, const char *address, struct buf *err)
@@ -126,6 +197,7 @@ struct listener *listener_new(struct bridge *b, const char *address, struct buf 
         return NULL;
     }
     l->b = b;
+    l->reserve = -1;
     l->fd = open_socket(address, err);
     if (l->fd < 0)
         goto fail;
@@ -135,7 +207,10 @@ struct listener *listener_new(struct bridge *b, const char *address, struct buf 
         buf_str(err, "out of memory");
         goto fail;
     }
-    log_address(l->fd);
+    if (!keep_reserve(l)) {
+        buf_printf(err, "no descriptor to keep in reserve: %s", strerror(errno));
+        goto fail;
+    }
     return l;
 
 fail:
@@ -152,5 +227,7 @@ void listener_free(struct listener *l)
     timer_free(l->pause);
     if (l->fd >= 0)
         close(l->fd);
+    if (l->reserve >= 0)
+        close(l->reserve);
     free(l);
 }

@@ -1,7 +1,7 @@
 /* threadcast-bridge: serves what is published to Redis as Server-Sent Events. */
 #include "bridge/auth.h"
-#include "bridge/bridge.h"
 #include "bridge/conf.h"
+#include "bridge/reactors.h"
 #include "bridge/static.h"
 #include "common/log.h"
 
@@ -39,23 +39,23 @@ static int run(const struct bridge_conf *conf)
     struct buf err;
     struct auth *auth = NULL;
     struct statics *statics = NULL;
-    struct bridge *b = NULL;
+    struct reactors *rs = NULL;
     int status = 1;
     buf_init(&err);
     if (!(auth = auth_new(conf, &err)))
         goto out;
     if (conf->demo && !(statics = statics_load(conf->app_dir, &err)))
         goto out;
-    if (!(b = bridge_new(conf, auth, statics, &err)))
+    if (!(rs = reactors_new(conf, auth, statics, &err)))
         goto out;
     warn_loudly(conf);
-    bridge_run(b);
+    reactors_run(rs);
     status = 0;
 
 out:
     if (status)
         fprintf(stderr, "threadcast-bridge: %s\n", err.data ? err.data : "out of memory");
-    bridge_free(b);
+    reactors_free(rs);
     statics_free(statics);
     auth_free(auth);
     buf_fini(&err);

@@ -1,28 +1,61 @@
-/* owners: LISTEN thread_changed ─▶ access_changed ─▶ hub_recheck. A notification is a
- * hint: whatever it holds, Postgres is asked. While the connection was away anything may
- * have changed, so its return has every thread asked about. */
+/* owners: LISTEN thread_changed ─▶ in every reactor: access_changed ─▶ hub_recheck. A
+ * notification is a hint: whatever it holds, Postgres is asked. While the connection was
+ * away anything may have changed, so its return has every thread asked about. */
 #include "bridge/owners.h"
 
 #include "bridge/access.h"
 #include "bridge/bridge.h"
 #include "bridge/forget.h"
 #include "bridge/hub.h"
+#include "bridge/round.h"
 #include "common/log.h"
+#include "common/loop.h"
 #include "common/pg.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { AGAIN_MS = 500 };
+
 struct owners {
     struct bridge *bridge;
+    struct timer *again; /* runs when a change could not be told */
 };
 
-static void recheck(struct bridge *b, const char *thread_id)
+/* The thread, "": any. */
+struct change {
+    char thread_id[THREAD_ID_MAX + 1];
+};
+
+static void recheck_one(struct round_part *part)
 {
-    access_changed(b, thread_id);
-    if (b->hub)
-        hub_recheck(b->hub, thread_id);
+    const struct change *change = part->question;
+    const char *thread_id = change->thread_id[0] ? change->thread_id : NULL;
+
+    access_changed(part->bridge, thread_id);
+    if (part->bridge->hub)
+        hub_recheck(part->bridge->hub, thread_id);
+    round_answer(part);
+}
+
+/* When there is no memory to tell the reactors, everything is asked about a little later.
+ */
+static void recheck(struct owners *o, const char *thread_id)
+{
+    static const struct round_kind kind = {.question_size = sizeof(struct change),
+                                           .each = recheck_one};
+    struct change change = {""};
+
+    if (thread_id)
+        snprintf(change.thread_id, sizeof(change.thread_id), "%s", thread_id);
+    if (!round_ask(o->bridge, &kind, &change, NULL))
+        timer_start(o->again, AGAIN_MS);
+}
+
+static void on_again(void *arg)
+{
+    recheck(arg, NULL);
 }
 
 static void on_ready(struct pg *p, void *arg)
@@ -31,7 +64,7 @@ static void on_ready(struct pg *p, void *arg)
 
     (void)p;
     log_info("listening for changes of owners");
-    recheck(o->bridge, NULL);
+    recheck(o, NULL);
 }
 
 static void on_down(struct pg *p, const char *why, void *arg)
@@ -52,7 +85,7 @@ static void on_notify(struct pg *p, const char *channel, const char *payload, vo
         log_debug("odd notification", LOG_S("payload", payload));
         return;
     }
-    recheck(o->bridge, payload);
+    recheck(o, payload);
     forget_thread(o->bridge, payload);
 }
 
@@ -73,19 +106,21 @@ struct owners *owners_new(struct bridge *b)
         .name = name,
         .listen = "thread_changed",
     };
-    b->pg_listen = pg_new(b->loop, &options, &events, o);
-    if (!b->pg_listen) {
-        free(o);
-        return NULL;
-    }
-    return o;
+    o->again = timer_new(b->loop, on_again, o);
+    b->pg_listen = o->again ? pg_new(b->loop, &options, &events, o) : NULL;
+    if (b->pg_listen)
+        return o;
+    owners_free(o);
+    return NULL;
 }
 
 void owners_free(struct owners *o)
 {
     if (!o)
         return;
-    pg_free(o->bridge->pg_listen);
+    if (o->bridge->pg_listen)
+        pg_free(o->bridge->pg_listen);
+    timer_free(o->again);
     o->bridge->pg_listen = NULL;
     free(o);
 }

@@ -313,7 +313,8 @@ static void on_ready(struct redis *r, void *arg)
     struct publisher *p = arg;
 
     p->down = false;
-    log_info("publisher connected", LOG_S("redis", redis_version(r)));
+    log_info("publisher connected", LOG_S("redis", redis_version(r)),
+             LOG_I("reactor", p->b->number));
     redis_sendv(r, on_hint, p, "SCRIPT", "LOAD", publish_lua, NULL);
 }
 
@@ -324,7 +325,7 @@ static void on_down(struct redis *r, const char *why, void *arg)
     (void)r;
     p->b->stats.redis_down++;
     if (!p->down) /* once, not at every try to come back */
-        log_warn("publisher lost", LOG_S("why", why));
+        log_warn("publisher lost", LOG_S("why", why), LOG_I("reactor", p->b->number));
     p->down = true;
 }
 

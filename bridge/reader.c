@@ -171,7 +171,8 @@ static void on_ready(struct redis *r, void *arg)
 {
     struct reader *reader = arg;
     reader->down = false;
-    log_info("reader connected", LOG_S("redis", redis_version(r)));
+    log_info("reader connected", LOG_S("redis", redis_version(r)),
+             LOG_I("reactor", reader->bridge->number));
     pages_ready(reader->pages);
 }
 
@@ -181,7 +182,8 @@ static void on_down(struct redis *r, const char *why, void *arg)
     struct reader *reader = arg;
     reader->bridge->stats.redis_down++;
     if (!reader->down) /* once, not at every try to come back */
-        log_warn("reader lost", LOG_S("why", why));
+        log_warn("reader lost", LOG_S("why", why),
+                 LOG_I("reactor", reader->bridge->number));
     reader->down = true;
 }
 

@@ -19,7 +19,7 @@ const char *close_reason_text(enum close_reason reason)
         [CLOSE_TOKEN] = "token ended",     [CLOSE_REVOKED] = "access revoked",
         [CLOSE_DRAIN] = "draining",        [CLOSE_BUSY] = "busy",
         [CLOSE_ENDED] = "run ended",       [CLOSE_DEMO] = "cut on request",
-        [CLOSE_MEMORY] = "out of memory",
+        [CLOSE_MEMORY] = "out of memory",  [CLOSE_AGED] = "old",
     };
     return text[reason];
 }
@@ -32,7 +32,7 @@ static void count_reason(struct bridge_stats *s, enum close_reason reason)
         [CLOSE_TOKEN] = &s->closed_token,     [CLOSE_REVOKED] = &s->closed_revoked,
         [CLOSE_DRAIN] = &s->closed_drain,     [CLOSE_BUSY] = &s->closed_busy,
         [CLOSE_ENDED] = &s->closed_ended,     [CLOSE_DEMO] = &s->closed_demo,
-        [CLOSE_MEMORY] = &s->closed_memory,
+        [CLOSE_MEMORY] = &s->closed_memory,   [CLOSE_AGED] = &s->closed_aged,
     };
     ++*counter[reason];
 }
@@ -61,7 +61,8 @@ static void reap(struct client *c)
     count_reason(&set->bridge->stats, c->reason);
     for (size_t i = 0; i < c->count; i++)
         hub_leave(&c->subs[i]);
-    clients_count(set, c, -1);
+    set->bridge->stats.clients--;
+    limits_seat_give(set->bridge->limits, &c->seat);
     if (c->readable)
         event_free(c->readable);
     if (c->writable)
@@ -69,12 +70,11 @@ static void reap(struct client *c)
     hang_up(c->fd);
     outbuf_fini(&c->out);
     identity_unref(c->identity);
-    free(c->address);
     free(c->run_id);
     c->fd = -1;
     c->identity = NULL;
     c->readable = c->writable = NULL;
-    c->address = c->run_id = NULL;
+    c->run_id = NULL;
     c->count = 0;
 }
 

@@ -31,6 +31,7 @@ struct request {
     void *state; /* of the route, freed with the request */
     void (*state_free)(void *state);
     bool overloaded; /* one connection too many: only a stream may still take it over */
+    bool scarce;     /* not even that: few descriptors are left */
 };
 
 /* For conn.c: returns new, or NULL. */

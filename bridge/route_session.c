@@ -4,8 +4,8 @@
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/cookie.h"
+#include "bridge/limits.h"
 #include "bridge/origin.h"
-#include "bridge/rate.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
 #include "bridge/ticket.h"
@@ -273,10 +273,7 @@ static void new_guest(struct request *r)
     struct bridge *b = r->bridge;
     char address[64], uuid[UUID_SIZE], sub[sizeof(GUEST_PREFIX) + UUID_SIZE];
 
-    if (!b->guests)
-        b->guests = rate_new();
-    if (!b->guests || !rate_take(b->guests, request_address(r, address),
-                                 b->conf->demo_sessions_per_min, clock_ms())) {
+    if (!limits_guest(b->limits, request_address(r, address), clock_ms())) {
         b->stats.limit_demo_sessions++;
         request_header(r, "Retry-After", "60");
         request_error(r, 429, "too_many_sessions",

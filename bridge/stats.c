@@ -1,20 +1,7 @@
-/* stats: the table that names the bridge's numbers for Prometheus, and what is asked of
- * others at the moment of the question. */
+/* stats: the table that names the bridge's numbers for Prometheus. */
 #include "bridge/stats.h"
 
-#include "bridge/bridge.h"
-#include "bridge/publisher.h"
-#include "bridge/reader.h"
-#include "common/log.h"
-#include "common/loop.h"
-#include "common/pg.h"
-#include "common/redis.h"
-#include "threadcast_version.h"
-
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #define COUNTER(name_, labels_, field, help_)                                            \
     {                                                                                    \
@@ -54,6 +41,9 @@ static const struct stats_row rows[] = {
     COUNTER("limits_total", "limit=\"max-clients-per-ip\"", limit_per_ip, NULL),
     COUNTER("limits_total", "limit=\"max-streams-per-user\"", limit_per_user, NULL),
     COUNTER("limits_total", "limit=\"demo-sessions-per-min\"", limit_demo_sessions, NULL),
+    COUNTER("limits_total", "limit=\"descriptors\"", limit_descriptors, NULL),
+    COUNTER("reserve_lent_total", NULL, reserve_lent,
+            "Connections that got the descriptor kept in reserve."),
     /* streams */
     GAUGE("clients", NULL, clients, "Streams open."),
     GAUGE("topics", NULL, topics, "Threads subscribed."),
@@ -67,6 +57,7 @@ static const struct stats_row rows[] = {
     COUNTER("streams_closed_total", "reason=\"token\"", closed_token, NULL),
     COUNTER("streams_closed_total", "reason=\"revoked\"", closed_revoked, NULL),
     COUNTER("streams_closed_total", "reason=\"drain\"", closed_drain, NULL),
+    COUNTER("streams_closed_total", "reason=\"aged\"", closed_aged, NULL),
     COUNTER("streams_closed_total", "reason=\"ended\"", closed_ended, NULL),
     COUNTER("streams_closed_total", "reason=\"wrote\"", closed_wrote, NULL),
     COUNTER("streams_closed_total", "reason=\"demo\"", closed_demo, NULL),
@@ -121,65 +112,12 @@ static const struct stats_row rows[] = {
             "Subscriptions found dead because the canary did not come back."),
 };
 
-static void gauge(struct buf *out, const char *name, const char *labels, const char *help,
-                  double value)
+void bridge_stats_add(struct bridge_stats *sum, const struct bridge_stats *more)
 {
-    if (help)
-        buf_printf(out,
-                   "# HELP threadcast_bridge_%s %s\n# TYPE threadcast_bridge_%s gauge\n",
-                   name, help, name);
-    buf_printf(out, "threadcast_bridge_%s%s %.9g\n", name, labels, value);
+    stats_add(rows, sizeof rows / sizeof *rows, sum, more);
 }
 
-static double resident_bytes(void)
+void bridge_stats_render(const struct bridge_stats *stats, struct buf *out)
 {
-    unsigned long size = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-
-    if (!f)
-        return 0;
-    if (fscanf(f, "%lu %lu", &size, &resident) != 2)
-        resident = 0;
-    fclose(f);
-    return (double)resident * (double)sysconf(_SC_PAGESIZE);
-}
-
-static void render_upstreams(struct bridge *b, struct buf *out)
-{
-    bool read = b->reader && reader_ready(b->reader);
-    bool publish = b->publisher && publisher_ready(b->publisher);
-
-    gauge(out, "redis_up", "{connection=\"read\"}", "Is the connection to Redis ready?",
-          read);
-    gauge(out, "redis_up", "{connection=\"publish\"}", NULL, publish);
-    if (b->reader) {
-        gauge(out, "redis_commands_waiting", "{connection=\"read\"}",
-              "Commands without a reply yet.",
-              (double)redis_queued(reader_redis(b->reader)));
-        gauge(out, "redis_reconnects", "{connection=\"read\"}",
-              "Reconnects since the start.",
-              (double)redis_reconnects(reader_redis(b->reader)));
-    }
-    if (b->pg)
-        gauge(out, "pg_up", "", "Is a connection to Postgres ready?",
-              pg_pool_ready(b->pg));
-}
-
-void bridge_stats_render(struct bridge *b, struct buf *out)
-{
-    stats_render(rows, sizeof rows / sizeof *rows, &b->stats, out);
-    render_upstreams(b, out);
-    gauge(out, "loop_lag_seconds", "", "How late the loop was last.",
-          (double)loop_lag_us(b->loop) / 1e6);
-    gauge(out, "loop_lag_max_seconds", "", "The latest since this was asked last.",
-          (double)loop_max_lag_us(b->loop) / 1e6);
-    gauge(out, "log_lines_dropped", "", "Log lines that stderr would not take.",
-          (double)log_dropped());
-    gauge(out, "resident_bytes", "", "Memory of the process.", resident_bytes());
-    gauge(out, "draining", "", "Is it going away?", b->draining);
-    buf_printf(out,
-               "# HELP threadcast_bridge_info Version and instance.\n"
-               "# TYPE threadcast_bridge_info gauge\n"
-               "threadcast_bridge_info{version=\"%s\",instance=\"%s\"} 1\n",
-               THREADCAST_VERSION, b->instance);
+    stats_render(rows, sizeof rows / sizeof *rows, stats, out);
 }

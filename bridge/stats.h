@@ -1,5 +1,5 @@
-/* stats: the bridge's numbers, one struct per reactor; the table in stats.c names them.
- */
+/* stats: the bridge's numbers, one struct per reactor; the table in stats.c names them,
+ * metrics.c brings them together. */
 #ifndef THREADCAST_BRIDGE_STATS_H
 #define THREADCAST_BRIDGE_STATS_H
 
@@ -13,11 +13,12 @@ struct bridge_stats {
     uint64_t responses_2xx, responses_4xx, responses_5xx;
     uint64_t auth_missing, auth_refused, access_denied, origin_refused;
     uint64_t limit_connections, limit_clients, limit_per_ip, limit_per_user;
-    uint64_t limit_demo_sessions;
+    uint64_t limit_demo_sessions, limit_descriptors, reserve_lent;
     /* streams */
     uint64_t clients, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
-        closed_drain, closed_ended, closed_wrote, closed_demo, closed_memory, closed_busy;
+        closed_drain, closed_aged, closed_ended, closed_wrote, closed_demo, closed_memory,
+        closed_busy;
     uint64_t busy, resets, keepalives, stalled, runs_ended_lost, ends_forgotten;
     uint64_t resume_hits, resume_misses, no_content;
     /* events */
@@ -32,7 +33,8 @@ struct bridge_stats {
     uint64_t redis_down, redis_errors, pg_down, pg_errors, canary_lost;
 };
 
-struct bridge;
-void bridge_stats_render(struct bridge *b, struct buf *out);
+/* Adds `more` to `sum`: what the reactors of a process have counted. */
+void bridge_stats_add(struct bridge_stats *sum, const struct bridge_stats *more);
+void bridge_stats_render(const struct bridge_stats *stats, struct buf *out);
 
 #endif

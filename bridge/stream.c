@@ -9,6 +9,7 @@
 #include "bridge/clients.h"
 #include "bridge/conn.h"
 #include "bridge/hub.h"
+#include "bridge/limits.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
 
@@ -139,19 +140,43 @@ void stream_admit(struct stream_plan *plan, void (*next)(struct stream_plan *pla
         admitted(plan);
 }
 
+/* Takes the place in spec along. */
 static struct client *take_socket(struct request *r, struct client_spec spec)
 {
-    char address[64];
-    struct clients *set = r->bridge->clients;
-    struct identity *identity = r->identity;
-    request_address(r, address);
+    struct bridge *b = r->bridge;
     origin_cors(r);
     spec.http10 = r->http.minor == 0;
-    spec.identity = identity;
-    spec.address = address;
+    spec.identity = r->identity;
     spec.headers = r->extra.len ? r->extra.data : NULL;
     spec.fd = conn_detach(r);
-    return spec.fd < 0 ? NULL : client_new(set, &spec);
+    if (spec.fd >= 0)
+        return client_new(b->clients, &spec);
+    limits_seat_give(b->limits, &spec.seat);
+    return NULL;
+}
+
+/* A place among the process's streams. NULL, or why there is none for now. */
+static const char *take_seat(struct request *r, bool anyway, struct limit_seat *ret)
+{
+    char address[64];
+    struct bridge_stats *stats = &r->bridge->stats;
+    request_address(r, address);
+    switch (limits_seat_take(r->bridge->limits, r->identity->sub, address, anyway, ret)) {
+    case LIMIT_NONE:
+        return NULL;
+    case LIMIT_CLIENTS:
+        stats->limit_clients++;
+        return "too many streams";
+    case LIMIT_ADDRESS:
+        stats->limit_per_ip++;
+        return "too many streams from this address";
+    case LIMIT_USER:
+        stats->limit_per_user++;
+        return "too many streams of this user";
+    case LIMIT_MEMORY:
+        break;
+    }
+    return "out of memory";
 }
 
 void stream_busy(struct request *r, const char *why)
@@ -161,6 +186,7 @@ void stream_busy(struct request *r, const char *why)
     if (!r->conn)
         return;
     r->bridge->stats.busy++;
+    take_seat(r, true, &spec.seat);
     struct client *c = take_socket(r, spec);
     if (!c)
         return;
@@ -169,13 +195,13 @@ void stream_busy(struct request *r, const char *why)
     client_end(c, CLOSE_BUSY);
 }
 
-static const char *why_not(struct request *r)
+static const char *why_not(struct request *r, struct limit_seat *ret)
 {
-    char address[64];
-    if (r->bridge->draining)
+    if (r->bridge->leaving)
         return "the server is going away";
-    return clients_full(r->bridge->clients, r->identity->sub,
-                        request_address(r, address));
+    if (r->scarce)
+        return "no descriptors are left";
+    return take_seat(r, false, ret);
 }
 
 static struct client *open_client(struct stream_plan *plan)
@@ -186,7 +212,7 @@ static struct client *open_client(struct stream_plan *plan)
                                .threads = plan->count};
     if (!r->conn)
         return NULL;
-    const char *why = why_not(r);
+    const char *why = why_not(r, &spec.seat);
     if (!why)
         return take_socket(r, spec);
     stream_busy(r, why);

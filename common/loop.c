@@ -7,6 +7,7 @@
 #include <event2/dns.h>
 #include <event2/event.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@ struct loop {
     struct timer *heartbeat;
     int64_t heartbeat_due_us;
     int64_t lag_us, max_lag_us;
+    atomic_int_fast64_t beat_ms; /* read by other threads */
 };
 
 static void note_lag(struct loop *l, int64_t us)
@@ -46,6 +48,7 @@ static void note_lag(struct loop *l, int64_t us)
 
 static void heartbeat_start(struct loop *l)
 {
+    atomic_store_explicit(&l->beat_ms, clock_ms(), memory_order_relaxed);
     l->heartbeat_due_us = clock_us() + LOOP_HEARTBEAT_MS * 1000;
     timer_start(l->heartbeat, LOOP_HEARTBEAT_MS);
 }
@@ -69,6 +72,7 @@ static struct loop *make(int flags)
     l->base = event_base_new_with_config(config);
     if (!l->base)
         goto fail;
+    atomic_init(&l->beat_ms, clock_ms());
     l->heartbeat = timer_new(l, on_heartbeat, l);
     if (!l->heartbeat)
         goto fail;
@@ -233,6 +237,11 @@ int64_t loop_max_lag_us(struct loop *l)
 
     l->max_lag_us = 0;
     return us;
+}
+
+int64_t loop_silence_ms(const struct loop *l)
+{
+    return clock_ms() - atomic_load_explicit(&l->beat_ms, memory_order_relaxed);
 }
 
 /* --- timers ------------------------------------------------------------------ */

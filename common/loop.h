@@ -30,6 +30,9 @@ void loop_stop(struct loop *l);
  * latest since it was asked: what a callback may have to wait. */
 int64_t loop_lag_us(struct loop *l);
 int64_t loop_max_lag_us(struct loop *l);
+/* How long ago the heartbeat was last, in ms; from any thread. Grows while a turn hangs.
+ */
+int64_t loop_silence_ms(const struct loop *l);
 
 /* A timer that runs once per start. Embeds nothing; owned by who made it. */
 struct timer *timer_new(struct loop *l, void (*fn)(void *arg), void *arg);

@@ -28,6 +28,27 @@ void stats_observe(struct stats_histogram *h, int64_t us)
     h->sum_us += (uint64_t)us;
 }
 
+static void add_numbers(void *sum, const void *base, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t a, b;
+        memcpy(&a, (char *)sum + i * sizeof(a), sizeof(a));
+        memcpy(&b, (const char *)base + i * sizeof(b), sizeof(b));
+        a += b;
+        memcpy((char *)sum + i * sizeof(a), &a, sizeof(a));
+    }
+}
+
+void stats_add(const struct stats_row *rows, size_t count, void *sum, const void *base)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool histogram = rows[i].kind == STATS_HISTOGRAM_US;
+        size_t size = histogram ? sizeof(struct stats_histogram) : sizeof(uint64_t);
+        add_numbers((char *)sum + rows[i].offset, (const char *)base + rows[i].offset,
+                    size / sizeof(uint64_t));
+    }
+}
+
 static void add_labels(struct buf *out, const char *labels)
 {
     if (labels)

@@ -27,6 +27,8 @@ struct stats_histogram {
 };
 
 void stats_observe(struct stats_histogram *h, int64_t us);
+/* Adds the struct at `base` to the one at `sum`, row by row. */
+void stats_add(const struct stats_row *rows, size_t count, void *sum, const void *base);
 /* Appends Prometheus text for the struct at `base`. */
 void stats_render(const struct stats_row *rows, size_t count, const void *base,
                   struct buf *out);

@@ -187,7 +187,7 @@ test('a slow reader is cut with its reason and the others are not delayed', asyn
     const slow = stack.threadEvents('slow', 'since=0&merge=0', { ...reader, bridge, paused: true });
     const quick = stack.threadEvents('slow', 'since=0&merge=0', { ...reader, bridge });
     await quick.opened();
-    await until(async () => (await stack.redis.client.pubsub('NUMSUB', 'thread:slow'))[1] === 1);
+    await until(async () => Number((await stack.redis.client.pubsub('NUMSUB', 'thread:slow'))[1]) >= 1);
     await until(async () => Object.entries(await bridge.metrics())
         .some(([name, value]) => /clients$|clients\{/.test(name) && value >= 2), { what: 'two clients in /metrics' });
     const run = new ScriptRun(stack.redis.client, 'slow');

@@ -12,7 +12,7 @@
 #include "bridge/conn.h"
 #include "bridge/hub.h"
 #include "bridge/publisher.h"
-#include "bridge/rate.h"
+#include "bridge/limits.h"
 #include "bridge/reader.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
@@ -268,6 +268,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!bridge)
         make_bridge();
+    bridge->limits = limits_new(&conf, 0);
+    MUST(bridge->limits);
     pg.count = 0;
     pg.mood = fuzz_byte(&in);
     answer.count = answer.status = 0;
@@ -277,7 +279,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run(pg.mood, copy, in.len);
     free(copy);
     buf_fini(&answer.text);
-    rate_free(bridge->guests);
-    bridge->guests = NULL;
+    limits_free(bridge->limits);
+    bridge->limits = NULL;
     return 0;
 }

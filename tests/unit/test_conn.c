@@ -4,6 +4,9 @@
 #include "bridge/conn.h"
 
 #include "bridge/bridge.h"
+#include "bridge/limits.h"
+#include "bridge/metrics.h"
+#include "bridge/reactors.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -19,7 +22,13 @@
 #define PATIENCE_MS 10000
 
 static struct bridge_conf conf;
-static struct bridge bridge;
+static struct bridge bridge, *only[] = {&bridge};
+static struct report report;
+static struct reactors reactors = {.conf = &conf,
+                                   .reports = &report,
+                                   .all = only,
+                                   .count = 1,
+                                   .lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* The other end of a connection. */
 struct peer {
@@ -32,11 +41,15 @@ static int setup(void **state)
 {
     (void)state;
     log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    conf = (struct bridge_conf){.request_timeout_ms = 5000,
+    conf = (struct bridge_conf){.hang_ms = 60000,
+                                .request_timeout_ms = 5000,
                                 .idle_timeout_ms = 5000,
                                 .write_stall_ms = 5000,
                                 .max_connections = 10};
-    bridge = (struct bridge){.conf = &conf, .loop = loop_new()};
+    bridge = (struct bridge){.reactors = &reactors,
+                             .conf = &conf,
+                             .limits = limits_new(&conf, 0),
+                             .loop = loop_new()};
     conns_init(&bridge);
     return bridge.loop ? 0 : -1;
 }
@@ -46,6 +59,7 @@ static int teardown(void **state)
     (void)state;
     conns_fini(&bridge);
     loop_free(bridge.loop);
+    limits_free(bridge.limits);
     return bridge.conn_count == 0 && bridge.stats.connections == 0 ? 0 : -1;
 }
 
@@ -57,7 +71,7 @@ static struct peer peer_new(void)
 
     assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), errno);
     p.fd = fds[0];
-    conn_accept(&bridge, fds[1], &nobody, sizeof nobody);
+    conn_accept(&bridge, fds[1], &nobody, sizeof nobody, false);
     return p;
 }
 
@@ -404,21 +418,31 @@ static void test_too_many(void **state)
 
 static void test_drain(void **state)
 {
-    struct peer idle = peer_new(), busy = peer_new();
+    struct peer idle = peer_new(), busy = peer_new(), fresh = peer_new();
+    struct peer silent = peer_new();
 
     (void)state;
+    peer_say(&idle, HEALTH);
+    pump(&idle, has_text, "\r\n\r\nok\n");
     peer_say(&busy, "GET /healthz HTTP/1.1\r\n");
     assert_false(pump_for(&busy, is_closed, NULL, 20));
-    bridge.draining = true;
+    bridge.draining = bridge.leaving = true;
     conns_drain(&bridge);
     pump(&idle, is_closed, NULL);
     assert_false(idle.error);
+    peer_say(&fresh, HEALTH); /* was on its way when we decided to leave */
+    pump(&fresh, is_closed, NULL);
+    assert_non_null(strstr(fresh.got.data, "\r\n\r\nok\n"));
+    pump(&silent, is_closed, NULL); /* nobody waits long for what never comes */
+    assert_false(silent.error);
     peer_say(&busy, H "\r\n");
     pump(&busy, is_closed, NULL);
     assert_non_null(strstr(busy.got.data, "\r\n\r\nok\n"));
     assert_non_null(strstr(busy.got.data, "Connection: close\r\n"));
     peer_free(&idle);
     peer_free(&busy);
+    peer_free(&fresh);
+    peer_free(&silent);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)

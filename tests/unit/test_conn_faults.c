@@ -3,6 +3,9 @@
  * answer or a wrong one, and the next is served. */
 #include "bridge/bridge.h"
 #include "bridge/conn.h"
+#include "bridge/limits.h"
+#include "bridge/metrics.h"
+#include "bridge/reactors.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -43,11 +46,18 @@ void *__wrap_realloc(void *p, size_t size)
     return fails() ? NULL : __real_realloc(p, size);
 }
 
-static struct bridge_conf conf = {.request_timeout_ms = 60000,
+static struct bridge_conf conf = {.hang_ms = 60000,
+                                  .request_timeout_ms = 60000,
                                   .idle_timeout_ms = 60000,
                                   .write_stall_ms = 60000,
                                   .max_connections = 10};
-static struct bridge bridge;
+static struct bridge bridge, *only[] = {&bridge};
+static struct report report;
+static struct reactors reactors = {.conf = &conf,
+                                   .reports = &report,
+                                   .all = only,
+                                   .count = 1,
+                                   .lock = PTHREAD_MUTEX_INITIALIZER};
 static struct timer *tick;
 
 /* What the other end has. */
@@ -84,7 +94,7 @@ static void serve(const char *text, long nth)
     until_ms = clock_ms() + PATIENCE_MS;
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
     fail_at = nth;
-    conn_accept(&bridge, fds[1], &nobody, sizeof nobody);
+    conn_accept(&bridge, fds[1], &nobody, sizeof nobody, false);
     timer_start(tick, 0);
     loop_run(bridge.loop);
     close(fd);
@@ -145,11 +155,15 @@ int main(void)
     int failed;
 
     log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-    bridge = (struct bridge){.conf = &conf, .loop = loop_new()};
+    bridge = (struct bridge){.reactors = &reactors,
+                             .conf = &conf,
+                             .limits = limits_new(&conf, 0),
+                             .loop = loop_new()};
     conns_init(&bridge);
     tick = timer_new(bridge.loop, on_tick, NULL);
     failed = cmocka_run_group_tests(tests, NULL, NULL);
     timer_free(tick);
     loop_free(bridge.loop);
+    limits_free(bridge.limits);
     return failed;
 }

@@ -4,7 +4,7 @@
 
 #include "bridge/cookie.h"
 #include "bridge/identity.h"
-#include "bridge/rate.h"
+#include "bridge/limits.h"
 #include "bridge/routes.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -37,7 +37,8 @@ static int setup(void **state)
     buf_init(&err);
     bridge = (struct bridge){.conf = &conf,
                              .pg = (struct pg_pool *)(uintptr_t)16,
-                             .auth = auth_new(&conf, &err)};
+                             .auth = auth_new(&conf, &err),
+                             .limits = limits_new(&conf, 0)};
     key = key_from_secret(secret, strlen(secret), &err);
     asked_count = 0;
     pg_full = false;
@@ -50,7 +51,7 @@ static int teardown(void **state)
 {
     (void)state;
     auth_free(bridge.auth);
-    rate_free(bridge.guests);
+    limits_free(bridge.limits);
     key_free(key);
     return bridge.questions ? -1 : 0;
 }

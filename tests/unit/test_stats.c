@@ -54,9 +54,30 @@ static void renders_prometheus_text(void **state)
     buf_fini(&out);
 }
 
+static void adds_what_others_counted(void **state)
+{
+    struct numbers sum = {.in = 12, .open = 3}, more = {.in = 5, .slow = 2, .open = 4};
+
+    (void)state;
+    stats_observe(&sum.latency, 100);
+    stats_observe(&more.latency, 101);
+    stats_observe(&more.latency, 99999999);
+    stats_add(rows, COUNT(rows), &sum, &more);
+    assert_int_equal(sum.in, 17);
+    assert_int_equal(sum.slow, 2);
+    assert_int_equal(sum.open, 7);
+    assert_int_equal(sum.latency.count, 3);
+    assert_int_equal(sum.latency.sum_us, 100000200);
+    assert_int_equal(sum.latency.bucket[0], 1);
+    assert_int_equal(sum.latency.bucket[1], 1);
+    assert_int_equal(sum.latency.bucket[STATS_BUCKETS], 1);
+    assert_int_equal(sum.other.count, 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(renders_prometheus_text)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(renders_prometheus_text),
+                                       cmocka_unit_test(adds_what_others_counted)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,50 @@
+/* reactors: the loops of this process, each a struct bridge on a thread of its own with
+ * its own listening socket, connections to Redis and streams. Nothing is shared on the
+ * way of an event; what the process has only one of stands here. */
+#ifndef THREADCAST_REACTORS_H
+#define THREADCAST_REACTORS_H
+
+#include "common/buf.h"
+#include "common/names.h"
+
+#include <pthread.h>
+#include <stddef.h>
+
+struct auth;
+struct bridge;
+struct bridge_conf;
+struct limits;
+struct report;
+struct statics;
+struct timer;
+
+#define REACTORS_MAX 64
+
+struct reactors {
+    const struct bridge_conf *conf; /* borrowed, like the two below; immutable */
+    struct auth *auth;
+    const struct statics *statics; /* NULL without --demo */
+    struct limits *limits;         /* of the process */
+    struct report *reports;        /* what each said of itself last (metrics.c) */
+    struct bridge **all;
+    size_t count, made;
+    size_t empty; /* of a drain: those that have nobody left; number 0's thread */
+    struct timer *overdue;
+    pthread_mutex_t lock; /* of `reports` */
+    char instance[INSTANCE_SIZE];
+};
+
+/* Listens, but serves nobody yet. NULL: `err` says why. */
+struct reactors *reactors_new(const struct bridge_conf *conf, struct auth *auth,
+                              const struct statics *statics, struct buf *err);
+void reactors_free(struct reactors *rs); /* NULL is fine */
+/* Serves until a drain is over; number 0 has the calling thread and the signals. */
+void reactors_run(struct reactors *rs);
+
+/* For a reactor that drains: nobody is left here. From its thread. */
+void reactors_empty(struct bridge *b);
+
+/* The number of a reactor whose loop has not turned for --hang-ms, or -1. From any. */
+int reactors_hanging(const struct reactors *rs);
+
+#endif

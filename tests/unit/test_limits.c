@@ -1,0 +1,154 @@
+/* limits: places are checked and taken in one step, given back whole, and threads that
+ * ask at once never get more than there are. */
+#include "bridge/limits.h"
+
+#include "bridge/conf.h"
+#include "unit.h"
+
+#include <pthread.h>
+
+static struct bridge_conf conf;
+static struct limits *limits;
+
+static int setup(void **state)
+{
+    (void)state;
+    conf = (struct bridge_conf){
+        .max_clients = 100, .max_connections = 10, .demo_sessions_per_min = 3};
+    limits = limits_new(&conf, 0);
+    return limits ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    size_t left = limits_streams(limits);
+
+    (void)state;
+    limits_free(limits);
+    return left ? -1 : 0;
+}
+
+static enum limit take(const char *sub, const char *address, struct limit_seat *ret)
+{
+    return limits_seat_take(limits, sub, address, false, ret);
+}
+
+static void test_each_limit(void **state)
+{
+    struct limit_seat a = {0}, b = {0}, c = {0};
+
+    (void)state;
+    conf.max_clients_per_ip = 2;
+    conf.max_streams_per_user = 1;
+    assert_int_equal(take("ann", "10.0.0.1", &a), LIMIT_NONE);
+    assert_int_equal(take("ann", "10.0.0.2", &b), LIMIT_USER);
+    assert_int_equal(take("bob", "10.0.0.1", &b), LIMIT_NONE);
+    assert_int_equal(take("cid", "10.0.0.1", &c), LIMIT_ADDRESS);
+    conf.max_clients = 2;
+    assert_int_equal(take("cid", "10.0.0.3", &c), LIMIT_CLIENTS);
+    assert_false(c.taken); /* a refusal takes nothing */
+    limits_seat_give(limits, &c);
+    limits_seat_give(limits, &a);
+    limits_seat_give(limits, &a); /* once is enough */
+    assert_int_equal(limits_streams(limits), 1);
+    assert_int_equal(take("ann", "10.0.0.1", &c), LIMIT_NONE);
+    limits_seat_give(limits, &b);
+    limits_seat_give(limits, &c);
+}
+
+/* Who only says `busy` is counted, but not refused. */
+static void test_anyway(void **state)
+{
+    struct limit_seat a = {0}, b = {0};
+
+    (void)state;
+    conf.max_clients = 1;
+    assert_int_equal(take("ann", "a", &a), LIMIT_NONE);
+    assert_int_equal(limits_seat_take(limits, "ann", "a", true, &b), LIMIT_NONE);
+    assert_int_equal(limits_streams(limits), 2);
+    limits_seat_give(limits, &a);
+    assert_int_equal(take("bob", "b", &a), LIMIT_CLIENTS);
+    limits_seat_give(limits, &b);
+}
+
+static void test_connections(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(limits_connection_take(limits), ROOM);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(limits_connection_take(limits), ROOM_SHORT);
+    assert_int_equal(limits_connection_take(limits), ROOM_NONE);
+    limits_connection_give(limits);
+    assert_int_equal(limits_connection_take(limits), ROOM_SHORT);
+}
+
+/* Streams and connections share the descriptors. */
+static void test_descriptors(void **state)
+{
+    struct limits *few = limits_new(&conf, 3);
+    struct limit_seat seat;
+
+    (void)state;
+    assert_int_equal(limits_connection_take(few), ROOM);
+    assert_int_equal(limits_connection_take(few), ROOM);
+    limits_seat_take(few, "ann", "a", false, &seat);
+    assert_int_equal(limits_connection_take(few), ROOM_SCARCE);
+    limits_seat_give(few, &seat);
+    limits_connection_give(few);
+    assert_int_equal(limits_connection_take(few), ROOM);
+    limits_free(few);
+}
+
+static void test_guests(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_true(limits_guest(limits, "10.0.0.1", 1000));
+    assert_false(limits_guest(limits, "10.0.0.1", 1000));
+    assert_true(limits_guest(limits, "10.0.0.2", 1000));
+}
+
+enum { THREADS = 4, ROUNDS = 2000, SEATS = 5 };
+
+/* Takes and gives; counts how often more were taken than there are. */
+static void *contend(void *arg)
+{
+    size_t *over = arg;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        struct limit_seat seats[SEATS] = {0};
+        for (int k = 0; k < SEATS; k++)
+            take("ann", "a", &seats[k]);
+        *over += limits_streams(limits) > SEATS;
+        for (int k = 0; k < SEATS; k++)
+            limits_seat_give(limits, &seats[k]);
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    pthread_t threads[THREADS];
+    size_t over[THREADS] = {0};
+
+    (void)state;
+    conf.max_clients = SEATS;
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, contend, &over[i]), 0);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(over[i], 0);
+    }
+}
+
+#define fresh(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        fresh(test_each_limit),  fresh(test_anyway), fresh(test_connections),
+        fresh(test_descriptors), fresh(test_guests), fresh(test_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

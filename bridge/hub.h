@@ -71,7 +71,8 @@ void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char
 void hub_publish(struct topic *t, struct msg *m);
 /* Moves its position past an entry of the log that is no event. */
 void hub_skip(struct topic *t, struct event_id id);
-/* A fill has read the log to its end: whoever is still ahead of that has lost its place. */
+/* A fill has read the log to its end: whoever is still ahead of that has lost its place.
+ */
 void hub_log_ended(struct topic *t);
 /* Every reader of the topic has lost its place: `reset`, then as with since=run. */
 void hub_reset(struct topic *t, const char *why);

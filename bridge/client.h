@@ -66,9 +66,9 @@ struct sub {
     struct page *page;     /* the read under way or waiting, REPLAYING only */
     struct event_id pos;   /* delivered up to here; LIVE: the topic knows */
     struct event_id asked; /* where the feed was when the page was asked for */
-    uint32_t shown;        /* topic->shown then */
     const char *reset;     /* why the position is lost, until `reset` was said */
-    uint32_t generation;   /* of the subscription when the page was asked for */
+    uint32_t shown;        /* topic->shown when the page was asked for */
+    uint32_t generation;   /* of the subscription then */
     uint16_t page_count;   /* entries asked for */
     uint8_t state, since;
     bool has_pos;  /* pos means something */

@@ -66,7 +66,7 @@ void forgotten_ask(struct topic *t, const struct live_run *runs, size_t count)
     if (q) {
         const char *const params[] = {ids.data};
         *q = (struct question){.bridge = b, .generation = t->generation};
-        memcpy(q->thread_id, t->thread_id, sizeof(q->thread_id));
+        memcpy(q->thread_id, t->thread_id, strlen(t->thread_id) + 1);
         if (!pg_pool_query(b->pg, "SELECT ends_forgotten($1::uuid[])", 1, params,
                            b->conf->upstream_timeout_ms, on_answer, q))
             free(q);

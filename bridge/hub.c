@@ -49,14 +49,16 @@ void hub_free(struct hub *h)
 
 static struct topic *topic_new(struct hub *h, const char *thread_id)
 {
-    struct topic *t = calloc(1, sizeof(*t));
+    size_t len = strlen(thread_id);
+    struct topic *t = calloc(1, sizeof(*t) + len + 1);
     if (!t)
         return NULL;
     t->hub = h;
+    t->verified_ms = h->bridge->clients->now_ms; /* a join reads the log anyway */
     t->run_live = true; /* a reader may come with a position behind a run's last event */
     list_init(&t->subs);
-    memcpy(t->thread_id, thread_id, strlen(thread_id) + 1);
-    if (!strmap_set(h->topics, thread_id, strlen(thread_id), t)) {
+    memcpy(t->thread_id, thread_id, len + 1);
+    if (!strmap_set(h->topics, thread_id, len, t)) {
         free(t);
         return NULL;
     }

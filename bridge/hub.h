@@ -42,7 +42,7 @@ struct topic {
     uint32_t generation; /* counts subscriptions: a page read before one proves nothing */
     uint32_t fill_generation;
     uint32_t recorded; /* the subscription whose live runs Postgres was asked about */
-    char thread_id[THREAD_ID_MAX + 1];
+    char thread_id[];  /* as long as it is: there is one of these for every thread */
 };
 
 struct hub {

@@ -15,11 +15,11 @@
 struct outbuf {
     uintptr_t *ring;            /* references; NULL: the few in front suffice */
     uint32_t cap, first, count; /* cap: of ring, a power of two */
+    bool unchunked;             /* HTTP/1.0: the block alone, without head and tail */
     uintptr_t few[OUTBUF_FEW];  /* struct msg *, lowest bit: live */
     size_t sent;                /* bytes of the first message that are already written */
     size_t bytes;               /* not yet written */
     size_t live;                /* of those, of live messages */
-    bool unchunked;             /* HTTP/1.0: the block alone, without head and tail */
 };
 
 void outbuf_fini(struct outbuf *o);

@@ -27,10 +27,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUND_MS = 1000, QUIET_MS = 5000 };
+enum {
+    ROUND_MS = 1000,
+    QUIET_MS = 5000,
+    /* questions a round: a quarter of the topics and a few, so that ten thousand readers
+     * who came together do not have Redis asked about all of them at once */
+    ROUND_SHARE = 4,
+    ROUND_FEW = 64,
+};
 
 struct watch {
     struct bridge *bridge;
+    size_t budget; /* questions left in this round */
     struct timer *round;
     int64_t redis_since_ms; /* READY since; 0: not */
 };
@@ -129,12 +137,14 @@ static void look_at(struct watch *w, struct topic *t)
         return;
     if (t->live && !t->fill && now - t->verified_ms >= b->conf->verify_ms) {
         t->verified_ms = now;
+        w->budget -= w->budget > 0;
         fill_start(t);
     }
     if (t->run_live && !t->watching && now - t->watched_ms >= QUIET_MS &&
         now - w->redis_since_ms >= lease) {
         t->watching = true;
         t->watched_ms = now;
+        w->budget -= w->budget > 0;
         live_ask(b->reader, t->thread_id, on_live, t);
     }
 }
@@ -150,7 +160,8 @@ static void on_round(void *arg)
     } else {
         if (!w->redis_since_ms)
             w->redis_since_ms = clock_ms();
-        while ((t = strmap_next(b->hub->topics, &pos, NULL)))
+        w->budget = strmap_count(b->hub->topics) / ROUND_SHARE + ROUND_FEW;
+        while (w->budget && (t = strmap_next(b->hub->topics, &pos, NULL)))
             look_at(w, t);
     }
     timer_start(w->round, ROUND_MS);

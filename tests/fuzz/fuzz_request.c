@@ -10,9 +10,12 @@
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
 #include "bridge/conn.h"
+#include "bridge/feed.h"
 #include "bridge/hub.h"
 #include "bridge/limits.h"
+#include "bridge/metrics.h"
 #include "bridge/publisher.h"
+#include "bridge/reactors.h"
 #include "bridge/reader.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
@@ -126,6 +129,16 @@ const char *conn_address(const struct conn *c)
 /* --- the bridge -----------------------------------------------------------------------
  */
 
+static struct report report;
+static struct reactors reactors = {
+    .conf = &conf, .reports = &report, .count = 1, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+int reactors_hanging(const struct reactors *rs)
+{
+    (void)rs;
+    return -1;
+}
+
 static void make_bridge(void)
 {
     char *argv[] = {"threadcast-bridge",
@@ -147,6 +160,8 @@ static void make_bridge(void)
     bridge = calloc(1, sizeof(*bridge));
     MUST(bridge);
     bridge->conf = &conf;
+    bridge->reactors = &reactors;
+    reactors.all = &bridge;
     list_init(&bridge->forgetting);
     list_init(&bridge->conns);
     list_init(&bridge->conns_dead);

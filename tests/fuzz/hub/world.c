@@ -10,8 +10,11 @@
 #include "bridge/clients.h"
 #include "bridge/conn.h"
 #include "bridge/feed.h"
+#include "bridge/forgotten.h"
 #include "bridge/hub.h"
+#include "bridge/limits.h"
 #include "bridge/publisher.h"
+#include "bridge/reactors.h"
 #include "bridge/reader.h"
 #include "bridge/request.h"
 #include "bridge/stream.h"
@@ -46,6 +49,7 @@ static const struct bridge_conf conf = {
 
 struct bridge bridge;
 struct world world;
+static struct reactors reactors = {.conf = &conf, .count = 1};
 static struct identity ann; /* may read everything; ownership is asked about */
 
 /* --- what stands in for Postgres, the publisher and HTTP ------------------------------
@@ -78,6 +82,11 @@ void world_answer_questions(enum access_result result)
                 sizeof(questions[0]) * (size_t)--question_count);
         fn(result, arg);
     }
+}
+
+void forgotten_ask(struct topic *t, const struct live_run *runs, size_t count)
+{
+    (void)t, (void)runs, (void)count; /* Postgres has forgotten nothing */
 }
 
 bool publisher_ready(const struct publisher *p)
@@ -249,10 +258,11 @@ void world_begin(void)
         .refs = 1, .sub = "ann", .expires_ms = INT64_MAX, .life_ms = 1000};
     world.owner = world.publisher_up = true;
     world.lost_messages = question_count = 0;
-    bridge = (struct bridge){.conf = &conf};
-    MUST((bridge.clients = clients_new(&bridge)) && (bridge.hub = hub_new(&bridge)) &&
-         (bridge.reader = reader_new(&bridge)) && (bridge.feed = feed_new(&bridge)) &&
-         (bridge.watch = watch_new(&bridge)));
+    bridge = (struct bridge){
+        .conf = &conf, .reactors = &reactors, .limits = limits_new(&conf, 0)};
+    MUST(bridge.limits && (bridge.clients = clients_new(&bridge)) &&
+         (bridge.hub = hub_new(&bridge)) && (bridge.reader = reader_new(&bridge)) &&
+         (bridge.feed = feed_new(&bridge)) && (bridge.watch = watch_new(&bridge)));
 }
 
 /* Nothing is lost, refused or late any more. */
@@ -299,6 +309,7 @@ void world_end(void)
     feed_free(bridge.feed);
     hub_free(bridge.hub);
     reader_free(bridge.reader);
+    limits_free(bridge.limits);
     for (int i = 0; i < HOST_SOCKETS; i++)
         MUST(!host.sockets[i].used);
     MUST(ann.refs == 1 && host.allocated == 0);

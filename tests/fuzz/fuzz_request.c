@@ -176,6 +176,7 @@ static void make_bridge(void)
     bridge->clients = clients_new(bridge);
     bridge->hub = hub_new(bridge);
     bridge->reader = reader_new(bridge);
+    bridge->feed = feed_new(bridge);
     bridge->publisher = publisher_new(bridge);
     MUST(bridge->clients && bridge->hub && bridge->reader && bridge->publisher);
 }

@@ -140,7 +140,7 @@ export class Reader {
         this.headers = headers;
         this.#lastId = cursor;
         /** resolves when it was closed */
-        this.finished = this.#read();
+        this.finished = this.#read().catch((error) => this.trouble.push(String(error)));
     }
 
     async #read() {

@@ -29,12 +29,28 @@ endfunction()
 function(threadcast_unit_test noun)
     add_executable(test_${noun} test_${noun}.c)
     target_link_libraries(test_${noun} PRIVATE ${ARGN} PkgConfig::CMOCKA threadcast_warnings)
+    if(TARGET torture)
+        target_link_libraries(test_${noun} PRIVATE torture)
+    endif()
     target_compile_definitions(test_${noun} PRIVATE
         THREADCAST_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     set_target_properties(test_${noun} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
     add_test(NAME unit.${noun} COMMAND test_${noun})
     set_tests_properties(unit.${noun} PROPERTIES LABELS unit TIMEOUT 120)
+endfunction()
+
+# threadcast_torture(<noun>…): the unit tests that are also run with failing allocations
+# (tests/unit/torture.c). Not those that wait for a server: every run would wait.
+function(threadcast_torture)
+    if(NOT TARGET torture)
+        return()
+    endif()
+    foreach(noun ${ARGN})
+        add_test(NAME torture.${noun} COMMAND test_${noun})
+        set_tests_properties(torture.${noun} PROPERTIES LABELS torture TIMEOUT 1200
+            ENVIRONMENT "THREADCAST_TORTURE=1;UBSAN_OPTIONS=print_stacktrace=1;LSAN_OPTIONS=print_suppressions=0:suppressions=${PROJECT_SOURCE_DIR}/tests/unit/torture.supp")
+    endforeach()
 endfunction()
 
 # threadcast_fuzz(<noun> <lib>…): tests/fuzz/fuzz_<noun>.c; the corpus is

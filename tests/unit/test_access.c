@@ -4,6 +4,7 @@
 #include "bridge/bridge.h"
 #include "bridge/identity.h"
 #include "test_pg.h"
+#include "torture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,6 +73,8 @@ struct probe {
 static void on_access(enum access_result result, void *arg)
 {
     struct probe *p = arg;
+
+    torture_verdict(result == ACCESS_GRANTED || result == ACCESS_OWNER);
     p->result = result;
     p->calls++;
 }

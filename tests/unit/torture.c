@@ -15,7 +15,7 @@
  *
  * The strong malloc here stands before that of AddressSanitizer, which is weak for this.
  */
-#include "tests/unit/torture.h"
+#include "torture.h"
 
 #include "unit.h"
 
@@ -251,7 +251,8 @@ static void run_once(const struct CMUnitTest *test, struct outcome *ret)
 static bool is_null_of_the_test(const struct outcome *o)
 {
     static const char *const ours[] = {"/common/", "/bridge/", "/worker/"};
-    const char *null = strstr(o->said, "SEGV on unknown address 0x00000000");
+    const char *segv = strstr(o->said, "SEGV on unknown address 0x00000000");
+    const char *null = segv ? segv : strstr(o->said, "null pointer");
     const char *top = null ? strstr(null, "/tests/unit/test_") : NULL;
 
     for (size_t i = 0; top && i < COUNT(ours); i++) {

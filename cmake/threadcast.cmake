@@ -40,6 +40,20 @@ function(threadcast_unit_test noun)
     set_tests_properties(unit.${noun} PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
 
+# threadcast_valgrind(<noun>…): unit tests that valgrind runs, too: it sees reads of bytes
+# that nobody has written, which AddressSanitizer does not.
+function(threadcast_valgrind)
+    find_program(VALGRIND valgrind)
+    if(NOT VALGRIND OR THREADCAST_SANITIZE)
+        return()
+    endif()
+    foreach(noun ${ARGN})
+        add_test(NAME valgrind.${noun} COMMAND ${VALGRIND} --quiet --error-exitcode=9
+            --leak-check=full --track-fds=no $<TARGET_FILE:test_${noun}>)
+        set_tests_properties(valgrind.${noun} PROPERTIES LABELS valgrind TIMEOUT 600)
+    endforeach()
+endfunction()
+
 # threadcast_torture(<noun>…): the unit tests that are also run with failing allocations
 # (tests/unit/torture.c). Not those that wait for a server: every run would wait.
 function(threadcast_torture)

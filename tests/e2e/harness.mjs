@@ -34,6 +34,11 @@ export const BIN = process.env.THREADCAST_BIN ??
     ['asan', 'release', 'dev'].map((preset) => path.join(ROOT, 'build', preset, 'bin'))
         .find((dir) => fs.existsSync(dir)) ?? path.join(ROOT, 'build/release/bin');
 
+/** THREADCAST_VALGRIND=1 runs the daemons in it; what it finds makes them exit with 9 */
+const VALGRIND = process.env.THREADCAST_VALGRIND
+    ? ['valgrind', '--quiet', '--error-exitcode=9', '--leak-check=full',
+       '--errors-for-leak-kinds=definite'] : [];
+
 /** @typedef {Record<string, string | number | boolean>} Options `{'keepalive-ms': 100}` */
 
 /** @param {Options} options */
@@ -76,7 +81,7 @@ class Daemon {
     }
 
     #spawn() {
-        const [command, ...args] = [...this.via, path.join(BIN, `threadcast-${this.kind}`),
+        const [command, ...args] = [...VALGRIND, ...this.via, path.join(BIN, `threadcast-${this.kind}`),
                                     ...flags(this.options)];
         return new Child(this.kind, command, args, { env: this.env });
     }

@@ -353,6 +353,7 @@ static void without_authentication_all_are_one(void **state)
     buf_init(&err);
     auth_free(bridge.auth);
     bridge.auth = auth_new(&open, &err);
+    assert_non_null(bridge.auth);
     assert_string_equal(who(NULL, NULL, "", false), "local");
     assert_string_equal(who(bearer(forged), NULL, "ticket=x", false), "local");
     begin(NULL, NULL, "");

@@ -46,9 +46,11 @@ void *REAL(calloc)(size_t count, size_t size);
 void *REAL(realloc)(void *p, size_t size);
 
 enum {
-    SAMPLED_MS = 1500,   /* no more samples of a program after this */
-    RUN_MS = 20000,      /* a run that takes longer hangs */
-    SAMPLES = 24,        /* runs of a test, when not all */
+    SAMPLED_MS = 1500, /* no more samples of a program after this */
+    RUN_MS = 10000,    /* a run that takes longer hangs */
+    SAMPLES = 24,      /* runs of a test, when not all */
+    FULL_RUNS = 1000,
+    FULL_MS = 240000,
     BAD_MAX = 3,         /* that many of a test are enough to see what is wrong */
     VERDICTS_MAX = 4096, /* of one test; those after them are not compared */
     /* how a run ends: 0, or */
@@ -341,10 +343,10 @@ static int torture_test(const struct CMUnitTest *test, long max, int64_t end_ms,
     long total = count_allocations(test), bad = total < 0, runs = 0;
     long each = total > 0 ? 2 * total : 0;
 
-    for (long i = 0; i < (max && max < each ? max : each) && bad < BAD_MAX; i++) {
-        if (max && now_ms() > end_ms)
+    for (long i = 0; i < (max < each ? max : each) && bad < BAD_MAX; i++) {
+        if (now_ms() > end_ms)
             break;
-        long at = max && max < each ? (long)(draw(seed) % (uint64_t)each) : i;
+        long at = max < each ? (long)(draw(seed) % (uint64_t)each) : i;
         torture.nth = at / 2 + 1;
         torture.forever = at % 2;
         run_once(test, &o);
@@ -364,7 +366,9 @@ int _cmocka_run_group_tests(const char *group_name, const struct CMUnitTest *con
                             const size_t num_tests, CMFixtureFunction group_setup,
                             CMFixtureFunction group_teardown)
 {
-    long max = getenv("THREADCAST_FULL") ? 0 : SAMPLES;
+    bool full = getenv("THREADCAST_FULL");
+    long max = full ? FULL_RUNS : SAMPLES;
+    int64_t budget_ms = full ? FULL_MS : SAMPLED_MS;
     const char *given = getenv("THREADCAST_TORTURE_SEED");
     uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)now_ms();
     int (*real)(const char *, const struct CMUnitTest *, size_t, CMFixtureFunction,
@@ -377,8 +381,8 @@ int _cmocka_run_group_tests(const char *group_name, const struct CMUnitTest *con
         *(void **)&real = dlsym(RTLD_NEXT, "_cmocka_run_group_tests");
         return real(group_name, tests, num_tests, group_setup, group_teardown);
     }
-    end_ms = now_ms() + SAMPLED_MS;
-    share_ms = SAMPLED_MS / (int64_t)num_tests;
+    end_ms = now_ms() + budget_ms;
+    share_ms = budget_ms / (int64_t)num_tests;
     printf("torture: seed %llu\n", (unsigned long long)seed);
     if (group_setup && group_setup(&state) != 0)
         return 1;

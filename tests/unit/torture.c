@@ -110,16 +110,7 @@ char *strdup(const char *s)
     return strndup(s, SIZE_MAX);
 }
 
-void torture_pause(bool yes)
-{
-    static bool was;
-
-    if (yes)
-        was = torture.armed;
-    torture.armed = yes ? false : was;
-}
-
-bool torture_is_on(void)
+static bool torture_is_on(void)
 {
     return torture.nth > 0;
 }

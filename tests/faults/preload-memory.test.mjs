@@ -55,7 +55,7 @@ async function refusals(stack, { port, own, foreign }) {
             assert.match(text, /event: busy/, what);
             assert.doesNotMatch(text, /event: ready|^:threadcast|"type"/m, what);
         } else {
-            assert.ok([0, 401, 403, 404, 503].includes(status), what);
+            assert.ok([0, 401, 403, 404, 500, 503].includes(status), what);
         }
         assert.doesNotMatch(text, /"messages"|"runId"/, what);
     }

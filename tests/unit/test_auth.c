@@ -409,6 +409,7 @@ static void with_public_keys_tickets_need_a_secret(void **state)
         assert_string_equal(who(NULL, NULL, joined("ticket=", text.data), true), "ann");
         auth_free(bridge.auth);
         bridge.auth = auth_new(&c, &err); /* a restart */
+        assert_non_null(bridge.auth);
         assert_string_equal(who(NULL, NULL, joined("ticket=", text.data), true),
                             given ? "ann" : "");
         /* guests cannot be signed */

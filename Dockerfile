@@ -13,6 +13,7 @@ COPY common common
 COPY worker worker
 COPY bridge bridge
 COPY app app
+COPY systemd systemd
 RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr \
     && cmake --build --preset release \
     && DESTDIR=/out cmake --install build/release --strip

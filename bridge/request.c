@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,7 +252,6 @@ static size_t json_depth(const char *text, size_t len)
 
 json_t *request_body_parse(struct request *r, size_t flags)
 {
-    json_error_t error;
     json_t *value;
 
     if (!is_json_type(http_header(&r->http, "content-type"))) {
@@ -267,10 +267,15 @@ json_t *request_body_parse(struct request *r, size_t flags)
         request_error(r, 400, "too_deep", "The body's JSON is nested too deeply.");
         return NULL;
     }
-    value = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES | flags, &error);
-    if (!value)
+    errno = 0; /* jansson calls it an invalid token when its lexer has no memory */
+    value = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES | flags, NULL);
+    if (value)
+        return value;
+    if (errno == ENOMEM)
+        request_error(r, 503, "unavailable", "Out of memory, try again.");
+    else
         request_error(r, 400, "bad_json", "The body is not JSON.");
-    return value;
+    return NULL;
 }
 
 json_t *request_body_object(struct request *r)

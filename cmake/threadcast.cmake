@@ -29,12 +29,43 @@ endfunction()
 function(threadcast_unit_test noun)
     add_executable(test_${noun} test_${noun}.c)
     target_link_libraries(test_${noun} PRIVATE ${ARGN} PkgConfig::CMOCKA threadcast_warnings)
+    if(TARGET torture)
+        target_link_libraries(test_${noun} PRIVATE torture)
+    endif()
     target_compile_definitions(test_${noun} PRIVATE
         THREADCAST_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     set_target_properties(test_${noun} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
     add_test(NAME unit.${noun} COMMAND test_${noun})
     set_tests_properties(unit.${noun} PROPERTIES LABELS unit TIMEOUT 120)
+endfunction()
+
+# threadcast_valgrind(<noun>…): unit tests that valgrind runs, too: it sees reads of bytes
+# that nobody has written, which AddressSanitizer does not.
+function(threadcast_valgrind)
+    find_program(VALGRIND valgrind)
+    if(NOT VALGRIND OR THREADCAST_SANITIZE)
+        return()
+    endif()
+    foreach(noun ${ARGN})
+        add_test(NAME valgrind.${noun} COMMAND ${VALGRIND} --quiet --error-exitcode=9
+            --leak-check=full --track-fds=no $<TARGET_FILE:test_${noun}>)
+        set_tests_properties(valgrind.${noun} PROPERTIES LABELS valgrind TIMEOUT 600)
+    endforeach()
+endfunction()
+
+# threadcast_torture(<noun>…): the unit tests that are also run with failing allocations
+# (tests/unit/torture.c). Not those that wait for a server: every run would wait; nor pg_url:
+# glibc itself follows a null pointer in getpwuid.
+function(threadcast_torture)
+    if(NOT TARGET torture)
+        return()
+    endif()
+    foreach(noun ${ARGN})
+        add_test(NAME torture.${noun} COMMAND test_${noun})
+        set_tests_properties(torture.${noun} PROPERTIES LABELS torture TIMEOUT 1200
+            ENVIRONMENT "THREADCAST_TORTURE=1;UBSAN_OPTIONS=print_stacktrace=1;LSAN_OPTIONS=print_suppressions=0:suppressions=${PROJECT_SOURCE_DIR}/tests/unit/torture.supp")
+    endforeach()
 endfunction()
 
 # threadcast_fuzz(<noun> <lib>… [SOURCES <file>…] [LINK <option>…]): tests/fuzz/fuzz_<noun>.c;

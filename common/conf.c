@@ -121,8 +121,8 @@ static void check_all(struct conf_load *l, void *out,
 {
     struct buf reason;
 
-    if (!validate || l->err.len)
-        return;
+    if (!validate || l->err.len || l->err.failed)
+        return; /* some values may not be there */
     buf_init(&reason);
     if (!validate(out, &reason)) {
         conf_begin_error(l);
@@ -184,6 +184,8 @@ enum conf_result conf_load(const struct conf_spec *spec, void *out, int argc,
         result = print_mode(&l);
     else if (!l.err.failed)
         fwrite(l.err.data, 1, l.err.len, stderr);
+    else
+        fprintf(stderr, "%s: out of memory\n", spec->program);
     if (ret_command)
         *ret_command = l.command;
     buf_fini(&l.err);

@@ -12,6 +12,7 @@ export ROOT
 #   PostgreSQL, which Debian keeps out of PATH      py:<name>  a Python module
 #   sbin:<name>  a program that is not in every user's PATH
 #   rt:<name>  a runtime library of clang    node:<n>  Node.js of that age or younger
+#   floor:<package>=<version>  if Debian's package is there, it is not older
 PACKAGES_BUILD="
 cmd:cc|build-essential
 cmd:cmake|cmake
@@ -62,6 +63,19 @@ py:hiredis|python3-hiredis
 "
 PEERS_BENCH="nginx libnginx-mod-nchan webdis"
 
+PACKAGES_FULL="
+cmd:valgrind|valgrind
+cmd:systemd-analyze|systemd
+"
+# Older ones have holes that reach us: request smuggling and a use after free in libevent,
+# the fixes of each minor release of PostgreSQL and Redis.
+PACKAGES_FLOOR="
+floor:libevent-core-2.1-7=2.1.12-stable-8+deb12u1|libevent-dev
+floor:libpq5=15.20|libpq-dev
+floor:libhiredis0.14=0.14.1-3|libhiredis-dev
+floor:redis-server=5:7.0.15-1~deb12u10|redis-server
+"
+
 say() { printf '%s\n' "$*"; }
 warn() { printf '%s\n' "$*" >&2; }
 die() {
@@ -95,6 +109,13 @@ node_is() {
     have node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge "$1" ]
 }
 
+is_at_floor() { # <package> <version>: what Debian has not installed is somebody else's care
+    local installed
+    have dpkg-query || return 0
+    installed=$(dpkg-query -W -f '${Version}' "$1" 2>/dev/null) || return 0
+    [ -z "$installed" ] || dpkg --compare-versions "$installed" ge "$2"
+}
+
 provided() {
     local kind=${1%%:*} name=${1#*:}
     case $kind in
@@ -105,6 +126,7 @@ provided() {
     py) python_with "$name" >/dev/null ;;
     rt) compgen -G "/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.$name-*.a" >/dev/null ;;
     node) node_is "$name" ;;
+    floor) is_at_floor "${name%%=*}" "${name#*=}" ;;
     *) die "unknown kind of requirement: $1" ;;
     esac
 }

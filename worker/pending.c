@@ -115,8 +115,11 @@ bool pending_take(struct pending *p, const struct event_run *run, size_t max,
                   struct batch *ret_batch)
 {
     size_t count = p->count < max ? p->count : max;
-    struct batch b = {.ends = calloc(count ? count : 1, sizeof(*b.ends))};
+    struct batch b = {0};
 
+    if (p->failed) /* an item may lack its end */
+        return false;
+    b.ends = calloc(count ? count : 1, sizeof(*b.ends));
     buf_init(&b.data);
     if (!b.ends)
         return false;

@@ -213,7 +213,8 @@ void run_finish(struct run *r, const char *status, enum event_type type,
     r->state = RUN_ENDING;
     r->end.ts_ms = clock_wall_ms();
     r->end.seq = r->number + (int64_t)r->pending.count;
-    r->end.anew |= r->asking;
+    /* what could not be kept for publishing is in fold */
+    r->end.anew |= r->asking || r->pending.failed;
     r->asking = false;
     timer_stop(r->timeout);
     timer_stop(r->again);

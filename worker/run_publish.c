@@ -125,6 +125,11 @@ void run_begin_anew(struct run *r)
     }
     pending_clear(&r->pending);
     fold_pour(&r->fold, &r->pending, clock_wall_ms());
+    if (r->pending.failed) {
+        r->end.anew = true;
+        run_fail(r, "out_of_memory", "The worker has no memory left.", true);
+        return;
+    }
     run_dirty(r);
 }
 

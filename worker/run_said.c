@@ -63,7 +63,8 @@ static void say_text(struct run *r, const char *text, size_t len)
     }
     if (len > 0 && text) {
         fold_text(&r->fold, text, len);
-        pending_text(&r->pending, text, len, clock_wall_ms());
+        if (!fold_failed(&r->fold)) /* what the record lacks is not published either */
+            pending_text(&r->pending, text, len, clock_wall_ms());
         r->w->stats.tokens++;
         KILL_POINT("token-queued");
     }
@@ -111,7 +112,8 @@ void run_on_delta(struct run *r, const char *kind, const char *json, size_t len)
     if (!may_say(r, len))
         return;
     fold_delta(&r->fold, kind, json, len);
-    pending_json(&r->pending, EVENT_DELTA, json, len, clock_wall_ms());
+    if (!fold_failed(&r->fold))
+        pending_json(&r->pending, EVENT_DELTA, json, len, clock_wall_ms());
     said(r);
 }
 
@@ -127,7 +129,7 @@ void run_on_reasoning(struct run *r, const char *text, size_t len)
     fold_reasoning_json(&json, clean.data ? clean.data : "", clean.len);
     fold_reasoning(&r->fold, clean.data ? clean.data : "", clean.len);
     r->pending.failed |= clean.failed || json.failed;
-    if (!json.failed)
+    if (!json.failed && !fold_failed(&r->fold))
         pending_json(&r->pending, EVENT_DELTA, json.data, json.len, clock_wall_ms());
     buf_fini(&clean);
     buf_fini(&json);

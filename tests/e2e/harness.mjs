@@ -34,6 +34,11 @@ export const BIN = process.env.THREADCAST_BIN ??
     ['asan', 'release', 'dev'].map((preset) => path.join(ROOT, 'build', preset, 'bin'))
         .find((dir) => fs.existsSync(dir)) ?? path.join(ROOT, 'build/release/bin');
 
+/** THREADCAST_VALGRIND=1 runs the daemons in it; what it finds makes them exit with 9 */
+const VALGRIND = process.env.THREADCAST_VALGRIND
+    ? ['valgrind', '--quiet', '--error-exitcode=9', '--leak-check=full',
+       '--errors-for-leak-kinds=definite'] : [];
+
 /** @typedef {Record<string, string | number | boolean>} Options `{'keepalive-ms': 100}` */
 
 /** @param {Options} options */
@@ -41,6 +46,13 @@ function flags(options) {
     return Object.entries(options).flatMap(([name, value]) =>
         value === true ? [`--${name}`] : value === false ? [] : [`--${name}`, String(value)]);
 }
+
+/**
+ * How a daemon is started, when not simply so.
+ * @typedef {object} Start
+ * @property {string[]} [via] a command that ends by becoming the daemon: `['prlimit', …]`
+ * @property {boolean} [mute] its log cannot be read; ready is what its own routes say
+ */
 
 /** A bridge or a worker. */
 class Daemon {
@@ -54,9 +66,12 @@ class Daemon {
      * @param {'bridge' | 'worker'} kind
      * @param {Options} options
      * @param {Record<string, string>} env
+     * @param {Start} [start]
      */
-    constructor(stack, kind, options, env) {
+    constructor(stack, kind, options, env, { via = [], mute = false } = {}) {
         this.stack = stack;
+        this.via = via;
+        this.mute = mute;
         this.kind = kind;
         this.options = options;
         this.env = env;
@@ -66,8 +81,9 @@ class Daemon {
     }
 
     #spawn() {
-        return new Child(this.kind, path.join(BIN, `threadcast-${this.kind}`), flags(this.options),
-                         { env: this.env });
+        const [command, ...args] = [...VALGRIND, ...this.via, path.join(BIN, `threadcast-${this.kind}`),
+                                    ...flags(this.options)];
+        return new Child(this.kind, command, args, { env: this.env });
     }
 
     get output() {
@@ -95,7 +111,7 @@ class Daemon {
     }
 
     async ready() {
-        await this.child.line(/ info (ready|listening)\b/);
+        if (!this.mute) await this.child.line(/ info (ready|listening)\b/);
     }
 }
 
@@ -103,7 +119,8 @@ export class Bridge extends Daemon {
     port = 0;
 
     async ready() {
-        const [, port] = await this.child.line(/ info listening address=\S+:(\d+)/);
+        const [, port] = this.mute ? String(this.options.listen).match(/:(\d+)$/) ?? []
+            : await this.child.line(/ info listening address=\S+:(\d+)/);
         this.port = Number(port);
         // the same port after a restart, so that clients find it again
         this.options = { ...this.options, listen: `127.0.0.1:${port}` };
@@ -248,8 +265,9 @@ export class Stack {
     /**
      * @param {Options} [options]
      * @param {Record<string, string>} [env]
+     * @param {Start} [start]
      */
-    async startBridge(options = {}, env = {}) {
+    async startBridge(options = {}, env = {}, start = {}) {
         /** @type {Record<string, string>} */
         const keys = {};
         if (options.auth === 'none') {
@@ -262,7 +280,7 @@ export class Stack {
         }
         const given = { listen: '127.0.0.1:0', 'app-dir': path.join(ROOT, 'app'),
                         ...(this.options.demo && { demo: true }), ...options };
-        const bridge = new Bridge(this, 'bridge', given, this.env({ ...keys, ...env }));
+        const bridge = new Bridge(this, 'bridge', given, this.env({ ...keys, ...env }), start);
         this.bridges.push(bridge);
         await bridge.ready();
         return bridge;
@@ -271,9 +289,10 @@ export class Stack {
     /**
      * @param {Options} [options]
      * @param {Record<string, string>} [env]
+     * @param {Start} [start]
      */
-    async startWorker(options = {}, env = {}) {
-        const worker = new Worker(this, 'worker', options, this.env(env));
+    async startWorker(options = {}, env = {}, start = {}) {
+        const worker = new Worker(this, 'worker', options, this.env(env), start);
         this.workers.push(worker);
         await worker.ready();
         return worker;

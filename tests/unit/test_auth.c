@@ -300,6 +300,7 @@ static void a_token_in_the_query_must_be_allowed(void **state)
     auth_free(bridge.auth);
     conf.allow_query_token = true;
     bridge.auth = auth_new(&conf, &err);
+    assert_non_null(bridge.auth);
     assert_string_equal(who(NULL, NULL, joined("token=", ann), false), "ann");
     assert_string_equal(who(NULL, cookie(bob), joined("token=", ann), false), "bob");
     assert_string_equal(who(NULL, cookie(expired), joined("token=", ann), false), "ann");
@@ -353,6 +354,7 @@ static void without_authentication_all_are_one(void **state)
     buf_init(&err);
     auth_free(bridge.auth);
     bridge.auth = auth_new(&open, &err);
+    assert_non_null(bridge.auth);
     assert_string_equal(who(NULL, NULL, "", false), "local");
     assert_string_equal(who(bearer(forged), NULL, "ticket=x", false), "local");
     begin(NULL, NULL, "");
@@ -371,14 +373,17 @@ static void tickets_outlive_a_restart(void **state)
     buf_init(&err);
     auth_free(bridge.auth);
     bridge.auth = auth_new(&conf, &err);
+    assert_non_null(bridge.auth);
     assert_string_equal(who(NULL, NULL, joined("ticket=", ticket), true), "ann");
     auth_free(bridge.auth); /* another secret, another key */
     conf.jwt_secret = other_secret;
     bridge.auth = auth_new(&conf, &err);
+    assert_non_null(bridge.auth);
     assert_string_equal(who(NULL, NULL, joined("ticket=", ticket), true), "");
     auth_free(bridge.auth);
     conf.ticket_secret = secret; /* the same secret, given for tickets */
     bridge.auth = auth_new(&conf, &err);
+    assert_non_null(bridge.auth);
     assert_string_equal(who(NULL, NULL, joined("ticket=", ticket), true), "ann");
     buf_fini(&err);
 }
@@ -398,11 +403,13 @@ static void with_public_keys_tickets_need_a_secret(void **state)
         auth_free(bridge.auth);
         bridge.auth = auth_new(&c, &err);
         assert_non_null(bridge.auth);
+        assert_non_null(bridge.auth);
         int64_t now = clock_wall_ms();
         assert_true(auth_ticket(bridge.auth, id, threads, NULL, now, now + 9999, &text));
         assert_string_equal(who(NULL, NULL, joined("ticket=", text.data), true), "ann");
         auth_free(bridge.auth);
         bridge.auth = auth_new(&c, &err); /* a restart */
+        assert_non_null(bridge.auth);
         assert_string_equal(who(NULL, NULL, joined("ticket=", text.data), true),
                             given ? "ann" : "");
         /* guests cannot be signed */
@@ -424,6 +431,7 @@ static void guests_get_the_claims_that_are_asked_for(void **state)
     conf.jwt_issuer = issuer;
     auth_free(bridge.auth);
     bridge.auth = auth_new(&conf, &err);
+    assert_non_null(bridge.auth);
     int64_t now = clock_wall_ms();
     assert_true(auth_guest(bridge.auth, "guest:1", now, now + 60000, &text));
     assert_string_equal(who(bearer(text.data), NULL, "", false), "guest:1");

@@ -144,6 +144,7 @@ static void without_authentication_nobody_signs_in(void **state)
     conf.auth = AUTH_MODE_NONE;
     auth_free(bridge.auth);
     bridge.auth = auth_new(&conf, &err);
+    assert_non_null(bridge.auth);
     assert_string_equal(visit(NULL, NULL), "local");
     assert_non_null(strstr(answer.body, "\"expiresAt\":null"));
     assert_null(set_cookie());

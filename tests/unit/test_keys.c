@@ -270,6 +270,7 @@ static void derived_keys_differ(void **state)
     }
     key_free(key);
     key = key_from_pem(TEST_EC_PEM, strlen(TEST_EC_PEM), &err);
+    assert_non_null(key);
     assert_false(key_mac(key, "x", 1, mac[0])); /* has nothing secret */
     assert_null(key_derive(key, "a"));
     key_free(key);

@@ -13,6 +13,7 @@ static void counts_by_address(void **state)
 {
     struct rate *r = rate_new();
     (void)state;
+    assert_non_null(r);
     for (int i = 0; i < 3; i++)
         assert_true(rate_take(r, "10.0.0.1", 3, 1000));
     assert_false(rate_take(r, "10.0.0.1", 3, 1000));
@@ -24,6 +25,7 @@ static void a_minute_later_it_begins_anew(void **state)
 {
     struct rate *r = rate_new();
     (void)state;
+    assert_non_null(r);
     assert_true(rate_take(r, "a", 1, 100000));
     assert_false(rate_take(r, "a", 1, 159999));
     assert_true(rate_take(r, "a", 1, 160000));
@@ -35,6 +37,7 @@ static void ipv6_counts_by_network(void **state)
 {
     struct rate *r = rate_new();
     (void)state;
+    assert_non_null(r);
     assert_true(rate_take(r, "2001:db8:0:1::1", 2, 0));
     assert_true(rate_take(r, "2001:db8:0:1:ffff::2", 2, 0));
     assert_false(rate_take(r, "2001:db8:0:1::3", 2, 0));
@@ -61,6 +64,7 @@ static void zero_is_none_at_all(void **state)
 {
     struct rate *r = rate_new();
     (void)state;
+    assert_non_null(r);
     assert_false(rate_take(r, "a", 0, 0));
     rate_free(r);
     rate_free(NULL);

@@ -83,6 +83,7 @@ static void test_split(void **state)
         struct redis_reader *rd = redis_reader_new(1000000, 100);
         struct buf out;
         buf_init(&out);
+        assert_non_null(rd);
         assert_true(redis_reader_feed(rd, stream, cut));
         assert_int_equal(take(rd, &out), REDIS_READ_MORE);
         assert_true(redis_reader_feed(rd, stream + cut, sizeof(stream) - 1 - cut));
@@ -99,6 +100,7 @@ static void test_bytewise(void **state)
     struct buf out;
 
     (void)state;
+    assert_non_null(rd);
     buf_init(&out);
     for (int round = 0; round < 50; round++) {
         buf_clear(&out);
@@ -144,6 +146,7 @@ static void test_garbage(void **state)
         struct redis_reader *rd = redis_reader_new(1000, 10);
         struct buf out;
         buf_init(&out);
+        assert_non_null(rd);
         print_message("%s\n", garbage[i].bytes);
         redis_reader_feed(rd, garbage[i].bytes, strlen(garbage[i].bytes));
         assert_int_equal(take(rd, &out), REDIS_READ_BAD);
@@ -169,6 +172,7 @@ static void test_large(void **state)
     size_t fed = 0;
 
     (void)state;
+    assert_non_null(rd);
     redis_reader_feed(rd, "*1000\r\n", 7);
     snprintf(piece, sizeof(piece), "$1015\r\n%01015d\r\n", 0);
     while (what == REDIS_READ_MORE) {
@@ -191,6 +195,7 @@ static void test_line(void **state)
     size_t fed = 0;
 
     (void)state;
+    assert_non_null(rd);
     memset(piece, 'x', sizeof(piece));
     redis_reader_feed(rd, "+", 1);
     while (what == REDIS_READ_MORE) {
@@ -211,6 +216,7 @@ static void test_arena(void **state)
     const struct redis_reply *reply;
 
     (void)state;
+    assert_non_null(rd);
     for (int round = 0; round < 3; round++) {
         struct buf in;
         buf_init(&in);

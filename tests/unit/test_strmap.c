@@ -15,6 +15,7 @@ static void sets_gets_and_removes(void **state)
     char key[16];
 
     (void)state;
+    assert_non_null(m);
     assert_null(strmap_get(m, "a", 1));
     assert_null(strmap_remove(m, "a", 1));
     for (int i = 0; i < 4000; i++)
@@ -40,6 +41,7 @@ static void keys_are_bytes(void **state)
     char key[] = "a\0b";
 
     (void)state;
+    assert_non_null(m);
     assert_true(strmap_set(m, key, 3, &values[1]));
     assert_true(strmap_set(m, key, 1, &values[2]));
     assert_true(strmap_set(m, "", 0, &values[3]));
@@ -60,6 +62,7 @@ static void walks_while_removing(void **state)
     int *v;
 
     (void)state;
+    assert_non_null(m);
     for (int i = 0; i < 1000; i++)
         strmap_set(m, key, key_of(i, key), &values[i]);
     while ((v = strmap_next(m, &pos, &k))) {
@@ -84,6 +87,7 @@ static void survives_churn(void **state)
     char key[16];
 
     (void)state;
+    assert_non_null(m);
     for (int i = 0; i < 200000; i++) {
         assert_true(strmap_set(m, key, key_of(i, key), &values[i % 4000]));
         if (i >= 10)

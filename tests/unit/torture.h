@@ -1,0 +1,23 @@
+/* torture: what a unit test may say to torture.c, which runs it with failing allocations.
+ * Without THREADCAST_TORTURE none of this does anything. */
+#ifndef THREADCAST_TESTS_TORTURE_H
+#define THREADCAST_TESTS_TORTURE_H
+
+#include <stdbool.h>
+
+#ifdef THREADCAST_TORTURE
+
+/* Tells the verdict on something that may have to be refused, and answers it. A tortured
+ * run ends here, badly, when it accepts what the run without failures refused. */
+bool torture_verdict(bool accepted);
+
+#else /* a build whose allocator lets nobody in between */
+
+static inline bool torture_verdict(bool accepted)
+{
+    return accepted;
+}
+
+#endif
+
+#endif

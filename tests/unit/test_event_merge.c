@@ -49,6 +49,7 @@ static void encodes_all_bytes(void **state)
         bytes[2] = (char)0x80;
         buf_clear(&b);
         event_token(&b, &run, bytes, 3, 1);
+        assert_false(b.failed);
         assert_int_equal(event_check(b.data, b.len, "t1", 2, &v), EVENT_OK);
     }
     buf_fini(&b);
@@ -219,10 +220,12 @@ static void merging_keeps_the_text(void **state)
     buf_init(&merged);
     buf_init(&expected);
     event_token(&sum, &run, "", 0, 1);
+    assert_false(sum.failed);
     for (;; pieces++) {
         size_t len = pieces % 2 ? strlen(text) : utf8_whole(text, pieces % strlen(text));
         buf_clear(&next);
         event_token(&next, &run, text, len, (int64_t)pieces);
+        assert_false(next.failed);
         event_check(sum.data, sum.len, "t1", 2, &v);
         event_check(next.data, next.len, "t1", 2, &nv);
         if (!event_mergeable(sum.data, sum.len, &v, next.data, next.len, &nv))

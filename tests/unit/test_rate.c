@@ -50,6 +50,7 @@ static void addresses_of_a_minute_are_limited(void **state)
     struct rate *r = rate_new();
     char address[32];
     (void)state;
+    assert_non_null(r);
     for (int i = 0; i < RATE_ADDRESSES_MAX; i++) {
         snprintf(address, sizeof(address), "10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
         assert_true(rate_take(r, address, 2, 0));

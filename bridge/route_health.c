@@ -3,6 +3,7 @@
 #include "bridge/bridge.h"
 #include "bridge/feed.h"
 #include "bridge/metrics.h"
+#include "bridge/publisher.h"
 #include "bridge/reactors.h"
 #include "bridge/reader.h"
 #include "bridge/request.h"
@@ -140,7 +141,8 @@ static void ready_one(struct round_part *part)
     struct ready *a = part->answer;
 
     a->waiting = 1; /* ours, so that an early answer does not end it */
-    if (feed_ready(b->feed) && reader_redis(b->reader) &&
+    if (feed_ready(b->feed) && publisher_ready(b->publisher) &&
+        reader_redis(b->reader) &&
         redis_sendv(reader_redis(b->reader), on_redis, part, "PING", NULL))
         a->waiting++;
     if (b->pg && pg_pool_query(b->pg, "SELECT 1", 0, NULL, b->conf->upstream_timeout_ms,

@@ -96,6 +96,8 @@ void pg_lose(struct pg *p, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(p->why, sizeof(p->why), fmt, args);
     va_end(args);
+    if (!p->why[0]) /* libpq says nothing of a connection that was cut */
+        snprintf(p->why, sizeof(p->why), "closed by Postgres");
     if (p->state == PG_READY)
         p->counters.lost++;
     else

@@ -151,13 +151,14 @@ test('poison: an agent that kills its worker ends as worker_lost', async (t) => 
 test('LISTEN is terminated: runs are found, and the next NOTIFY is heard', async (t) => {
     const start = workersOf(t);
     const workers = await Promise.all([start({ 'poll-ms': 1000 }), start({ 'poll-ms': 1000 })]);
-    const killed = await query(`select pg_terminate_backend(pid) from pg_stat_activity
-                                where application_name like 'threadcast-worker:%:listen'`);
-    assert.ok(killed.length >= 2);
+    const listening = () => query(`select pid from pg_stat_activity
+        where state = 'idle' and application_name like 'threadcast-worker:%:listen'`);
+    await until(async () => (await listening()).length >= 2, { what: 'both listen' });
+    await query(`select pg_terminate_backend(pid) from pg_stat_activity
+                 where application_name like 'threadcast-worker:%:listen'`);
     await ends(await ask(t, 'nobody hears me'));
     for (const worker of workers) await until(async () => await metric(worker, 'postgres_lost_total') >= 1);
-    await until(async () => (await query(`select pid from pg_stat_activity where state = 'idle' and
-        application_name like 'threadcast-worker:%:listen'`)).length >= 2, { what: 'LISTEN is back' });
+    await until(async () => (await listening()).length >= 2, { what: 'LISTEN is back' });
     await ends(await ask(t, 'somebody hears me'));
 });
 

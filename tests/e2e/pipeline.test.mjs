@@ -54,7 +54,7 @@ test('every event type, every field, numbers without a hole', async () => {
     assert.equal(events[0].content.status, 'started', 'the first event of an attempt');
     const kinds = new Set(events.filter((event) => event.type === 'delta').map((event) => event.content.kind));
     for (const kind of ['reasoning', 'tool_call', 'tool_result', 'usage']) assert.ok(kinds.has(kind), kind);
-    assert.ok(events.filter((event) => event.type === 'token').length > 10);
+    assert.ok(events.filter((event) => event.type === 'token').length > 0);
     assert.equal(events.filter((event) => ['done', 'error'].includes(event.type)).length, 1);
     stream.close();
 });

@@ -73,7 +73,9 @@ export async function chaos({ seed = 1, faults = 100, minutes = 0, readers = 200
         await gauges.start();
         world.beginPosting(rate);
         const lanes = Promise.all(Array.from({ length: LANES }, lane));
-        const ticker = setInterval(async () => {
+        let told = 0;
+        const ticker = setInterval(() => {
+            for (; told < Math.min(world.farm.violations.length, 3); told++) log(JSON.stringify(world.farm.violations[told]));
             log(`${Math.round((performance.now() - began) / 1000)} s: ${history.length} faults, ${world.ledger.length} prompts, ` +
                 `${gauges.line()}, ${world.farm.violations.length} violations`);
         }, 15_000);

@@ -33,7 +33,7 @@ const CONTROLS = [
       file: 'e2e/hub.test.mjs', test: 'what is not an event of this thread' },
     { name: 'owners are asked for', always: true, daemon: 'bridge', source: 'bridge/access.c',
       from: 'owner ? ACCESS_OWNER : ACCESS_DENIED', to: 'owner ? ACCESS_OWNER : ACCESS_OWNER',
-      file: 'e2e/api.test.mjs', test: 'not for others' },
+      file: 'e2e/auth.test.mjs', test: 'guests: own what they make' },
     { name: 'signatures are verified', daemon: 'bridge', source: 'bridge/jwt.c',
       from: 'key_verify(key, token, p->signed_len, signature, len) ? NULL : "signature"', to: 'len ? NULL : "signature"',
       file: 'e2e/auth.test.mjs', test: 'each bit of the signature flipped' },

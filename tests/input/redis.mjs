@@ -32,7 +32,7 @@ export class Behind {
         const stack = await Stack.start({ workers: 0, bridges: 0, env: { ...QUARANTINE, LOG_LEVEL: 'debug' } });
         const proxy = await RespProxy.start(stack.redis.port);
         const env = { REDIS_URL: proxy.url };
-        for (let i = 0; i < BRIDGES; i++) await stack.startBridge({}, env);
+        for (let i = 0; i < BRIDGES; i++) await stack.startBridge({ reactors: 1 }, env); // each connection once
         await stack.startWorker({ 'demo-rate': 400, publishers: 1, 'metrics-listen': '127.0.0.1:0' }, env);
         const behind = new Behind(stack, proxy);
         await behind.whole();
@@ -54,7 +54,7 @@ export class Behind {
 
     /** @param {string} instance @param {string} job */
     link(instance, job) {
-        return this.proxy.of(new RegExp(`bridge:${instance}:${job}$`))[0];
+        return this.proxy.of(new RegExp(`bridge:${instance}-0:${job}$`))[0];
     }
 }
 

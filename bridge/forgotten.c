@@ -1,4 +1,6 @@
-/* forgotten: SELECT ends_forgotten(…) (db/0003_forgotten.sql) and what its answer says.
+/* forgotten: SELECT ends_forgotten(…) (db/0003_forgotten.sql) and what its answer says. A
+ * topic is asked about once a subscription, and again while one of its runs is said to
+ * have had its end published: that may be too fresh to tell yet.
  */
 #include "bridge/forgotten.h"
 
@@ -26,7 +28,7 @@ static void on_answer(enum pg_outcome outcome, const struct pg_result *res,
     if (outcome == PG_OK) {
         struct topic *t = strmap_get(b->hub->topics, q->thread_id, strlen(q->thread_id));
         int64_t n = pg_int(res, 0, 0);
-        if (t)
+        if (t && !pg_bool(res, 0, 1))
             t->recorded = q->generation;
         b->stats.ends_forgotten += (uint64_t)n;
         if (n)
@@ -56,6 +58,9 @@ static bool array_of(struct buf *out, const struct live_run *runs, size_t count)
 
 void forgotten_ask(struct topic *t, const struct live_run *runs, size_t count)
 {
+    static const char sql[] =
+        "SELECT ends_forgotten($1::uuid[]), EXISTS (SELECT FROM runs"
+        " WHERE id = ANY ($1::uuid[]) AND end_published_at IS NOT NULL)";
     struct bridge *b = t->hub->bridge;
     struct question *q;
     struct buf ids;
@@ -67,8 +72,8 @@ void forgotten_ask(struct topic *t, const struct live_run *runs, size_t count)
         const char *const params[] = {ids.data};
         *q = (struct question){.bridge = b, .generation = t->generation};
         memcpy(q->thread_id, t->thread_id, strlen(t->thread_id) + 1);
-        if (!pg_pool_query(b->pg, "SELECT ends_forgotten($1::uuid[])", 1, params,
-                           b->conf->upstream_timeout_ms, on_answer, q))
+        if (!pg_pool_query(b->pg, sql, 1, params, b->conf->upstream_timeout_ms, on_answer,
+                           q))
             free(q);
     }
     buf_fini(&ids);

@@ -93,6 +93,22 @@ static void topic_subscribe(struct topic *t)
         t->state = TOPIC_SUBSCRIBING;
 }
 
+/* Known from the feed alone. */
+static void show(struct topic *t, struct event_id id)
+{
+    t->shown++;
+    if (event_id_cmp(id, t->seen) > 0)
+        t->seen = id;
+}
+
+bool hub_live_left(struct topic *t)
+{
+    if (--t->live)
+        return false;
+    show(t, t->pos); /* pages under way may lack what those who were live have got */
+    return true;
+}
+
 bool hub_join(struct hub *h, struct sub *s, const char *thread_id)
 {
     struct topic *t = strmap_get(h->topics, thread_id, strlen(thread_id));
@@ -114,8 +130,7 @@ void hub_leave(struct sub *s)
     if (!t)
         return;
     sub_stop(s);
-    if (s->state >= SUB_AHEAD && !--t->live) {
-        t->seen = t->pos;
+    if (s->state >= SUB_AHEAD && hub_live_left(t)) {
         page_cancel(t->fill);
         t->fill = NULL;
     }
@@ -334,9 +349,7 @@ void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char
         return;
     }
     if (!t->live || t->fill) {
-        t->shown++;
-        if (event_id_cmp(view.id, t->seen) > 0)
-            t->seen = view.id;
+        show(t, view.id);
         return; /* the log has it */
     }
     if (event_id_follows(t->pos, view.id) || (event_id_zero(t->pos) && view.id.n == 1)) {
@@ -346,6 +359,7 @@ void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char
     } else {
         stats->holes++;
         fill_start(t);
+        show(t, view.id);
     }
 }
 
@@ -356,5 +370,5 @@ void hub_reset(struct topic *t, const char *why)
         if (s->state >= SUB_AHEAD)
             sub_reset(s, why);
     }
-    t->pos = t->seen = (struct event_id){0, 0};
+    t->pos = (struct event_id){0, 0};
 }

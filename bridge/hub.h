@@ -30,7 +30,8 @@ struct topic {
     struct event_id pos;  /* every live sub has got all up to here */
     struct event_id seen; /* greatest id the feed has shown and we did not pass on; in a
                              fill: since its page was asked for */
-    uint32_t shown;       /* counts those, so that an invented id cannot hide another */
+    uint32_t shown;       /* counts those, so that an invented id cannot hide another, and
+                             how often the last live sub has gone */
     struct page *fill;    /* the read that closes a hole, or NULL */
     enum topic_state state;
     bool asking;   /* for the cursor */
@@ -57,6 +58,9 @@ void hub_free(struct hub *h);
 bool hub_join(struct hub *h, struct sub *s, const char *thread_id);
 /* Takes it off; the last one unsubscribes the thread. */
 void hub_leave(struct sub *s);
+
+/* One of its LIVE or AHEAD subs is that no more; true: it was the last. */
+bool hub_live_left(struct topic *t);
 
 /* News from the feed. */
 void hub_feed_ready(struct hub *h);

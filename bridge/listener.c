@@ -7,6 +7,7 @@
 #include "bridge/bridge.h"
 #include "bridge/conn.h"
 #include "bridge/limits.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
 
@@ -22,6 +23,7 @@
 
 #define ACCEPTS_A_TURN 64
 #define PAUSE_MS 100
+#define WARN_EVERY_MS 60000
 #define BACKLOG 4096
 
 struct listener {
@@ -30,6 +32,7 @@ struct listener {
     int reserve; /* kept open for when descriptors run out; -1: lent, or not to be had */
     struct event *ready;
     struct timer *pause; /* running: not accepting, descriptors ran out */
+    int64_t warned_ms;   /* 0: never */
 };
 
 enum accepted { ACCEPTED, ACCEPT_NOTHING, ACCEPT_BAD_LUCK, ACCEPT_SHORT };
@@ -50,11 +53,11 @@ static enum accepted take_one(struct listener *l, bool lent)
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return ACCEPT_NOTHING;
+    if (errno != EINTR)
+        l->b->stats.accept_errors++;
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
         return ACCEPT_SHORT;
     /* ECONNABORTED and the network errors of Linux belong to that one connection */
-    if (errno != EINTR)
-        l->b->stats.accept_errors++;
     return ACCEPT_BAD_LUCK;
 }
 
@@ -84,20 +87,30 @@ static void pause_accepting(struct listener *l)
     timer_start(l->pause, PAUSE_MS);
 }
 
-/* The reserve makes room for one, and is got back when any descriptor is free again:
- * at the end of a turn, or after the pause. */
-static void lend_reserve(struct listener *l, int error)
+/* The reserve makes room for one, and is got back when any descriptor is free again: at
+ * the end of a turn, or after the pause. When it was not that which lacked (no memory, an
+ * error that stays), it is back at once, and only the pause goes on. */
+static void lend_reserve(struct listener *l)
 {
-    l->b->stats.accept_errors++;
-    if (l->reserve >= 0) {
-        limits_reserve_lent(l->b->limits, +1);
-        close(l->reserve);
-        l->reserve = -1;
-        if (take_one(l, true) == ACCEPTED)
-            l->b->stats.reserve_lent++;
-    } else {
-        log_warn("accepting paused", LOG_S("error", strerror(error)));
+    limits_reserve_lent(l->b->limits, +1);
+    close(l->reserve);
+    l->reserve = -1;
+    if (take_one(l, true) == ACCEPTED)
+        l->b->stats.reserve_lent++;
+    else
+        reserve_back(l);
+}
+
+static void run_short(struct listener *l, int error)
+{
+    int64_t now = clock_ms();
+
+    if (!l->warned_ms || now - l->warned_ms >= WARN_EVERY_MS) {
+        log_warn("a connection could not be accepted", LOG_S("error", strerror(error)),
+                 LOG_I("reactor", l->b->number));
+        l->warned_ms = now;
     }
+    lend_reserve(l);
     pause_accepting(l);
 }
 
@@ -138,7 +151,7 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
         case ACCEPT_NOTHING:
             return;
         case ACCEPT_SHORT:
-            lend_reserve(l, errno);
+            run_short(l, errno);
             return;
         }
     }

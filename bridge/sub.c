@@ -281,9 +281,7 @@ void sub_reset(struct sub *s, const char *why)
     if (s->state >= SUB_AHEAD) {
         if (s->state == SUB_LIVE)
             s->pos = t->pos; /* lost, but the truth: resumed, it is `reset` again */
-        t->live--;
-        if (!t->live)
-            t->seen = t->pos;
+        hub_live_left(t);
     }
     s->state = SUB_ASKING;
     s->since = SINCE_RUN;

@@ -39,6 +39,7 @@ enum {
 struct watch {
     struct bridge *bridge;
     size_t budget; /* questions left in this round */
+    size_t pos;    /* where it ended, in the hub's topics: the next one goes on there */
     struct timer *round;
     int64_t redis_since_ms; /* READY since; 0: not */
 };
@@ -149,19 +150,32 @@ static void look_at(struct watch *w, struct topic *t)
     }
 }
 
+/* The next topic in turn, so that those in front cannot take the whole budget for ever.
+ */
+static struct topic *next_topic(struct watch *w)
+{
+    struct topic *t = strmap_next(w->bridge->hub->topics, &w->pos, NULL);
+
+    if (!t) {
+        w->pos = 0;
+        t = strmap_next(w->bridge->hub->topics, &w->pos, NULL);
+    }
+    return t;
+}
+
 static void on_round(void *arg)
 {
     struct watch *w = arg;
     struct bridge *b = w->bridge;
     struct topic *t;
-    size_t pos = 0;
     if (!reader_ready(b->reader)) {
         w->redis_since_ms = 0;
     } else {
         if (!w->redis_since_ms)
             w->redis_since_ms = clock_ms();
-        w->budget = strmap_count(b->hub->topics) / ROUND_SHARE + ROUND_FEW;
-        while (w->budget && (t = strmap_next(b->hub->topics, &pos, NULL)))
+        size_t left = strmap_count(b->hub->topics);
+        w->budget = left / ROUND_SHARE + ROUND_FEW;
+        while (left-- && w->budget && (t = next_topic(w)))
             look_at(w, t);
     }
     timer_start(w->round, ROUND_MS);

@@ -17,7 +17,8 @@ bool strmap_set(struct strmap *m, const char *key, size_t key_len, void *value);
 void *strmap_remove(struct strmap *m, const char *key, size_t key_len);
 
 /* Walks in no order: start with *pos = 0 until NULL. Between two calls the map must not
- * change, but the item just returned may be removed. `ret_key` may be NULL. */
+ * change, but the item just returned may be removed; else some are missed or come twice.
+ * `ret_key` may be NULL. */
 void *strmap_next(const struct strmap *m, size_t *pos, const char **ret_key);
 
 #endif

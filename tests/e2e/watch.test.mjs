@@ -73,3 +73,20 @@ test('an event that the feed never showed is found although nothing follows it',
     await until(() => stream.messages.at(-1).json.type === 'done', { what: 'the silent end' });
     stream.close();
 });
+
+test('that is so for every one of many threads, however often they are looked at', async () => {
+    const bridge = await stack.startBridge({ reactors: 1, 'verify-ms': 1000, 'drain-ms': 500 });
+    const streams = Array.from({ length: 16 }, (_, i) => {
+        const query = Array.from({ length: 32 }, (_, k) => `thread=many-${i}-${k}`).join('&');
+        return stack.events(`/v1/events?${query}`, { ...reader, bridge });
+    });
+    await Promise.all(streams.map((stream) => stream.named('ready')));
+    await Promise.all(streams.map((stream, i) => {
+        const threadId = `many-${i}-${i}`;
+        const event = { id: '5-1', type: 'status', threadId, content: {}, ts: Date.now() };
+        return redis.xadd(`{thread:${threadId}}:log`, '5-1', 'e', JSON.stringify(event));
+    }));
+    await Promise.all(streams.map((stream) => stream.type('status')));
+    for (const stream of streams) stream.close();
+    await bridge.stop();
+});

@@ -108,6 +108,21 @@ describe('accept and the wall clock', () => {
         }));
     }
 
+    for (const name of ['EMFILE', 'ENOMEM']) {
+        test(`accept answers ${name} for a while: it is tried now and then, and said once`, () => withLogs(() => stack, async () => {
+            const before = bridge.get('acceptFailed');
+            bridge.set({ acceptErrno: os.constants.errno[name], acceptCount: 100_000 });
+            const answer = ask(stack.bridge.port, 'GET', '/healthz', { timeout: 15_000 });
+            await until(() => bridge.get('acceptFailed') - before >= 6, { what: 'some tries' });
+            bridge.set({ acceptCount: 0 });
+            assert.ok(bridge.get('acceptFailed') - before < 100, `${bridge.get('acceptFailed') - before} tries`);
+            assert.equal((await answer).status, 200);
+            const said = stack.bridge.output.match(/ warn a connection could not be accepted error=/g)?.length ?? 0;
+            const reactors = (await stack.bridge.metrics()).threadcast_bridge_reactors;
+            assert.ok(said >= 1 && said <= reactors, `said ${said} times`);
+        }));
+    }
+
     for (const hours of [1, -1]) {
         test(`the wall clock jumps by ${hours} h and back: runs and streams go on`, () => withLogs(() => stack, async () => {
             const { row } = await whole(stack, { during: async () => {

@@ -19,3 +19,32 @@ BEGIN
     END LOOP;
     RETURN v_n;
 END $$;
+
+-- Which Redis there were: one that takes over may lack the newest ends of the one before.
+CREATE TABLE redis_seen (
+    run_id text PRIMARY KEY,
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- A worker has connected to this Redis. While it is new, the ends that were published
+-- shortly before it was first seen are published once more: where it has them nothing
+-- happens, and who resumes at a position before them gets what was lost between.
+CREATE FUNCTION recall_ends(p_redis text, p_window_s bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    v_seen timestamptz;
+    v_n bigint;
+BEGIN
+    INSERT INTO redis_seen (run_id) VALUES (p_redis) ON CONFLICT DO NOTHING;
+    SELECT seen_at INTO v_seen FROM redis_seen WHERE run_id = p_redis;
+    IF v_seen < clock_timestamp() - interval '1 minute'
+        OR NOT EXISTS (SELECT FROM redis_seen WHERE run_id <> p_redis) THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM redis_seen WHERE seen_at < v_seen - interval '30 days';
+    UPDATE runs SET end_published_at = NULL
+        WHERE ended_at > v_seen - p_window_s * interval '1 second'
+          AND end_published_at <= v_seen;
+    GET DIAGNOSTICS v_n = ROW_COUNT;
+    RETURN v_n;
+END $$;

@@ -22,7 +22,7 @@ struct worker_conf {
     int64_t concurrency, flush_ms, lease_ms, max_attempts, run_timeout_ms;
     int64_t run_max_bytes, run_max_events, run_buffer_bytes;
     int64_t retry_ms, retry_max_ms; /* the pause before an agent is tried again */
-    int64_t history_max_events, history_max_bytes, history_ttl_s;
+    int64_t history_max_events, history_max_bytes, history_ttl_s, recall_s;
     /* process */
     int64_t poll_ms, drain_ms;
     int64_t housekeeping_ms, runs_retention_days, messages_retention_days; /* 0: never */

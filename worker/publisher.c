@@ -14,6 +14,7 @@
 #include "common/redis.h"
 #include "publish_lua.h"
 #include "worker/conf.h"
+#include "worker/recall.h"
 #include "worker/worker.h"
 
 #include <openssl/evp.h>
@@ -319,6 +320,7 @@ static void on_canary(struct redis *r, const struct redis_reply *reply, void *ar
     }
     p->proven = true;
     p->warned = false;
+    recall_redis(w->recall, redis_run_id(r));
     send_waiting(p);
     worker_on_redis(w);
 }

@@ -81,6 +81,8 @@ const struct stats_row worker_stats_rows[] = {
     COUNTER("pruned_total", "what=\"idempotency\"", NULL, pruned_keys),
     COUNTER("runs_timed_out_total", NULL, "Runs that passed --run-timeout-ms.",
             timed_out),
+    COUNTER("ends_recalled_total", NULL,
+            "Ends looked at again because Redis was another one.", ends_recalled),
     COUNTER("ends_swept_total", NULL, "Ends published for somebody else.", ends_swept),
     COUNTER("ends_lost_total", NULL, "Ends that cannot be read or published.", ends_lost),
     COUNTER("agent_bad_lines_total", NULL, "Lines of agents that are no event.",

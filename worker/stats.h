@@ -23,7 +23,7 @@ struct worker_stats {
     uint64_t too_many;  /* runs that passed run-max-events */
     uint64_t timed_out, runs_requeued;
     uint64_t queued_said, released, pruned_runs, pruned_messages, pruned_keys;
-    uint64_t ends_swept, ends_lost;
+    uint64_t ends_swept, ends_lost, ends_recalled;
     uint64_t agent_bad_lines, agent_log_dropped, agent_after_end;
     uint64_t log_dropped, loop_max_lag_us;
     struct stats_histogram first_token; /* from the claim to Redis' answer */

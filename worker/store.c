@@ -157,6 +157,18 @@ bool store_prune(struct worker *w, size_t n, pg_fn *fn, void *arg)
     return pg_pool_query(w->pool, sql, 3, params, FINISH_DEADLINE_MS, fn, arg);
 }
 
+bool store_recall_ends(struct worker *w, const char *redis, pg_fn *fn, void *arg)
+{
+    const struct worker_conf *conf = w->conf;
+    int64_t window_s =
+        conf->recall_s < conf->history_ttl_s ? conf->recall_s : conf->history_ttl_s;
+    struct decimal d;
+    const char *params[] = {redis, decimal(&d, window_s)};
+
+    return pg_pool_query(w->pool, "SELECT recall_ends($1, $2)", 2, params, DEADLINE_MS,
+                         fn, arg);
+}
+
 bool store_ends(struct worker *w, size_t n, pg_fn *fn, void *arg)
 {
     struct decimal d;

@@ -79,6 +79,8 @@ bool store_requeue(struct worker *w, const char *run_id, int64_t attempt, pg_fn 
                    void *arg);
 bool store_say_queued(struct worker *w, size_t n, int64_t after_ms, pg_fn *fn, void *arg);
 bool store_prune(struct worker *w, size_t n, pg_fn *fn, void *arg);
+/* The number of ends to be published again, now that Redis is this one. */
+bool store_recall_ends(struct worker *w, const char *redis, pg_fn *fn, void *arg);
 bool store_ends(struct worker *w, size_t n, pg_fn *fn, void *arg);
 bool store_mark(struct worker *w, const char *run_id, pg_fn *fn, void *arg);
 bool store_history(struct worker *w, const char *thread_id, const char *message_id,

@@ -26,7 +26,7 @@ enum { SWEEP_BATCH = 32 };
 struct sweep {
     struct worker *w;
     struct list ends;
-    bool asking;
+    bool asking, more; /* the last batch was full */
 };
 
 /* One end on its way. */
@@ -128,9 +128,15 @@ static bool publish(struct loose_end *e, bool whole)
 static void on_marked(enum pg_outcome outcome, const struct pg_result *res,
                       const struct pg_error *err, void *arg)
 {
-    (void)outcome, (void)res, (void)err; /* not marked: found again */
+    struct loose_end *e = arg;
+    struct sweep *s = e->s;
+    bool on = outcome == PG_OK && s->more;
+
+    (void)res, (void)err; /* not marked: found again */
     KILL_POINT("sweep-marked");
-    end_free(arg);
+    end_free(e);
+    if (on && list_empty(&s->ends))
+        sweep_start(s);
 }
 
 static void mark(struct loose_end *e)
@@ -245,6 +251,7 @@ static void on_ends(enum pg_outcome outcome, const struct pg_result *res,
     s->asking = false;
     if (outcome != PG_OK)
         return;
+    s->more = pg_rows(res) == SWEEP_BATCH;
     for (int i = 0; i < pg_rows(res); i++)
         take(s, res, i);
 }

@@ -17,6 +17,7 @@
 #include "worker/metrics.h"
 #include "worker/publisher.h"
 #include "worker/queued.h"
+#include "worker/recall.h"
 #include "worker/run.h"
 #include "worker/store.h"
 #include "worker/sweep.h"
@@ -180,7 +181,8 @@ static bool open_all(struct worker *w)
     w->exit_timer = timer_new(w->loop, on_exit_timer, w);
     if (!w->drain_timer || !w->exit_timer)
         return false;
-    if (!(w->publishers = publishers_new(w)) || !(w->control = control_new(w)))
+    if (!(w->recall = recall_new(w)) || !(w->publishers = publishers_new(w)) ||
+        !(w->control = control_new(w)))
         return false;
     if (!(w->alive = alive_new(w)))
         return false;
@@ -234,6 +236,7 @@ void worker_free(struct worker *w)
     alive_free(w->alive);
     control_free(w->control);
     publishers_free(w->publishers);
+    recall_free(w->recall);
     timer_free(w->drain_timer);
     timer_free(w->exit_timer);
     agents_free(w->agents);

@@ -25,6 +25,7 @@ struct metrics;
 struct pg_pool;
 struct publishers;
 struct queued;
+struct recall;
 struct run;
 struct strmap;
 struct sweep;
@@ -47,6 +48,7 @@ struct worker {
     struct publishers *publishers;
     struct intake *intake;
     struct sweep *sweep;
+    struct recall *recall;
     struct queued *queued;
     struct housekeeping *housekeeping;
     struct control *control;

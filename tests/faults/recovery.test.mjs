@@ -20,7 +20,7 @@ before(async () => {
     await stack.startBridge({ 'retry-ms': 100, 'keepalive-ms': 500 }, { REDIS_URL: `unix://${link}` });
 });
 
-const { workers, begin, events, endsWell } = runsOf(() => stack);
+const { workers, ask, begin, events, endsWell } = runsOf(() => stack);
 
 /** @param {import('../e2e/harness.mjs').RedisServer} server */
 function pointAt(server) {
@@ -83,7 +83,7 @@ test('a subscription that is dead without a word is noticed within 5 s, and noth
 });
 
 test('an end that Redis has forgotten is told again', async (t) => {
-    await workers(t)({ 'demo-rate': 100, 'lease-ms': 1500, 'redis-url': `unix://${link}` });
+    await workers(t)({ 'demo-rate': 100, 'lease-ms': 1500, 'recall-s': 0, 'redis-url': `unix://${link}` });
     const bridge = await stack.startBridge({ 'retry-ms': 100, 'worker-lease-ms': 500 }, { REDIS_URL: `unix://${link}` });
     t.after(() => bridge.stop());
     const asked = await begin('and then Redis forgot how it ended');
@@ -106,6 +106,30 @@ test('an end that Redis has forgotten is told again', async (t) => {
     assert.deepEqual([first.resets, first.complaints, first.shown(asked.run)], [1, [], late.shown(asked.run)]);
     first.stop();
     late.stop();
+});
+
+test('a run that Redis has forgotten wholly is told to who resumes before it', async (t) => {
+    await workers(t)({ 'demo-rate': 0, 'redis-url': `unix://${link}` });
+    const before = await begin('this one is known everywhere');
+    await endsWell(before);
+    const { thread } = before;
+    const reader = stack.threadEvents(thread, 'since=0');
+    await reader.type('done');
+    const position = reader.lastEventId;
+    reader.close(); // away while it happens
+    const { server: next, wire } = await stack.redis.replica(path.join(stack.dir, 'replica-behind'));
+    wire.hold();
+    const asked = await ask(thread, 'and this one only by the one who died');
+    await endsWell(asked);
+    await stack.redis.kill();
+    await wire.stop();
+    await next.promote();
+    pointAt(next);
+    const back = stack.threadEvents(thread, '', { lastEventId: position });
+    await back.next((event) => event.json?.runId === asked.run && event.json.type === 'done');
+    assert.equal(back.events.filter(({ event }) => event === 'reset').length, 0, 'its position was good');
+    assert.equal(back.text(asked.run), await stack.messageText(asked.reply), 'and nothing is missing');
+    back.close();
 });
 
 test('a lagging replica is promoted: no id for two contents, a reset, the whole text', async (t) => {

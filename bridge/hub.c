@@ -352,7 +352,7 @@ void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char
         show(t, view.id);
         return; /* the log has it */
     }
-    if (event_id_follows(t->pos, view.id) || (event_id_zero(t->pos) && view.id.n == 1)) {
+    if (event_id_follows(t->pos, view.id)) {
         publish_json(t, data, len, &view);
     } else if (view.id.epoch == t->pos.epoch && view.id.n <= t->pos.n) {
         stats->drop_duplicate++;

@@ -64,6 +64,7 @@ py:hiredis|python3-hiredis
 PEERS_BENCH="nginx libnginx-mod-nchan webdis"
 
 PACKAGES_FULL="
+cmd:slowhttptest|slowhttptest
 cmd:valgrind|valgrind
 cmd:systemd-analyze|systemd
 "

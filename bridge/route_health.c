@@ -141,8 +141,7 @@ static void ready_one(struct round_part *part)
     struct ready *a = part->answer;
 
     a->waiting = 1; /* ours, so that an early answer does not end it */
-    if (feed_ready(b->feed) && publisher_ready(b->publisher) &&
-        reader_redis(b->reader) &&
+    if (feed_ready(b->feed) && publisher_ready(b->publisher) && reader_redis(b->reader) &&
         redis_sendv(reader_redis(b->reader), on_redis, part, "PING", NULL))
         a->waiting++;
     if (b->pg && pg_pool_query(b->pg, "SELECT 1", 0, NULL, b->conf->upstream_timeout_ms,

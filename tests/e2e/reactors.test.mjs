@@ -191,14 +191,19 @@ libc.ptrace(17, tid, None, None)
     } };
 }
 
+/** @param {import('./harness.mjs').Bridge} bridge @param {number} number */
+function holdReactor(bridge, number) {
+    const { pid } = bridge.child;
+    const tid = fs.readdirSync(`/proc/${pid}/task`)
+        .find((id) => fs.readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8').trim() === `reactor-${number}`);
+    return hold(Number(tid));
+}
+
 test('a reactor that hangs makes /healthz say so, and takes nobody else along', async (t) => {
     const bridge = await stack.startBridge({ reactors: 2, 'hang-ms': 500, 'drain-ms': 500 });
     const streams = await live(20, 'hang', { bridge });
     const counts = await spread(bridge);
-    const { pid } = bridge.child;
-    const tid = fs.readdirSync(`/proc/${pid}/task`)
-        .find((id) => fs.readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8').trim() === 'reactor-1');
-    const { held, release } = await hold(Number(tid));
+    const { held, release } = await holdReactor(bridge, 1);
     if (!held) {
         t.skip('this machine does not let one process hold a thread of another');
         return;
@@ -223,6 +228,28 @@ test('a reactor that hangs makes /healthz say so, and takes nobody else along', 
     await until(async () => (await ask('/healthz', bridge)).status === 200, { what: 'healthy again' });
     await Promise.all(streams.map((s) => until(() => s.messages.length === 1, { what: 'the event, late' })));
     await bridge.stop();
+});
+
+test('SIGTERM with a reactor that hangs: the others drain, then the process ends without it', async (t) => {
+    const bridge = await stack.startBridge({ reactors: 2, 'drain-ms': 200 });
+    bridge.forgiven = true;
+    const streams = await live(20, 'stuck', { bridge });
+    const [free] = await spread(bridge);
+    const { held, release } = await holdReactor(bridge, 1);
+    if (!held) {
+        t.skip('this machine does not let one process hold a thread of another');
+        return;
+    }
+    try {
+        bridge.child.kill('SIGTERM');
+        await until(() => streams.filter((s) => s.events.at(-1)?.event === 'bye').length === free,
+                    { what: 'bye to the readers of the other one' });
+        await bridge.child.line(/ error a reactor does not end: leaving without it/);
+    } finally {
+        await release(); // while it is held, the kernel does not let it go either
+    }
+    await bridge.child.exit;
+    assert.equal(bridge.child.code, 1);
 });
 
 test('SIGTERM: /readyz says no at once, streams are still opened during the delay, all get bye', async () => {

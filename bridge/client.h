@@ -103,7 +103,8 @@ struct client {
     uint64_t events, bytes, merged;
     int64_t opened_ms, wrote_ms, blocked_ms;
     int64_t end_by_ms;  /* ending: closed then, whatever is left */
-    int64_t join_by_ms; /* every sub must be past ASKING by then; 0: it is */
+    int64_t join_by_ms; /* every sub must have had a page by then, unless Redis is busy
+                           answering others; 0: it has */
     int fd;
     uint32_t read_bytes;
     int pending; /* questions under way that hold a pointer */

@@ -38,6 +38,7 @@ struct read {
     struct pages *owner;
     struct event_id from;
     bool inclusive;
+    bool refused; /* an error, and not silence, was the last answer */
     int count;
     char thread_id[THREAD_ID_MAX + 1];
     char key[THREAD_ID_MAX + 72]; /* all of the above */
@@ -161,6 +162,7 @@ static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg
         pump(p);
         return;
     }
+    read->refused = reply != NULL;
     if (reply)
         complain(p, reply);
     read_again(read); /* by pages_ready: a reconnect, or the tick */
@@ -246,6 +248,11 @@ struct page *page_read(struct pages *p, const char *thread_id, struct event_id f
     list_push(&read->readers, &page->node);
     pump(p);
     return page;
+}
+
+bool page_refused(const struct page *page)
+{
+    return page->read->refused;
 }
 
 void page_cancel(struct page *page)

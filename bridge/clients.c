@@ -94,7 +94,7 @@ static bool is_old(const struct client *c)
 /* Its time is over, and not because others were before it in the line. */
 static bool cannot_join(const struct client *c)
 {
-    if (!c->join_by_ms || c->set->now_ms < c->join_by_ms)
+    if (!c->by_ms || c->set->now_ms < c->by_ms)
         return false;
     for (size_t i = 0; i < c->count; i++)
         if (!sub_expects(&c->subs[i]))
@@ -107,7 +107,7 @@ static void scan(struct clients *set)
     LIST_EACH(node, next, &set->all) {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (c->ending) {
-            if (set->now_ms >= c->end_by_ms)
+            if (set->now_ms >= c->by_ms)
                 client_close(c, c->reason);
             continue;
         }

@@ -35,7 +35,8 @@ static void check_joined(struct client *c)
     for (size_t i = 0; i < c->count; i++)
         if (c->subs[i].state < SUB_REPLAYING)
             return;
-    c->join_by_ms = 0;
+    if (!c->ending)
+        c->by_ms = 0;
 }
 
 /* Nothing was given and nothing replayed: a reconnect should have a position. What has

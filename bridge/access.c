@@ -134,7 +134,7 @@ static bool ask_owner(struct bridge *b, const char *sub, const char *thread_id,
     memcpy(key, sub, sub_size);
     memcpy(key + sub_size, thread_id, id_size);
     if (!b->questions)
-        b->questions = strmap_new();
+        b->questions = strmap_new_borrowing();
     if (!b->questions)
         goto fail;
     q = strmap_get(b->questions, key, sub_size + id_size);

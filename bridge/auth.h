@@ -19,14 +19,14 @@ struct span;
 /* Counted, immutable once made. */
 struct identity {
     int refs;
-    char *sub;
-    int64_t expires_ms;   /* wall clock; INT64_MAX: never (--auth none) */
-    int64_t life_ms;      /* from iat (or first sight) to exp */
     bool everything;      /* --auth none: every thread may be read and written */
     bool ticket;          /* reads the threads in `read` and nothing else */
+    int64_t expires_ms;   /* wall clock; INT64_MAX: never (--auth none) */
+    int64_t life_ms;      /* from iat (or first sight) to exp */
     char **read, **write; /* grants: ids or prefixes ending in '*'; NULL-terminated;
                              NULL: no claim (ownership decides) */
     char **owned; /* of a ticket: threads that it reads as long as `sub` owns them */
+    char sub[];
 };
 struct identity *identity_ref(struct identity *id);
 void identity_unref(struct identity *id);

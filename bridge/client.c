@@ -76,6 +76,8 @@ static struct client *client_alloc(struct clients *set, const struct client_spec
     c->number = set->made * set->bridge->reactors->count + set->bridge->number + 1;
     set->made++;
     c->opened_ms = c->wrote_ms = set->now_ms;
+    event_assign(&c->readable, loop_base(set->bridge->loop), c->fd, EV_READ | EV_PERSIST,
+                 on_readable, c);
     for (size_t i = 0; i < spec->threads; i++) {
         list_init(&c->subs[i].node);
         c->subs[i].client = c;
@@ -95,14 +97,12 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->seat = seat;
     c->identity = identity_ref(spec->identity);
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
-    c->readable = event_new(loop_base(set->bridge->loop), c->fd, EV_READ | EV_PERSIST,
-                            on_readable, c);
     struct msg *head = sse_head(spec->http10, spec->headers, clients_retry_ms(set));
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;
     set->bridge->stats.streams_opened++;
-    bool ok = (!spec->run_id || c->run_id) && c->readable && head &&
-              outbuf_push(&c->out, head, false) && event_add(c->readable, NULL) == 0;
+    bool ok = (!spec->run_id || c->run_id) && head && outbuf_push(&c->out, head, false) &&
+              event_add(&c->readable, NULL) == 0;
     msg_unref(head);
     if (!ok) {
         client_close(c, CLOSE_MEMORY);
@@ -278,7 +278,7 @@ void client_end(struct client *c, enum close_reason reason)
     c->ending = true;
     c->reason = (uint8_t)reason;
     /* an answer's end may take a slow reader its time; the others had theirs */
-    c->end_by_ms = reason == CLOSE_ENDED ? INT64_MAX : c->set->now_ms + END_MS;
+    c->by_ms = reason == CLOSE_ENDED ? INT64_MAX : c->set->now_ms + END_MS;
     mark_dirty(c);
 }
 

@@ -9,6 +9,7 @@
 #include "common/list.h"
 #include "common/names.h"
 
+#include <event2/event_struct.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +17,6 @@
 struct bridge;
 struct client;
 struct clients;
-struct event;
 struct identity;
 struct page;
 struct topic;
@@ -94,19 +94,21 @@ struct client {
     struct list quiet;   /* clients->quiet, least recently written first */
     struct list blocked; /* clients->blocked, longest first */
     struct clients *set;
-    struct event *readable, *writable; /* writable: only while blocked */
+    struct event readable;
+    struct event *writable; /* only while blocked */
     struct identity *identity;
     struct limit_seat seat;
     char *run_id;
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
-    uint64_t events, bytes, merged;
+    uint64_t events, bytes;
     int64_t opened_ms, wrote_ms, blocked_ms;
-    int64_t end_by_ms;  /* ending: closed then, whatever is left */
-    int64_t join_by_ms; /* every sub must be past ASKING by then; 0: it is */
+    /* ending: closed then, whatever is left. Before that: every sub must have had a page
+     * by then, unless Redis is busy answering others; 0: it has. */
+    int64_t by_ms;
     int fd;
-    uint32_t read_bytes;
-    int pending; /* questions under way that hold a pointer */
+    uint32_t read_bytes, merged;
+    uint16_t pending; /* questions under way that hold a pointer */
     uint8_t reason;
     bool closed, ending, merge, warned;
     bool greeted; /* it has been told a position, or had one */

@@ -7,6 +7,7 @@
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/hub.h"
+#include "bridge/sub.h"
 #include "common/clock.h"
 #include "common/loop.h"
 
@@ -90,18 +91,29 @@ static bool is_old(const struct client *c)
     return limit && c->set->now_ms - c->opened_ms >= limit - less;
 }
 
+/* Its time is over, and not because others were before it in the line. */
+static bool cannot_join(const struct client *c)
+{
+    if (!c->by_ms || c->set->now_ms < c->by_ms)
+        return false;
+    for (size_t i = 0; i < c->count; i++)
+        if (!sub_expects(&c->subs[i]))
+            return true;
+    return false;
+}
+
 static void scan(struct clients *set)
 {
     LIST_EACH(node, next, &set->all) {
         struct client *c = LIST_ITEM(node, struct client, node);
         if (c->ending) {
-            if (set->now_ms >= c->end_by_ms)
+            if (set->now_ms >= c->by_ms)
                 client_close(c, c->reason);
             continue;
         }
         if (c->recheck)
             hub_recheck_client(set->bridge->hub, c);
-        if (c->join_by_ms && set->now_ms >= c->join_by_ms)
+        if (cannot_join(c))
             client_refuse(c, "{\"reason\":\"redis does not answer\"}");
         else if (is_old(c))
             say_bye(c, "{\"reason\":\"this connection is old\"}", CLOSE_AGED);

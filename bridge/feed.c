@@ -165,6 +165,11 @@ bool feed_ready(const struct feed *f)
     return redis_state(f->redis) == REDIS_READY;
 }
 
+int64_t feed_heard_ms(const struct feed *f)
+{
+    return redis_heard_ms(f->redis);
+}
+
 bool feed_subscribe(struct feed *f, const char *thread_id)
 {
     char channel[NAMES_KEY_SIZE];

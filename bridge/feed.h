@@ -5,6 +5,7 @@
 #define THREADCAST_FEED_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct bridge;
 struct feed;
@@ -12,6 +13,7 @@ struct feed;
 struct feed *feed_new(struct bridge *b);
 void feed_free(struct feed *f);
 bool feed_ready(const struct feed *f);
+int64_t feed_heard_ms(const struct feed *f); /* when it last said anything; 0: away */
 
 /* false: not connected; the hub is told by hub_feed_ready when it is. */
 bool feed_subscribe(struct feed *f, const char *thread_id);

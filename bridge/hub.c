@@ -25,7 +25,7 @@ struct hub *hub_new(struct bridge *b)
     if (!h)
         return NULL;
     h->bridge = b;
-    h->topics = strmap_new();
+    h->topics = strmap_new_borrowing();
     if (!h->topics) {
         free(h);
         return NULL;
@@ -58,7 +58,7 @@ static struct topic *topic_new(struct hub *h, const char *thread_id)
     t->run_live = true; /* a reader may come with a position behind a run's last event */
     list_init(&t->subs);
     memcpy(t->thread_id, thread_id, len + 1);
-    if (!strmap_set(h->topics, thread_id, len, t)) {
+    if (!strmap_set(h->topics, t->thread_id, len, t)) {
         free(t);
         return NULL;
     }

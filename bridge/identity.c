@@ -28,15 +28,11 @@ struct identity *identity_new(const char *sub, size_t len, int64_t expires_ms,
 
     if (!sub_valid(sub, len))
         return NULL;
-    id = calloc(1, sizeof(*id));
+    id = calloc(1, sizeof(*id) + len + 1);
     if (!id)
         return NULL;
     id->refs = 1;
-    id->sub = strndup(sub, len);
-    if (!id->sub) {
-        free(id);
-        return NULL;
-    }
+    memcpy(id->sub, sub, len);
     id->expires_ms = expires_ms;
     id->life_ms = life_ms;
     return id;
@@ -59,7 +55,6 @@ void identity_unref(struct identity *id)
     grants_free(id->read);
     grants_free(id->write);
     grants_free(id->owned);
-    free(id->sub);
     free(id);
 }
 
@@ -70,37 +65,43 @@ static bool grant_valid(const char *s, size_t len, bool prefixes)
     return thread_id_valid(s, len);
 }
 
-bool grants_parse(const json_t *array, bool prefixes, char ***ret)
+/* How many bytes the texts need; false: one of them is no grant. */
+static bool grants_size(const json_t *array, bool prefixes, size_t *ret)
 {
-    size_t count = json_array_size(array);
-    char **list;
-
-    if (!json_is_array(array) || count > GRANTS_MAX)
-        return false;
-    list = calloc(count + 1, sizeof(*list));
-    if (!list)
-        return false;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < json_array_size(array); i++) {
         const json_t *item = json_array_get(array, i);
         if (!json_is_string(item) ||
             !grant_valid(json_string_value(item), json_string_length(item), prefixes))
-            goto fail;
-        list[i] = strdup(json_string_value(item));
-        if (!list[i])
-            goto fail;
+            return false;
+        *ret += json_string_length(item) + 1;
+    }
+    return true;
+}
+
+bool grants_parse(const json_t *array, bool prefixes, char ***ret)
+{
+    size_t count = json_array_size(array), size = (count + 1) * sizeof(char *);
+    char **list, *text;
+
+    if (!json_is_array(array) || count > GRANTS_MAX ||
+        !grants_size(array, prefixes, &size))
+        return false;
+    list = calloc(1, size);
+    if (!list)
+        return false;
+    text = (char *)(list + count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(array, i);
+        size_t len = json_string_length(item);
+        list[i] = memcpy(text, json_string_value(item), len);
+        text += len + 1;
     }
     *ret = list;
     return true;
-
-fail:
-    grants_free(list);
-    return false;
 }
 
 void grants_free(char **list)
 {
-    for (size_t i = 0; list && list[i]; i++)
-        free(list[i]);
     free(list);
 }
 

@@ -18,7 +18,7 @@ struct identity *identity_new(const char *sub, size_t len, int64_t expires_ms,
 
 /* A list of grants from a JSON array of strings: thread ids, and where `prefixes` also
  * beginnings of such with one '*' at the end. Everything else is refused. Returns new in
- * *ret, which must be NULL before. */
+ * *ret, which must be NULL before: one block, the texts behind the pointers. */
 bool grants_parse(const json_t *array, bool prefixes, char ***ret);
 void grants_free(char **list);
 

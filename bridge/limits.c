@@ -35,8 +35,8 @@ struct limits *limits_new(const struct bridge_conf *conf, size_t descriptors)
     l->conf = conf;
     l->descriptors = descriptors;
     pthread_mutex_init(&l->lock, NULL);
-    l->by_address = strmap_new();
-    l->by_user = strmap_new();
+    l->by_address = strmap_new_borrowing();
+    l->by_user = strmap_new_borrowing();
     l->guests = rate_new();
     if (l->by_address && l->by_user && l->guests)
         return l;
@@ -86,7 +86,7 @@ static struct limit_holder *hold(struct strmap *map, const char *name)
             return NULL;
         h->streams = 0;
         memcpy(h->name, name, len + 1);
-        if (!strmap_set(map, name, len, h)) {
+        if (!strmap_set(map, h->name, len, h)) {
             free(h);
             return NULL;
         }

@@ -15,7 +15,7 @@ static bool is_live(uintptr_t ref)
     return ref & 1;
 }
 
-static size_t wire_len(const struct outbuf *o, const struct msg *m)
+static uint32_t wire_len(const struct outbuf *o, const struct msg *m)
 {
     return o->unchunked ? m->len - m->head - MSG_TAIL : m->len;
 }
@@ -27,26 +27,33 @@ static const char *wire_at(const struct outbuf *o, const struct msg *m)
 
 static uint32_t capacity(const struct outbuf *o)
 {
-    return o->ring ? o->cap : OUTBUF_FEW;
+    return o->cap ? o->cap : OUTBUF_FEW;
 }
 
 static uintptr_t *slot(struct outbuf *o, uint32_t i)
 {
-    uintptr_t *ring = o->ring ? o->ring : o->few;
+    uintptr_t *ring = o->cap ? o->ring : o->few;
     return &ring[(o->first + i) & (capacity(o) - 1)];
 }
 
 static uintptr_t at(const struct outbuf *o, uint32_t i)
 {
-    const uintptr_t *ring = o->ring ? o->ring : o->few;
+    const uintptr_t *ring = o->cap ? o->ring : o->few;
     return ring[(o->first + i) & (capacity(o) - 1)];
+}
+
+static void ring_free(struct outbuf *o)
+{
+    if (o->cap)
+        free(o->ring);
+    o->cap = 0;
 }
 
 void outbuf_fini(struct outbuf *o)
 {
     for (uint32_t i = 0; i < o->count; i++)
         msg_unref(msg_of(at(o, i)));
-    free(o->ring);
+    ring_free(o);
     *o = (struct outbuf){.unchunked = o->unchunked};
 }
 
@@ -58,7 +65,7 @@ static bool grow(struct outbuf *o)
         return false;
     for (uint32_t i = 0; i < o->count; i++)
         ring[i] = at(o, i);
-    free(o->ring);
+    ring_free(o);
     o->ring = ring;
     o->cap = cap;
     o->first = 0;
@@ -67,12 +74,13 @@ static bool grow(struct outbuf *o)
 
 bool outbuf_push(struct outbuf *o, struct msg *m, bool live)
 {
-    if (o->count == capacity(o) && !grow(o))
+    uint32_t len = wire_len(o, m);
+    if (len > UINT32_MAX - o->bytes || (o->count == capacity(o) && !grow(o)))
         return false;
     *slot(o, o->count++) = (uintptr_t)msg_ref(m) | live;
-    o->bytes += wire_len(o, m);
+    o->bytes += len;
     if (live)
-        o->live += wire_len(o, m);
+        o->live += len;
     return true;
 }
 
@@ -86,7 +94,7 @@ struct msg *outbuf_tail(const struct outbuf *o)
 void outbuf_replace_tail(struct outbuf *o, struct msg *m)
 {
     uintptr_t *tail = slot(o, o->count - 1);
-    size_t old = wire_len(o, msg_of(*tail)), now = wire_len(o, m);
+    uint32_t old = wire_len(o, msg_of(*tail)), now = wire_len(o, m);
     o->bytes = o->bytes - old + now;
     o->live = o->live - (is_live(*tail) ? old : 0) + now;
     msg_unref(msg_of(*tail));
@@ -107,11 +115,11 @@ int outbuf_iov(const struct outbuf *o, struct iovec *iov, int max)
 
 void outbuf_consume(struct outbuf *o, size_t n)
 {
-    o->bytes -= n;
+    o->bytes -= (uint32_t)n;
     while (o->count) {
         uintptr_t ref = at(o, 0);
-        size_t left = wire_len(o, msg_of(ref)) - o->sent;
-        size_t part = n < left ? n : left;
+        uint32_t left = wire_len(o, msg_of(ref)) - o->sent;
+        uint32_t part = n < left ? (uint32_t)n : left;
         if (is_live(ref))
             o->live -= part;
         if (part < left) {
@@ -124,7 +132,6 @@ void outbuf_consume(struct outbuf *o, size_t n)
         o->first = (o->first + 1) & (capacity(o) - 1);
         o->count--;
     }
-    free(o->ring); /* an idle reader holds no queue */
-    o->ring = NULL;
-    o->cap = o->first = 0;
+    ring_free(o); /* an idle reader holds no queue */
+    o->first = 0;
 }

@@ -13,17 +13,20 @@
 #define OUTBUF_FEW 4
 
 struct outbuf {
-    uintptr_t *ring;            /* references; NULL: the few in front suffice */
-    uint32_t cap, first, count; /* cap: of ring, a power of two */
-    bool unchunked;             /* HTTP/1.0: the block alone, without head and tail */
-    uintptr_t few[OUTBUF_FEW];  /* struct msg *, lowest bit: live */
-    size_t sent;                /* bytes of the first message that are already written */
-    size_t bytes;               /* not yet written */
-    size_t live;                /* of those, of live messages */
+    union {
+        uintptr_t few[OUTBUF_FEW]; /* struct msg *, lowest bit: live */
+        uintptr_t *ring;           /* more of them */
+    };
+    uint32_t cap;          /* of ring, a power of two; 0: the few suffice */
+    uint32_t first, count; /* in either */
+    uint32_t sent;         /* bytes of the first message that are already written */
+    uint32_t bytes;        /* not yet written */
+    uint32_t live;         /* of those, of live messages */
+    bool unchunked;        /* HTTP/1.0: the block alone, without head and tail */
 };
 
 void outbuf_fini(struct outbuf *o);
-/* Queues a reference of its own. false: no memory, nothing changed. */
+/* Queues a reference of its own. false: no memory, or 4 GiB; nothing changed. */
 bool outbuf_push(struct outbuf *o, struct msg *m, bool live);
 /* Takes `m` in place of the newest message, as a live one. Only when outbuf_tail gave
  * one. */

@@ -38,9 +38,10 @@ struct read {
     struct pages *owner;
     struct event_id from;
     bool inclusive;
+    bool refused; /* an error, and not silence, was the last answer */
     int count;
-    char thread_id[THREAD_ID_MAX + 1];
-    char key[THREAD_ID_MAX + 72]; /* all of the above */
+    size_t key_len;
+    char key[]; /* all of the above, behind the thread's name and a NUL */
 };
 
 /* One who waits for it. */
@@ -60,8 +61,8 @@ struct pages *pages_new(struct bridge *b, struct redis *r, size_t at_once)
     p->redis = r;
     p->at_once = at_once;
     list_init(&p->waiting);
-    p->waiting_by_key = strmap_new();
-    p->asked = strmap_new();
+    p->waiting_by_key = strmap_new_borrowing();
+    p->asked = strmap_new_borrowing();
     if (p->waiting_by_key && p->asked)
         return p;
     pages_free(p);
@@ -83,7 +84,7 @@ static void pump(struct pages *p);
 static bool read_wait(struct read *read)
 {
     struct pages *p = read->owner;
-    if (!strmap_set(p->waiting_by_key, read->key, strlen(read->key), read))
+    if (!strmap_set(p->waiting_by_key, read->key, read->key_len, read))
         return false;
     list_push(&p->waiting, &read->node);
     p->bridge->stats.replay_waiting++;
@@ -96,7 +97,7 @@ static void read_leave_line(struct read *read)
     if (!list_linked(&read->node))
         return;
     list_remove(&read->node);
-    strmap_remove(p->waiting_by_key, read->key, strlen(read->key));
+    strmap_remove(p->waiting_by_key, read->key, read->key_len);
     p->bridge->stats.replay_waiting--;
 }
 
@@ -104,7 +105,7 @@ static void read_leave_line(struct read *read)
 static void read_again(struct read *read)
 {
     struct pages *p = read->owner;
-    struct read *line = strmap_get(p->waiting_by_key, read->key, strlen(read->key));
+    struct read *line = strmap_get(p->waiting_by_key, read->key, read->key_len);
     struct list *node;
     if (!line && !list_empty(&read->readers) && read_wait(read))
         return;
@@ -154,13 +155,14 @@ static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg
     (void)r;
     struct read *read = arg;
     struct pages *p = read->owner;
-    strmap_remove(p->asked, read->key, strlen(read->key));
+    strmap_remove(p->asked, read->key, read->key_len);
     if (reply && reply->type == REDIS_ARRAY) {
         p->trouble[0] = '\0';
         read_answer(read, reply);
         pump(p);
         return;
     }
+    read->refused = reply != NULL;
     if (reply)
         complain(p, reply);
     read_again(read); /* by pages_ready: a reconnect, or the tick */
@@ -170,19 +172,19 @@ static bool ask(struct read *read)
 {
     char key[NAMES_KEY_SIZE], from[EVENT_ID_SIZE + 1] = "-", count[16];
     struct pages *p = read->owner;
-    names_log(key, p->bridge->conf->redis_prefix, read->thread_id);
+    names_log(key, p->bridge->conf->redis_prefix, read->key);
     if (!event_id_zero(read->from)) {
         from[0] = '(';
         event_id_format(&read->from, from + 1);
     }
     snprintf(count, sizeof(count), "%d", read->count);
     const char *start = event_id_zero(read->from) || !read->inclusive ? from : from + 1;
-    if (!strmap_set(p->asked, read->key, strlen(read->key), read))
+    if (!strmap_set(p->asked, read->key, read->key_len, read))
         return false;
     if (redis_sendv(p->redis, on_reply, read, "XRANGE", key, start, "+", "COUNT", count,
                     NULL))
         return true;
-    strmap_remove(p->asked, read->key, strlen(read->key));
+    strmap_remove(p->asked, read->key, read->key_len);
     return false;
 }
 
@@ -194,7 +196,7 @@ static void pump(struct pages *p)
         struct read *read = LIST_ITEM(node, struct read, node);
         if (strmap_count(p->asked) >= p->at_once)
             return;
-        if (strmap_get(p->asked, read->key, strlen(read->key)))
+        if (strmap_get(p->asked, read->key, read->key_len))
             continue; /* when that one is back */
         if (!ask(read))
             return;
@@ -214,13 +216,18 @@ void pages_close(struct pages *p)
         p->redis = NULL;
 }
 
-static struct read *read_new(struct pages *p, const struct read *like)
+static struct read *read_new(struct pages *p, const char *key, size_t key_len,
+                             struct event_id from, bool inclusive, int count)
 {
-    struct read *read = malloc(sizeof(*read));
+    struct read *read = malloc(sizeof(*read) + key_len);
     if (!read)
         return NULL;
-    *read = *like;
-    read->owner = p;
+    *read = (struct read){.owner = p,
+                          .from = from,
+                          .inclusive = inclusive,
+                          .count = count,
+                          .key_len = key_len};
+    memcpy(read->key, key, key_len);
     list_init(&read->node);
     list_init(&read->readers);
     if (read_wait(read))
@@ -232,13 +239,12 @@ static struct read *read_new(struct pages *p, const struct read *like)
 struct page *page_read(struct pages *p, const char *thread_id, struct event_id from,
                        bool inclusive, int count, page_fn *fn, void *arg)
 {
-    struct read like = {.from = from, .inclusive = inclusive, .count = count};
-    snprintf(like.thread_id, sizeof(like.thread_id), "%s", thread_id);
-    snprintf(like.key, sizeof(like.key), "%s %" PRIu64 "-%" PRIu64 " %d %d", thread_id,
-             from.epoch, from.n, inclusive, count);
-    struct read *read = strmap_get(p->waiting_by_key, like.key, strlen(like.key));
+    char key[THREAD_ID_MAX + 72];
+    size_t len = (size_t)snprintf(key, sizeof(key), "%s%c%" PRIu64 "-%" PRIu64 " %d %d",
+                                  thread_id, '\0', from.epoch, from.n, inclusive, count);
+    struct read *read = strmap_get(p->waiting_by_key, key, len);
     struct page *page = malloc(sizeof(*page));
-    if (!page || (!read && !(read = read_new(p, &like)))) {
+    if (!page || (!read && !(read = read_new(p, key, len, from, inclusive, count)))) {
         free(page);
         return NULL;
     }
@@ -246,6 +252,11 @@ struct page *page_read(struct pages *p, const char *thread_id, struct event_id f
     list_push(&read->readers, &page->node);
     pump(p);
     return page;
+}
+
+bool page_refused(const struct page *page)
+{
+    return page->read->refused;
 }
 
 void page_cancel(struct page *page)

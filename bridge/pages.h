@@ -33,6 +33,8 @@ typedef void page_fn(const struct redis_reply *entries, struct replay **shared,
 struct page *page_read(struct pages *p, const char *thread_id, struct event_id from,
                        bool inclusive, int count, page_fn *fn, void *arg);
 void page_cancel(struct page *page); /* NULL is fine */
+/* Redis has refused this read; it will be asked again. */
+bool page_refused(const struct page *page);
 
 /* One entry of the answer: its id and the event in it. false: not an entry of ours
  * (no field `e`, an id that is none). `view` is filled when `json` is a valid event of

@@ -4,27 +4,35 @@
  *   cursor:  HGETALL state ┐
  *            XREVRANGE tail ┴▶ smallest beginning of the live runs, moved back until no
  *                             ended run is cut ─▶ XREVRANGE: the entry in front of it
- */
+ *
+ * So many cursors are asked for at once; the others wait in a line and cost Redis' queue
+ * nothing: ten thousand readers may come together. */
 #include "bridge/reader.h"
 
 #include "bridge/bridge.h"
 #include "bridge/pages.h"
 #include "bridge/state_word.h"
+#include "common/list.h"
 #include "common/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { ASKS_AT_ONCE = 256 }; /* enough that a round trip of some ms limits nobody */
+
 struct reader {
     struct bridge *bridge;
     struct redis *redis;
     struct pages *pages;
+    struct list line; /* struct ask.node, not asked yet */
+    int asked;
     bool down; /* said so */
 };
 
 /* One question about one thread, until `fn` is called. */
 struct ask {
+    struct list node; /* in reader->line */
     struct reader *reader;
     cursor_fn *fn;
     void *arg;
@@ -32,7 +40,7 @@ struct ask {
     struct event_id began; /* of the earliest run that must not be cut */
     bool failed, live;
     int waiting; /* replies */
-    char log[NAMES_KEY_SIZE];
+    char thread_id[];
 };
 
 static bool is_run(const struct redis_reply *field, char kind)
@@ -75,14 +83,18 @@ static void answer(struct ask *a)
 {
     a->cursor.ok = !a->failed;
     a->cursor.live = a->live;
+    a->reader->asked--;
     a->fn(&a->cursor, a->arg);
     free(a);
 }
+
+static void pump(struct reader *r);
 
 static void on_before(struct redis *r, const struct redis_reply *reply, void *arg)
 {
     (void)r;
     struct ask *a = arg;
+    struct reader *reader = a->reader;
     if (!reply || reply->type != REDIS_ARRAY)
         a->failed = true;
     else if (!reply->count || reply->items[0]->count < 1 ||
@@ -90,13 +102,15 @@ static void on_before(struct redis *r, const struct redis_reply *reply, void *ar
                              reply->items[0]->items[0]->len, &a->cursor.run))
         a->cursor.run = (struct event_id){a->began.epoch, a->began.n - 1};
     answer(a);
+    pump(reader);
 }
 
 static void ask_before(struct ask *a)
 {
-    char began[EVENT_ID_SIZE + 1] = "(";
+    char log[NAMES_KEY_SIZE], began[EVENT_ID_SIZE + 1] = "(";
+    names_log(log, a->reader->bridge->conf->redis_prefix, a->thread_id);
     event_id_format(&a->began, began + 1);
-    if (!redis_sendv(a->reader->redis, on_before, a, "XREVRANGE", a->log, began, "-",
+    if (!redis_sendv(a->reader->redis, on_before, a, "XREVRANGE", log, began, "-",
                      "COUNT", "1", NULL)) {
         a->failed = true;
         answer(a);
@@ -119,6 +133,7 @@ static void on_state(struct redis *r, const struct redis_reply *reply, void *arg
 {
     (void)r;
     struct ask *a = arg;
+    struct reader *reader = a->reader;
     if (!reply || reply->type != REDIS_ARRAY) {
         a->failed = true;
     } else {
@@ -128,12 +143,14 @@ static void on_state(struct redis *r, const struct redis_reply *reply, void *arg
             ;
     }
     one_less(a);
+    pump(reader);
 }
 
 static void on_tail(struct redis *r, const struct redis_reply *reply, void *arg)
 {
     (void)r;
     struct ask *a = arg;
+    struct reader *reader = a->reader;
     if (!reply || reply->type != REDIS_ARRAY) {
         a->failed = true;
     } else if (reply->count && reply->items[0]->count == 2) {
@@ -142,22 +159,19 @@ static void on_tail(struct redis *r, const struct redis_reply *reply, void *arg)
                        &a->cursor.tail);
     }
     one_less(a);
+    pump(reader);
 }
 
-void reader_cursor(struct reader *r, const char *thread_id, cursor_fn *fn, void *arg)
+static void ask_send(struct reader *r, struct ask *a)
 {
-    char state[NAMES_KEY_SIZE];
-    struct ask *a = calloc(1, sizeof(*a));
-    if (!a) {
-        fn(&(struct thread_cursor){.ok = false}, arg);
-        return;
-    }
-    *a = (struct ask){.reader = r, .fn = fn, .arg = arg, .waiting = 1};
-    names_log(a->log, r->bridge->conf->redis_prefix, thread_id);
-    names_state(state, r->bridge->conf->redis_prefix, thread_id);
+    char log[NAMES_KEY_SIZE], state[NAMES_KEY_SIZE];
+    names_log(log, r->bridge->conf->redis_prefix, a->thread_id);
+    names_state(state, r->bridge->conf->redis_prefix, a->thread_id);
+    r->asked++;
+    a->waiting = 1;
     /* the tail first: what begins in between is then seen as live behind it */
-    bool sent = r->redis && redis_sendv(r->redis, on_tail, a, "XREVRANGE", a->log, "+",
-                                        "-", "COUNT", "1", NULL);
+    bool sent = r->redis && redis_sendv(r->redis, on_tail, a, "XREVRANGE", log, "+", "-",
+                                        "COUNT", "1", NULL);
     if (sent && redis_sendv(r->redis, on_state, a, "HGETALL", state, NULL)) {
         a->waiting++;
     } else {
@@ -165,6 +179,30 @@ void reader_cursor(struct reader *r, const char *thread_id, cursor_fn *fn, void 
         if (!sent)
             one_less(a);
     }
+}
+
+/* When Redis is away, nothing can be sent, and all of the line is answered so. */
+static void pump(struct reader *r)
+{
+    struct list *node;
+    while (r->asked < ASKS_AT_ONCE && (node = list_pop(&r->line)))
+        ask_send(r, LIST_ITEM(node, struct ask, node));
+}
+
+void reader_cursor(struct reader *r, const char *thread_id, cursor_fn *fn, void *arg)
+{
+    size_t size = strlen(thread_id) + 1;
+    struct ask *a = calloc(1, sizeof(*a) + size);
+    if (!a) {
+        fn(&(struct thread_cursor){.ok = false}, arg);
+        return;
+    }
+    a->reader = r;
+    a->fn = fn;
+    a->arg = arg;
+    memcpy(a->thread_id, thread_id, size);
+    list_push(&r->line, &a->node);
+    pump(r);
 }
 
 static void on_ready(struct redis *r, void *arg)
@@ -193,6 +231,7 @@ struct reader *reader_new(struct bridge *b)
     if (!r)
         return NULL;
     r->bridge = b;
+    list_init(&r->line);
     char name[64];
     snprintf(name, sizeof(name), "threadcast-bridge:%s:read", b->instance);
     struct redis_options o = {.url = &b->conf->redis,
@@ -233,6 +272,11 @@ void reader_free(struct reader *r)
 bool reader_ready(const struct reader *r)
 {
     return r->redis && redis_state(r->redis) == REDIS_READY;
+}
+
+int64_t reader_heard_ms(const struct reader *r)
+{
+    return r->redis ? redis_heard_ms(r->redis) : 0;
 }
 
 struct redis *reader_redis(struct reader *r)

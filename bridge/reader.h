@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct bridge;
 struct pages;
@@ -18,6 +19,7 @@ void reader_free(struct reader *r);
 /* Ends its connection: every question is answered (ok = false), pages wait for ever. */
 void reader_close(struct reader *r);
 bool reader_ready(const struct reader *r);
+int64_t reader_heard_ms(const struct reader *r); /* when it last answered; 0: away */
 struct redis *reader_redis(struct reader *r);
 struct pages *reader_pages(struct reader *r);
 struct bridge *reader_bridge(struct reader *r);

@@ -63,8 +63,7 @@ static void reap(struct client *c)
         hub_leave(&c->subs[i]);
     set->bridge->stats.clients--;
     limits_seat_give(set->bridge->limits, &c->seat);
-    if (c->readable)
-        event_free(c->readable);
+    event_del(&c->readable);
     if (c->writable)
         event_free(c->writable);
     hang_up(c->fd);
@@ -73,7 +72,7 @@ static void reap(struct client *c)
     free(c->run_id);
     c->fd = -1;
     c->identity = NULL;
-    c->readable = c->writable = NULL;
+    c->writable = NULL;
     c->run_id = NULL;
     c->count = 0;
 }

@@ -229,7 +229,7 @@ struct client *stream_open_detached(struct stream_plan *plan)
 static bool join(struct client *c, const struct stream_plan *plan)
 {
     struct bridge *b = plan->request->bridge;
-    c->join_by_ms = b->clients->now_ms + b->conf->upstream_timeout_ms;
+    c->by_ms = b->clients->now_ms + b->conf->upstream_timeout_ms;
     for (size_t i = 0; i < plan->count; i++) {
         struct sub *s = &c->subs[i];
         s->since = plan->threads[i].since;

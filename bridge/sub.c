@@ -10,6 +10,7 @@
 
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
+#include "bridge/feed.h"
 #include "bridge/hub.h"
 #include "bridge/pages.h"
 #include "bridge/replay.h"
@@ -34,7 +35,8 @@ static void check_joined(struct client *c)
     for (size_t i = 0; i < c->count; i++)
         if (c->subs[i].state < SUB_REPLAYING)
             return;
-    c->join_by_ms = 0;
+    if (!c->ending)
+        c->by_ms = 0;
 }
 
 /* Nothing was given and nothing replayed: a reconnect should have a position. What has
@@ -287,6 +289,26 @@ void sub_reset(struct sub *s, const char *why)
     s->since = SINCE_RUN;
     s->reset = why;
     hub_ask_cursor(t);
+}
+
+bool sub_expects(const struct sub *s)
+{
+    const struct bridge *b = s->client->set->bridge;
+    int64_t since_ms = s->client->set->now_ms - b->conf->upstream_timeout_ms;
+    switch ((enum sub_state)s->state) {
+    case SUB_WAITING:
+        return s->topic->state == TOPIC_SUBSCRIBING && feed_heard_ms(b->feed) > since_ms;
+    case SUB_ASKING:
+        return (s->topic->asking || s->client->pending) &&
+               reader_heard_ms(b->reader) > since_ms;
+    case SUB_REPLAYING: /* without a page it is another thread's turn */
+        return !s->page ||
+               (!page_refused(s->page) && reader_heard_ms(b->reader) > since_ms);
+    case SUB_AHEAD:
+    case SUB_LIVE:
+        break;
+    }
+    return true;
 }
 
 void sub_stop(struct sub *s)

@@ -13,6 +13,9 @@ void sub_on_cursor(struct sub *s, const struct thread_cursor *cursor);
 void sub_more(struct sub *s);
 /* The position is lost: `reset` and from the live runs on. `why` is a literal. */
 void sub_reset(struct sub *s, const char *why);
+/* Is its answer still on its way, from a Redis that goes on answering? How long the line
+ * of our own questions is says nothing about Redis. */
+bool sub_expects(const struct sub *s);
 /* Forgets its read, if any. */
 void sub_stop(struct sub *s);
 

@@ -200,6 +200,11 @@ size_t redis_queued(const struct redis *r)
     return r->queue.count;
 }
 
+int64_t redis_heard_ms(const struct redis *r)
+{
+    return r->state == REDIS_READY ? r->read_ms : 0;
+}
+
 uint64_t redis_reconnects(const struct redis *r)
 {
     return r->counters.reconnects;

@@ -99,6 +99,7 @@ enum redis_state redis_state(const struct redis *r);
 const char *redis_run_id(const struct redis *r);  /* 40 hex digits while READY, else "" */
 const char *redis_version(const struct redis *r); /* "7.0.15" */
 size_t redis_queued(const struct redis *r);       /* commands without a reply */
+int64_t redis_heard_ms(const struct redis *r);    /* when bytes last came; 0: not READY */
 uint64_t redis_reconnects(const struct redis *r);
 const struct redis_counters *redis_counters(const struct redis *r);
 /* Gives the connection up as lost (a watchdog of the owner's found it dead): not READY

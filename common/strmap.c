@@ -10,10 +10,9 @@
 enum { STRMAP_FIRST = 16 };
 
 struct slot {
-    char *key; /* NULL: empty; `grave`: removed, a probe goes on behind it */
-    size_t len;
-    uint64_t hash;
+    const char *key; /* NULL: empty; `grave`: removed, a probe goes on behind it */
     void *value;
+    uint32_t len, hash;
 };
 
 struct strmap {
@@ -22,6 +21,7 @@ struct strmap {
     size_t count; /* keys */
     size_t used;  /* keys and graves */
     uint64_t seed[2];
+    bool borrows; /* keys are the values' own */
 };
 
 static char grave[1];
@@ -45,7 +45,7 @@ static void sip_round(uint64_t v[4])
     v[2] = rotl(v[2], 32);
 }
 
-static uint64_t hash_of(const struct strmap *m, const char *key, size_t len)
+static uint32_t hash_of(const struct strmap *m, const char *key, size_t len)
 {
     uint64_t v[4] = {m->seed[0] ^ UINT64_C(0x736f6d6570736575),
                      m->seed[1] ^ UINT64_C(0x646f72616e646f6d),
@@ -68,7 +68,7 @@ static uint64_t hash_of(const struct strmap *m, const char *key, size_t len)
     v[2] ^= 0xFF;
     for (int i = 0; i < 3; i++)
         sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    return (uint32_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
 }
 
 struct strmap *strmap_new(void)
@@ -82,6 +82,21 @@ struct strmap *strmap_new(void)
     return m;
 }
 
+struct strmap *strmap_new_borrowing(void)
+{
+    struct strmap *m = strmap_new();
+
+    if (m)
+        m->borrows = true;
+    return m;
+}
+
+static void key_free(const struct strmap *m, const char *key)
+{
+    if (!m->borrows)
+        free((char *)(uintptr_t)key);
+}
+
 static bool is_key(const struct slot *s)
 {
     return s->key && s->key != grave;
@@ -93,7 +108,7 @@ void strmap_free(struct strmap *m)
         return;
     for (size_t i = 0; i < m->cap; i++) {
         if (is_key(&m->slots[i]))
-            free(m->slots[i].key);
+            key_free(m, m->slots[i].key);
     }
     free(m->slots);
     free(m);
@@ -105,7 +120,7 @@ size_t strmap_count(const struct strmap *m)
 }
 
 static struct slot *find(const struct strmap *m, const char *key, size_t len,
-                         uint64_t hash)
+                         uint32_t hash)
 {
     for (size_t i = hash & (m->cap - 1); m->cap; i = (i + 1) & (m->cap - 1)) {
         struct slot *s = &m->slots[i];
@@ -162,24 +177,34 @@ static bool make_room(struct strmap *m)
     return true;
 }
 
+static char *key_copy(const char *key, size_t len)
+{
+    char *copy = malloc(len + 1);
+
+    if (!copy)
+        return NULL;
+    memcpy(copy, key, len);
+    copy[len] = '\0';
+    return copy;
+}
+
 bool strmap_set(struct strmap *m, const char *key, size_t key_len, void *value)
 {
-    uint64_t hash = hash_of(m, key, key_len);
+    uint32_t hash = hash_of(m, key, key_len);
     struct slot *s = find(m, key, key_len, hash);
-    char *copy;
 
     if (s) {
+        s->key = m->borrows ? key : s->key; /* the old value's may be freed now */
         s->value = value;
         return true;
     }
-    if (!make_room(m))
+    if (key_len > UINT32_MAX || !make_room(m))
         return false;
-    copy = malloc(key_len + 1);
-    if (!copy)
+    key = m->borrows ? key : key_copy(key, key_len);
+    if (!key)
         return false;
-    memcpy(copy, key, key_len);
-    copy[key_len] = '\0';
-    m->used += place(m->slots, m->cap, (struct slot){copy, key_len, hash, value});
+    m->used +=
+        place(m->slots, m->cap, (struct slot){key, value, (uint32_t)key_len, hash});
     m->count++;
     return true;
 }
@@ -191,7 +216,7 @@ void *strmap_remove(struct strmap *m, const char *key, size_t key_len)
 
     if (!s)
         return NULL;
-    free(s->key);
+    key_free(m, s->key);
     s->key = grave;
     m->count--;
     i = (size_t)(s - m->slots);

@@ -1,5 +1,5 @@
 /* strmap: string → pointer, open hashing with a seeded hash (names come from peers).
- * Copies keys, borrows values. */
+ * Copies keys, or borrows them from the values; borrows values. */
 #ifndef THREADCAST_STRMAP_H
 #define THREADCAST_STRMAP_H
 
@@ -9,6 +9,9 @@
 struct strmap;
 
 struct strmap *strmap_new(void); /* returns new, or NULL */
+/* The same for things that hold their own names: a key is borrowed until it is removed.
+ */
+struct strmap *strmap_new_borrowing(void);
 void strmap_free(struct strmap *m);
 size_t strmap_count(const struct strmap *m);
 void *strmap_get(const struct strmap *m, const char *key, size_t key_len);

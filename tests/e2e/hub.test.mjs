@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Stack, until } from './harness.mjs';
+import { Proxy } from './lib/proxy.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 
 const stack = await Stack.start({ postgres: false,
@@ -373,4 +374,25 @@ test('every series of /metrics is there once', async () => {
     assert.deepEqual(names.filter((name, at) => names.indexOf(name) !== at), []);
     const types = text.split('\n').filter((line) => line.startsWith('# TYPE'));
     assert.equal(new Set(types).size, types.length);
+});
+
+test('a slow Redis is no silent one: who waits long in the line still joins', async (t) => {
+    const MANY = 50;
+    const proxy = await Proxy.start({ port: stack.redis.port });
+    t.after(() => proxy.stop());
+    const bridge = await stack.startBridge({ 'upstream-timeout-ms': 300, reactors: 1, 'replay-concurrency': 1 },
+                                           { REDIS_URL: `redis://127.0.0.1:${proxy.port}` });
+    proxy.dribble(32, 10); // what Redis says to all of them takes much longer than the limit
+    const began = performance.now();
+    const streams = Array.from({ length: MANY }, (_, i) => stack.threadEvents(`line-${i}`, '', { ...reader, bridge }));
+    const said = await Promise.all(streams.map((s) => s.next((e) => e.event === 'ready' || e.event === 'busy')));
+    assert.deepEqual(said.map((e) => e.event), Array(MANY).fill('ready'));
+    assert.ok(performance.now() - began > 600, 'the line was longer than the limit, or this shows nothing');
+    proxy.hold();
+    const late = stack.threadEvents('line-late', '', { ...reader, bridge });
+    await late.named('busy');
+    proxy.dribble(Infinity);
+    proxy.release();
+    for (const stream of [...streams, late]) stream.close();
+    await bridge.stop();
 });

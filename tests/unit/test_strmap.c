@@ -101,13 +101,33 @@ static void survives_churn(void **state)
     strmap_free(m);
 }
 
+static void keys_may_be_borrowed(void **state)
+{
+    (void)state;
+    struct strmap *m = strmap_new_borrowing();
+    char *first = strdup("name"), *second = strdup("name");
+    const char *key = NULL;
+    size_t pos = 0;
+
+    assert_true(strmap_set(m, first, 4, first));
+    assert_ptr_equal(strmap_next(m, &pos, &key), first);
+    assert_ptr_equal(key, first);
+    assert_true(strmap_set(m, second, 4, second));
+    free(first); /* its name is no longer looked at */
+    assert_int_equal(strmap_count(m), 1);
+    assert_ptr_equal(strmap_get(m, "name", 4), second);
+    assert_ptr_equal(strmap_remove(m, second, 4), second);
+    free(second);
+    assert_null(strmap_get(m, "name", 4));
+    strmap_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets_gets_and_removes),
-        cmocka_unit_test(keys_are_bytes),
-        cmocka_unit_test(walks_while_removing),
-        cmocka_unit_test(survives_churn),
+        cmocka_unit_test(sets_gets_and_removes), cmocka_unit_test(keys_are_bytes),
+        cmocka_unit_test(walks_while_removing),  cmocka_unit_test(survives_churn),
+        cmocka_unit_test(keys_may_be_borrowed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,7 @@ export class Proxy {
     #refusing = false;
     #delayMs = 0;
     #dribble = Infinity;
+    #dribbleMs = 0;
     /** @type {Set<Link>} */
     #links = new Set();
 
@@ -120,7 +121,7 @@ export class Proxy {
      */
     #pass(bytes, from, to) {
         const step = Math.min(this.#dribble, bytes.length);
-        if (!this.#delayMs && step === bytes.length) {
+        if (!this.#delayMs && !this.#dribbleMs && step === bytes.length) {
             to.write(bytes);
             return;
         }
@@ -130,8 +131,10 @@ export class Proxy {
             if (to.destroyed) return;
             to.write(bytes.subarray(at, at + step));
             at += step;
-            if (at < bytes.length) setImmediate(next);
-            else if (!this.#held) from.resume();
+            const more = at < bytes.length ? next : () => this.#held || from.resume();
+            if (this.#dribbleMs) setTimeout(more, this.#dribbleMs);
+            else if (at < bytes.length) setImmediate(next);
+            else more();
         };
         if (this.#delayMs) setTimeout(next, this.#delayMs);
         else next();
@@ -142,9 +145,10 @@ export class Proxy {
         this.#delayMs = ms;
     }
 
-    /** At most so many bytes at a time. @param {number} bytes Infinity: as they come */
-    dribble(bytes) {
+    /** At most so many bytes at a time. @param {number} bytes Infinity: as they come @param {number} everyMs */
+    dribble(bytes, everyMs = 0) {
         this.#dribble = bytes;
+        this.#dribbleMs = everyMs;
     }
 
     /** No byte passes, no connection closes: a peer that has gone without a word. */

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <event2/event_struct.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -171,53 +172,80 @@ int __wrap_close(int fd)
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
-/* --- libevent: one struct for each direction of each socket ---------------------------
+/* --- libevent: its structs, in a table while they are added
+ * ------------------------------
  */
 
-struct event {
-    int fd;
-    short what;
-    event_callback_fn fn;
-    void *arg;
-    bool added;
-    struct list node;
-};
+enum { EVENTS_MAX = 256 };
 
-static struct list events, timers;
+static struct event *events[EVENTS_MAX];
+static struct list timers;
+
+int event_assign(struct event *e, struct event_base *base, evutil_socket_t fd, short what,
+                 event_callback_fn fn, void *arg)
+{
+    (void)base;
+    memset(e, 0, sizeof(*e));
+    e->ev_fd = fd;
+    e->ev_events = what;
+    e->ev_evcallback.evcb_cb_union.evcb_callback = fn;
+    e->ev_evcallback.evcb_arg = arg;
+    return 0;
+}
 
 struct event *event_new(struct event_base *base, evutil_socket_t fd, short what,
                         event_callback_fn fn, void *arg)
 {
     struct event *e = malloc(sizeof(*e));
 
-    (void)base;
-    if (!e)
-        return NULL;
-    *e = (struct event){.fd = fd, .what = what, .fn = fn, .arg = arg};
-    list_push(&events, &e->node);
+    if (e)
+        event_assign(e, base, fd, what, fn, arg);
     return e;
+}
+
+static struct event **place_of(const struct event *e)
+{
+    for (int i = 0; i < EVENTS_MAX; i++)
+        if (events[i] == e)
+            return &events[i];
+    return NULL;
 }
 
 int event_add(struct event *e, const struct timeval *timeout)
 {
+    struct event **place = place_of(e);
+
     MUST(!timeout);
-    e->added = true;
+    if (!place)
+        place = place_of(NULL);
+    MUST(place);
+    *place = e;
+    return 0;
+}
+
+int event_del(struct event *e)
+{
+    struct event **place = place_of(e);
+
+    if (place)
+        *place = NULL;
     return 0;
 }
 
 void event_free(struct event *e)
 {
-    list_remove(&e->node);
+    event_del(e);
     free(e);
 }
 
 static void ready(int socket, short what)
 {
-    LIST_EACH(node, next, &events) {
-        struct event *e = LIST_ITEM(node, struct event, node);
-        if (e->fd == socket + HOST_FD && (e->what & what) && e->added) {
-            e->fn(e->fd, what, e->arg);
-            return; /* it may have taken the list apart */
+    for (int i = 0; i < EVENTS_MAX; i++) {
+        struct event *e = events[i];
+        if (e && e->ev_fd == socket + HOST_FD && (e->ev_events & what)) {
+            e->ev_evcallback.evcb_cb_union.evcb_callback(e->ev_fd, what,
+                                                         e->ev_evcallback.evcb_arg);
+            return;
         }
     }
 }
@@ -334,7 +362,7 @@ void host_advance(int64_t ms, void (*turn)(void))
 void host_init(void)
 {
     host = (struct host){.now_ms = 1000000};
-    list_init(&events);
+    memset(events, 0, sizeof(events));
     list_init(&timers);
 }
 

@@ -2,6 +2,7 @@
 #include "redis_model.h"
 
 #include "../fuzz.h"
+#include "common/clock.h"
 #include "common/list.h"
 #include "common/redis.h"
 #include "common/redis_reply.h"
@@ -81,6 +82,12 @@ struct redis *redis_new(struct loop *l, const struct redis_options *o,
 enum redis_state redis_state(const struct redis *r)
 {
     return r->state;
+}
+
+/* It never stands still here: a question without an answer is one that will get it. */
+int64_t redis_heard_ms(const struct redis *r)
+{
+    return r->state == REDIS_READY ? clock_ms() : 0;
 }
 
 const char *redis_version(const struct redis *r)

@@ -50,7 +50,9 @@ static const struct bridge_conf conf = {
 struct bridge bridge;
 struct world world;
 static struct reactors reactors = {.conf = &conf, .count = 1};
-static struct identity ann; /* may read everything; ownership is asked about */
+/* may read everything; ownership is asked about */
+static struct identity ann = {
+    .refs = 1, .expires_ms = INT64_MAX, .life_ms = 1000, .sub = "ann"};
 
 /* --- what stands in for Postgres, the publisher and HTTP ------------------------------
  */
@@ -254,8 +256,7 @@ void world_begin(void)
     truth_init();
     redis_model_init();
     memset(world.follows, 0, sizeof(world.follows));
-    ann = (struct identity){
-        .refs = 1, .sub = "ann", .expires_ms = INT64_MAX, .life_ms = 1000};
+    ann.refs = 1;
     world.owner = world.publisher_up = true;
     world.lost_messages = question_count = 0;
     bridge = (struct bridge){

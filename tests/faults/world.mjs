@@ -12,7 +12,7 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { Proxy, RedisServer, Stack, until } from '../e2e/harness.mjs';
-import { Farm, program } from './farm/farm.mjs';
+import { Farm, program } from './readers/farm.mjs';
 
 /** @typedef {import('../e2e/harness.mjs').Bridge} Bridge */
 /** @typedef {import('../e2e/harness.mjs').Worker} Worker */

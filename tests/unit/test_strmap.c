@@ -109,6 +109,9 @@ static void keys_may_be_borrowed(void **state)
     const char *key = NULL;
     size_t pos = 0;
 
+    assert_non_null(m);
+    assert_non_null(first);
+    assert_non_null(second);
     assert_true(strmap_set(m, first, 4, first));
     assert_ptr_equal(strmap_next(m, &pos, &key), first);
     assert_ptr_equal(key, first);

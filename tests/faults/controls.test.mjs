@@ -56,9 +56,6 @@ const CONTROLS = [
       file: 'faults/recovery.test.mjs', test: 'a lagging replica is promoted' },
     { name: 'the fence', daemon: 'worker', from: 'if known and known > attempt then', to: 'if nil then',
       file: 'e2e/kill-faults.test.mjs', test: 'a zombie whose lease nobody renewed' },
-    { name: 'an idle worker waits for the others', daemon: 'worker', source: 'worker/intake.c',
-      from: 'EXPIRED_AFTER_MS = 2 * WORKER_PG_BACKOFF_MS', to: 'EXPIRED_AFTER_MS = 0',
-      file: 'e2e/durable.test.mjs', test: 'idle worker first' },
 ];
 
 const wanted = process.env.THREADCAST_CONTROLS?.split(',');

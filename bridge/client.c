@@ -237,7 +237,7 @@ bool client_position(const struct client *c, char out[POSITION_SIZE])
 void client_say(struct client *c, const char *name, const char *json, int64_t retry_ms)
 {
     char position[POSITION_SIZE];
-    if (c->closed)
+    if (c->closed || c->ending) /* its threads go on without it, and so would its id */
         return;
     bool known = client_position(c, position);
     struct msg *m = sse_named(name, json, known ? position : NULL, retry_ms);

@@ -38,6 +38,17 @@ int truth_tail(const struct truth_thread *t, int run)
     return i;
 }
 
+/* Whoever follows a run alone may have got its last event before that was trimmed. */
+static int run_tail(const struct truth_thread *t, int run)
+{
+    int i = t->count - 1;
+
+    while (i >= 0 && ((t->entries[i].gone && !t->entries[i].trimmed) || run < 0 ||
+                      t->entries[i].run != run))
+        i--;
+    return i;
+}
+
 static void set_live(struct truth_run *live, struct truth_thread *t, int run)
 {
     *live = (struct truth_run){.run = run, .began = t->last};
@@ -85,7 +96,7 @@ int truth_append(struct truth_thread *t, enum truth_kind kind, int live, uint8_t
                               .kind = kind,
                               .run = run->run,
                               .before = truth_tail(t, -1),
-                              .run_before = run->run < 0 ? -1 : truth_tail(t, run->run),
+                              .run_before = run_tail(t, run->run),
                               .step = truth.step,
                               .padding = padding};
     if (kind == TRUTH_DONE)
@@ -99,7 +110,7 @@ void truth_trim(struct truth_thread *t, int count)
 
     for (int i = 0; i < tail && count > 0; i++)
         if (!t->entries[i].gone) {
-            t->entries[i].gone = true;
+            t->entries[i].gone = t->entries[i].trimmed = true;
             count--;
         }
 }

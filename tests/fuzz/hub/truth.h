@@ -18,10 +18,11 @@ struct truth_entry {
     enum truth_kind kind;
     int run;        /* -1: none */
     int before;     /* the entry in front of it in the log then; -1: none */
-    int run_before; /* the same among those of its run */
+    int run_before; /* the same among those of its run, trimmed ones too */
     uint32_t step;  /* when it was written */
     uint8_t padding;
-    bool gone; /* trimmed, or forgotten by Redis */
+    bool gone;    /* trimmed, or forgotten by Redis */
+    bool trimmed; /* and had its successors then: they follow it for who has got it */
 };
 
 struct truth_run {

@@ -3,6 +3,7 @@
 #include "bridge/conf.h"
 
 #include "bridge/address.h"
+#include "bridge/base_path.h"
 #include "bridge/origin.h"
 #include "common/log.h"
 #include "common/names.h"
@@ -57,6 +58,11 @@ static bool check_origins(const char *value, struct buf *err)
     return origin_list_valid(value, err);
 }
 
+static bool check_base_path(const char *value, struct buf *err)
+{
+    return base_path_valid(value, err);
+}
+
 static bool check_given(const char *value, struct buf *err)
 {
     if (*value)
@@ -93,6 +99,13 @@ static const struct conf_option options[] = {
      .def = "127.0.0.1:8080",
      .check = check_listen,
      .help = "Address and port to serve HTTP on; port 0 lets the system choose."},
+    {.name = "base-path",
+     .kind = CONF_STR,
+     .offset = AT(base_path),
+     .def = "",
+     .check = check_base_path,
+     .help = "Path below which everything is served, like /live; /healthz, /readyz and "
+             "/metrics answer outside of it too."},
     {.name = "app-dir",
      .kind = CONF_STR,
      .offset = AT(app_dir),
@@ -244,7 +257,7 @@ static const struct conf_option options[] = {
     /* http */
     INT("request-timeout-ms", request_timeout_ms, "10000", 100, DAY_MS, "ms",
         "A request must have arrived whole within this."),
-    INT("idle-timeout-ms", idle_timeout_ms, "60000", 100, DAY_MS, "ms",
+    INT("idle-timeout-ms", idle_timeout_ms, "75000", 100, DAY_MS, "ms",
         "A kept connection without a request is closed."),
     INT("max-connections", max_connections, "1024", 1, 1000000, NULL,
         "HTTP connections that are not streams."),

@@ -1,17 +1,31 @@
 // Proxies in front of somebody: Debian's nginx, HAProxy and Caddy, each with a configuration,
 // ports and files of the test's own, in the foreground.
 
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Child } from './process.mjs';
 import { freePort } from './servers.mjs';
 import { until } from './until.mjs';
 
+const DOCS = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../../docs/proxies');
+
 /** @param {string} name Debian keeps them out of a user's PATH */
 export const program = (name) => ['/usr/sbin', '/usr/bin', '/usr/local/sbin'].map((dir) => path.join(dir, name))
     .find((file) => fs.existsSync(file)) ?? name;
+
+/** A file of docs/proxies with a test's addresses. @param {string} name @param {[string, string][]} changes */
+export function documented(name, changes) {
+    let text = fs.readFileSync(path.join(DOCS, name), 'utf8');
+    for (const [from, to] of changes) {
+        assert.ok(text.includes(from), `docs/proxies/${name} has no ${from} any more`);
+        text = text.replaceAll(from, to);
+    }
+    return text;
+}
 
 /** What nginx has outside of its `http { }`, and the files it writes.
  *  @param {string} dir @param {string} http */
@@ -60,9 +74,13 @@ export class Front {
         const listens = port ?? await freePort();
         fs.writeFileSync(file, conf(own, listens));
         const env = { HOME: own, XDG_DATA_HOME: own, XDG_CONFIG_HOME: own }; // Caddy keeps things
-        const child = new Child(name, program(name), ARGS[name](file), { env });
-        await reachable(child, listens);
-        return new Front(name, child, listens);
+        return Front.of(new Child(name, program(name), ARGS[name](file), { env }), listens);
+    }
+
+    /** What was started some other way. @param {Child} child @param {number} port */
+    static async of(child, port) {
+        await reachable(child, port);
+        return new Front(child.name, child, port);
     }
 
     get origin() {
@@ -80,7 +98,7 @@ export class Front {
 }
 
 /** Waits until a child takes connections. @param {Child} child @param {number} port */
-export async function reachable(child, port) {
+async function reachable(child, port) {
     await until(async () => {
         if (!child.running) return true;
         const socket = net.connect({ port, host: '127.0.0.1' });

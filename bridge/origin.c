@@ -86,7 +86,8 @@ static void answer_options(struct request *r)
     } else if (origin.at && origin_allowed(r, origin)) {
         request_header(r, "Access-Control-Allow-Methods", "GET, POST, DELETE");
         request_header(r, "Access-Control-Allow-Headers",
-                       "Authorization, Content-Type, Idempotency-Key, Last-Event-ID");
+                       "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, "
+                       "X-Request-Id, traceparent");
         request_header(r, "Access-Control-Max-Age", "600");
     }
     request_reply(r, 204, NULL, NULL, 0);
@@ -115,7 +116,7 @@ static void tell(const struct request *r)
     snprintf(from, sizeof from, "%.*s", (int)origin.len, origin.at);
     snprintf(to, sizeof to, "%.*s", (int)host.len, host.at ? host.at : "");
     log_warn("a page's request was refused (this is said once)", LOG_S("origin", from),
-             LOG_S("host", to),
+             LOG_S("host", to), LOG_S("request", r->trace.request_id),
              LOG_S("advice",
                    "if this is our own page, a proxy has changed Host: name its "
                    "origin with --public-origin; if it is another's that may, "
@@ -172,6 +173,7 @@ void origin_cors(struct request *r)
     text[origin.len] = '\0';
     request_header(r, "Access-Control-Allow-Origin", text);
     request_header(r, "Access-Control-Allow-Credentials", "true");
+    request_header(r, "Access-Control-Expose-Headers", "X-Request-Id");
 }
 
 /* What the visitor's browser calls us, as far as it can be known: its own word if it is a

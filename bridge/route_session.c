@@ -284,7 +284,8 @@ static void new_guest(struct request *r)
     }
     uuid_new(uuid);
     snprintf(sub, sizeof(sub), GUEST_PREFIX "%s", uuid);
-    log_info("guest signed in", LOG_S("sub", sub), LOG_S("address", address));
+    log_info("guest signed in", LOG_S("sub", sub), LOG_S("address", address),
+             LOG_S("request", r->trace.request_id));
     sign_in(r, sub);
 }
 

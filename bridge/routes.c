@@ -216,6 +216,7 @@ void routes_dispatch(struct request *r)
 
     if (r->overloaded)
         r->http.keep_alive = false;
+    request_trace(r);
     buf_init(&allow);
     route = find_route(r, &param, &allow);
     if (is_probe(r, route) || origin_admit(r)) {

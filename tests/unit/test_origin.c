@@ -206,7 +206,8 @@ static void preflights_are_answered(void **state)
     assert_true(has_header(&r, "Access-Control-Allow-Methods: GET, POST, DELETE\r\n"));
     assert_true(has_header(&r,
                            "Access-Control-Allow-Headers: Authorization, Content-Type, "
-                           "Idempotency-Key, Last-Event-ID\r\n"));
+                           "Idempotency-Key, Last-Event-ID, X-Request-Id, "
+                           "traceparent\r\n"));
     assert_true(has_header(&r, "Access-Control-Max-Age: "));
     assert_true(has_header(&r, "Vary: Origin\r\n"));
     request_done(&r);
@@ -241,7 +242,8 @@ static void cors_echoes_the_exact_origin(void **state)
     assert_string_equal(r.extra.data,
                         "Vary: Origin\r\n"
                         "Access-Control-Allow-Origin: https://app.example.com\r\n"
-                        "Access-Control-Allow-Credentials: true\r\n");
+                        "Access-Control-Allow-Credentials: true\r\n"
+                        "Access-Control-Expose-Headers: X-Request-Id\r\n");
     request_done(&r);
     cors("null");
     assert_string_equal(r.extra.data, "Vary: Origin\r\n");

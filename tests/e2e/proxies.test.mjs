@@ -4,11 +4,14 @@
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
+import http2 from 'node:http2';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { chromium } from 'playwright-core';
-import { claimsOf, freePort, PATIENCE_MS, Stack, until } from './harness.mjs';
-import { crosses, crossesCompressed } from './lib/crossing.mjs';
+import { claimsOf, freePort, PATIENCE_MS, run as runCommand, Stack, until } from './harness.mjs';
+import { crosses, crossesCompressed, empty } from './lib/crossing.mjs';
 import { documented, Front, nginxConf } from './lib/fronts.mjs';
+import { ScriptRun } from './lib/publisher.mjs';
 import { raw } from './lib/raw.mjs';
 
 /** @typedef {import('./harness.mjs').Bridge} Bridge */
@@ -45,8 +48,9 @@ const KINDS = {
     'HAProxy as documented': {
         program: 'haproxy',
         conf: (_dir, port, upstream) => documented('haproxy.cfg', [
-            [BEHIND, `127.0.0.1:${upstream}`], ['bind :80', `bind 127.0.0.1:${port}`],
-            ['timeout connect 5s', 'timeout connect 300ms']]), // its pause between attempts, too
+            // it probes often and believes at once, so that a probe that fails is seen
+            [`${BEHIND} check`, `127.0.0.1:${upstream} check inter 200ms fall 1 rise 1`],
+            ['bind :80', `bind 127.0.0.1:${port}`], ['timeout connect 5s', 'timeout connect 300ms']]),
     },
     'Caddy as documented': {
         program: 'caddy',
@@ -111,6 +115,37 @@ const BELOW = {
     }`),
 };
 
+/** nginx as documented, with the TLS that its comment asks for. @returns {Promise<Kind>} */
+async function overTls() {
+    const [key, certificate] = ['key.pem', 'certificate.pem'].map((name) => path.join(stack.dir, name));
+    const made = await runCommand('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
+                                              '-nodes', '-days', '2', '-subj', '/CN=127.0.0.1', '-keyout', key, '-out', certificate]);
+    assert.equal(made.code, 0, made.stderr);
+    return {
+        program: 'nginx',
+        conf: (dir, port, upstream) => nginxConf(dir, documented('nginx.conf', [
+            [BEHIND, `127.0.0.1:${upstream}`],
+            ['listen 80;', `listen 127.0.0.1:${port} ssl http2; ssl_certificate ${certificate}; ssl_certificate_key ${key};`]])),
+    };
+}
+
+/** @param {http2.ClientHttp2Session} session @param {http2.OutgoingHttpHeaders} headers
+ *  @returns {Promise<{ status?: number, headers: http2.IncomingHttpHeaders }>} */
+const ask = (session, headers) => new Promise((resolve, reject) => {
+    const request = session.request(headers).on('error', reject);
+    request.on('response', (answer) => {
+        request.resume().on('end', () => resolve({ status: answer[':status'], headers: answer }));
+    }).end();
+});
+
+/** @param {http2.ClientHttp2Session} session @param {string} thread @param {string} cookie */
+function reader(session, thread, cookie) {
+    const got = { text: '' };
+    session.request({ ':path': `/v1/threads/${thread}/events?since=0&merge=0`, cookie }).setEncoding('utf8')
+        .on('data', (text) => (got.text += text)).on('error', () => {}); // it is cut in the end
+    return got;
+}
+
 describe('behind a proxy', { concurrency: true }, () => {
     describe('through a proxy', { concurrency: true }, () => {
         for (const [name, kind] of Object.entries(KINDS)) {
@@ -128,6 +163,31 @@ describe('behind a proxy', { concurrency: true }, () => {
                 assert.equal((await at.front.fetch('/metrics')).status, 404, 'not for the public');
             });
         }
+    });
+
+    it('over TLS and HTTP/2, as a browser comes', async () => {
+        const { bridge, front } = await chain(await overTls());
+        const origin = `https://127.0.0.1:${front.port}`;
+        const session = http2.connect(origin, { rejectUnauthorized: false });
+        const signIn = (/** @type {string} */ from) => ask(session, {
+            ':method': 'POST', ':path': '/v1/session', origin: from, ...stack.authorization() });
+        assert.equal((await signIn(`http://127.0.0.1:${front.port}`)).status, 403, 'another scheme is another origin');
+        const { status, headers } = await signIn(origin);
+        assert.equal(status, 200);
+        const [cookie] = headers['set-cookie'] ?? [];
+        assert.match(cookie, /; HttpOnly; SameSite=Strict; Secure$/);
+        const thread = await stack.thread();
+        // more than the six connections of HTTP/1.1
+        const readers = Array.from({ length: 10 }, () => reader(session, thread, cookie.split(';')[0]));
+        const run = new ScriptRun(stack.redis.client, thread);
+        await run.begin();
+        for (const word of ['one ', 'two ']) {
+            await run.tokens(word);
+            await until(() => readers.every(({ text }) => text.includes(`"content":"${word}"`)), { what: word });
+        }
+        await run.done();
+        session.destroy();
+        await empty({ stack, bridge, front }, 'all readers have gone');
     });
 
     describe('a proxy that compresses', { concurrency: true }, () => {

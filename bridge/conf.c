@@ -29,6 +29,11 @@ static bool check_proxies(const char *value, struct buf *err)
     return address_list_valid(value, err);
 }
 
+static bool check_base_path(const char *value, struct buf *err)
+{
+    return base_path_valid(value, err);
+}
+
 /* Goes before every name in Redis: short, and nothing that a name could hide in. */
 static bool check_prefix(const char *value, struct buf *err)
 {
@@ -56,11 +61,6 @@ static bool check_schema(const char *value, struct buf *err)
 static bool check_origins(const char *value, struct buf *err)
 {
     return origin_list_valid(value, err);
-}
-
-static bool check_base_path(const char *value, struct buf *err)
-{
-    return base_path_valid(value, err);
 }
 
 static bool check_given(const char *value, struct buf *err)
@@ -99,13 +99,6 @@ static const struct conf_option options[] = {
      .def = "127.0.0.1:8080",
      .check = check_listen,
      .help = "Address and port to serve HTTP on; port 0 lets the system choose."},
-    {.name = "base-path",
-     .kind = CONF_STR,
-     .offset = AT(base_path),
-     .def = "",
-     .check = check_base_path,
-     .help = "Path below which everything is served, like /live; /healthz, /readyz and "
-             "/metrics answer outside of it too."},
     {.name = "app-dir",
      .kind = CONF_STR,
      .offset = AT(app_dir),
@@ -207,6 +200,13 @@ static const struct conf_option options[] = {
      .def = "",
      .check = check_origins,
      .help = "Origins of other sites' pages that may use this bridge, comma separated."},
+    {.name = "base-path",
+     .kind = CONF_STR,
+     .offset = AT(base_path),
+     .def = "",
+     .check = check_base_path,
+     .help = "Path below which everything is served, like /live; /healthz, /readyz and "
+             "/metrics answer outside of it too."},
     {.name = "public-origin",
      .kind = CONF_STR,
      .offset = AT(public_origin),

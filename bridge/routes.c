@@ -75,8 +75,10 @@ static bool path_matches(const char *pattern, struct span path, struct span *ret
 }
 
 /* Outside of --base-path there are only the probes. */
-static bool route_on(const struct bridge *b, const struct route *route, bool outside)
+static bool route_on(const struct request *r, const struct route *route, bool outside)
 {
+    const struct bridge *b = r->bridge;
+
     if (outside && !(route->flags & ROUTE_ALWAYS))
         return false;
     if (route->flags & ROUTE_FILE)
@@ -112,7 +114,7 @@ static const struct route *find_route(struct request *r, struct span *ret_param,
 
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         const struct route *route = &routes[i];
-        if (!route_on(r->bridge, route, outside) ||
+        if (!route_on(r, route, outside) ||
             !path_matches(route->path, path, ret_param))
             continue;
         if ((route->flags & ROUTE_FILE) && allow->len > 0) /* not a file's name */

@@ -24,14 +24,14 @@ static bool check_listen(const char *value, struct buf *err)
     return address_parse(value, &addr, &len, err);
 }
 
-static bool check_proxies(const char *value, struct buf *err)
-{
-    return address_list_valid(value, err);
-}
-
 static bool check_base_path(const char *value, struct buf *err)
 {
     return base_path_valid(value, err);
+}
+
+static bool check_proxies(const char *value, struct buf *err)
+{
+    return address_list_valid(value, err);
 }
 
 /* Goes before every name in Redis: short, and nothing that a name could hide in. */

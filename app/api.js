@@ -2,7 +2,8 @@
 // HttpOnly cookie: there is no token in this page for anybody to steal.
 //
 // This is the only file that knows how the wire spells things; the rest of the page gets
-// the types below.
+// the types below. Paths are relative to the page, which may live below a path of
+// somebody's site (`--base-path`).
 
 /**
  * @typedef {object} Message a row of the record
@@ -102,7 +103,7 @@ async function request(method, path, body, headers = {}) {
 
 /** Signs the visitor in as a guest; somebody with a valid session stays who they are. */
 export async function openSession() {
-    return request('POST', '/v1/demo/session', {});
+    return request('POST', 'v1/demo/session', {});
 }
 
 /**
@@ -123,11 +124,11 @@ async function signedIn(method, path, body, headers) {
 }
 
 /** @param {string} threadId */
-const threadPath = (threadId) => `/v1/threads/${encodeURIComponent(threadId)}`;
+const threadPath = (threadId) => `v1/threads/${encodeURIComponent(threadId)}`;
 
 /** @returns {Promise<Thread[]>} newest first */
 export async function listThreads() {
-    const answer = await signedIn('GET', '/v1/threads');
+    const answer = await signedIn('GET', 'v1/threads');
     return (answer.threads ?? []).map(threadOf);
 }
 
@@ -136,7 +137,7 @@ export async function listThreads() {
  * @returns {Promise<Thread>}
  */
 export async function createThread(title) {
-    const answer = await signedIn('POST', '/v1/threads', { metadata: { title } });
+    const answer = await signedIn('POST', 'v1/threads', { metadata: { title } });
     return threadOf({ metadata: { title }, ...(answer.thread ?? answer) });
 }
 
@@ -182,7 +183,7 @@ export async function postMessage(threadId, content, key) {
  * @returns {Promise<RunStatus>}
  */
 export async function readRun(runId) {
-    const answer = await signedIn('GET', `/v1/runs/${encodeURIComponent(runId)}`);
+    const answer = await signedIn('GET', `v1/runs/${encodeURIComponent(runId)}`);
     return {
         runId,
         status: String(answer.status ?? ''),
@@ -194,7 +195,7 @@ export async function readRun(runId) {
 
 /** @param {string} runId */
 export async function cancelRun(runId) {
-    return signedIn('POST', `/v1/runs/${encodeURIComponent(runId)}/cancel`, {});
+    return signedIn('POST', `v1/runs/${encodeURIComponent(runId)}/cancel`, {});
 }
 
 /**
@@ -202,7 +203,7 @@ export async function cancelRun(runId) {
  * @param {string} threadId
  */
 export async function cutConnection(threadId) {
-    return signedIn('POST', '/v1/demo/cut', { threadId });
+    return signedIn('POST', 'v1/demo/cut', { threadId });
 }
 
 /**

@@ -218,25 +218,58 @@ static struct span trim(struct span s)
     return s;
 }
 
+/* `:1234`, or nothing. */
+static bool port_or_nothing(struct span s)
+{
+    if (s.len == 0)
+        return true;
+    if (s.len < 2 || s.len > 6 || *s.at != ':')
+        return false;
+    for (size_t i = 1; i < s.len; i++)
+        if (s.at[i] < '0' || s.at[i] > '9')
+            return false;
+    return true;
+}
+
+/* What somebody was forwarded for: an address. Some load balancers add the port, and
+ * brackets to an IPv6 address then. */
+static bool read_node(struct span item, char out[ADDRESS_SIZE])
+{
+    const char *colon = memchr(item.at, ':', item.len);
+    struct span host = item, port = {NULL, 0};
+    struct address parsed;
+
+    if (item.len > 1 && *item.at == '[') {
+        const char *close = memchr(item.at, ']', item.len);
+        if (!close)
+            return false;
+        host = (struct span){item.at + 1, (size_t)(close - item.at) - 1};
+        port = (struct span){close + 1, item.len - host.len - 2};
+    } else if (colon && memchr(item.at, '.', (size_t)(colon - item.at))) {
+        host.len = (size_t)(colon - item.at);
+        port = (struct span){colon, item.len - host.len};
+    }
+    if (host.len == 0 || host.len >= ADDRESS_SIZE || !port_or_nothing(port))
+        return false;
+    memcpy(out, host.at, host.len);
+    out[host.len] = 0;
+    return parse_host(out, &parsed);
+}
+
 bool address_forwarded(const char *trusted, struct span list, char out[ADDRESS_SIZE])
 {
     while (list.len > 0) {
         size_t start = list.len;
         struct span item;
-        struct address parsed;
         char text[ADDRESS_SIZE];
 
         while (start > 0 && list.at[start - 1] != ',')
             start--;
         item = trim((struct span){list.at + start, list.len - start});
         list.len = start > 0 ? start - 1 : 0;
-        if (item.len == 0 || item.len >= sizeof text)
+        if (item.len == 0 || !read_node(item, text))
             return false;
-        memcpy(text, item.at, item.len);
-        text[item.len] = 0;
-        if (!parse_host(text, &parsed))
-            return false;
-        memcpy(out, text, item.len + 1);
+        memcpy(out, text, strlen(text) + 1);
         if (!address_listed(trusted, text))
             return false;
     }

@@ -3,6 +3,7 @@
 #include "bridge/conf.h"
 
 #include "bridge/address.h"
+#include "bridge/base_path.h"
 #include "bridge/origin.h"
 #include "common/log.h"
 #include "common/names.h"
@@ -21,6 +22,11 @@ static bool check_listen(const char *value, struct buf *err)
     socklen_t len;
 
     return address_parse(value, &addr, &len, err);
+}
+
+static bool check_base_path(const char *value, struct buf *err)
+{
+    return base_path_valid(value, err);
 }
 
 static bool check_proxies(const char *value, struct buf *err)
@@ -194,6 +200,13 @@ static const struct conf_option options[] = {
      .def = "",
      .check = check_origins,
      .help = "Origins of other sites' pages that may use this bridge, comma separated."},
+    {.name = "base-path",
+     .kind = CONF_STR,
+     .offset = AT(base_path),
+     .def = "",
+     .check = check_base_path,
+     .help = "Path below which everything is served, like /live; /healthz, /readyz and "
+             "/metrics answer outside of it too."},
     {.name = "public-origin",
      .kind = CONF_STR,
      .offset = AT(public_origin),
@@ -246,7 +259,7 @@ static const struct conf_option options[] = {
     /* http */
     INT("request-timeout-ms", request_timeout_ms, "10000", 100, DAY_MS, "ms",
         "A request must have arrived whole within this."),
-    INT("idle-timeout-ms", idle_timeout_ms, "60000", 100, DAY_MS, "ms",
+    INT("idle-timeout-ms", idle_timeout_ms, "75000", 100, DAY_MS, "ms",
         "A kept connection without a request is closed."),
     INT("max-connections", max_connections, "1024", 1, 1000000, NULL,
         "HTTP connections that are not streams."),

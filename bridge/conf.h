@@ -25,6 +25,7 @@ struct bridge_conf {
     bool allow_query_token, demo;
     char *allowed_origins;                 /* comma separated */
     char *public_origin, *trusted_proxies; /* comma separated addresses or CIDR */
+    char *base_path;                       /* "/live", or "" */
     int64_t ticket_max_s, guest_ttl_s;
     int64_t demo_sessions_per_min;
     /* streams */

@@ -66,10 +66,10 @@ struct span cookie_session(const struct http_request *r)
 }
 
 void cookie_set(struct buf *out, const char *token, size_t len, int64_t max_age_s,
-                bool secure)
+                bool secure, const char *path)
 {
     buf_str(out, COOKIE_NAME "=");
     buf_add(out, token, len);
-    buf_printf(out, "; Path=/; Max-Age=%lld; HttpOnly; SameSite=Strict%s",
+    buf_printf(out, "; Path=%s; Max-Age=%lld; HttpOnly; SameSite=Strict%s", path,
                (long long)max_age_s, secure ? "; Secure" : "");
 }

@@ -17,6 +17,6 @@ struct span cookie_session(const struct http_request *r);
 
 /* Appends the value of a Set-Cookie header. max_age_s 0 takes the cookie away. */
 void cookie_set(struct buf *out, const char *token, size_t len, int64_t max_age_s,
-                bool secure);
+                bool secure, const char *path);
 
 #endif

@@ -353,6 +353,7 @@ const char *http_reason(int status)
         {204, "No Content"},
         {201, "Created"},
         {304, "Not Modified"},
+        {308, "Permanent Redirect"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},

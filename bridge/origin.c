@@ -4,11 +4,14 @@
 #include "bridge/origin.h"
 
 #include "bridge/address.h"
+#include "bridge/advice.h"
 #include "bridge/bridge.h"
 #include "bridge/conn.h"
 #include "bridge/request.h"
 #include "bridge/site.h"
+#include "common/log.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -83,7 +86,8 @@ static void answer_options(struct request *r)
     } else if (origin.at && origin_allowed(r, origin)) {
         request_header(r, "Access-Control-Allow-Methods", "GET, POST, DELETE");
         request_header(r, "Access-Control-Allow-Headers",
-                       "Authorization, Content-Type, Idempotency-Key, Last-Event-ID");
+                       "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, "
+                       "X-Request-Id, traceparent");
         request_header(r, "Access-Control-Max-Age", "600");
     }
     request_reply(r, 204, NULL, NULL, 0);
@@ -99,8 +103,29 @@ static bool source_allowed(const struct request *r)
     return !span_is(http_header(&r->http, "Sec-Fetch-Site"), "cross-site");
 }
 
+/* A proxy that writes a Host of its own makes strangers of our own pages: this is how
+ * that is found out. */
+static void tell(const struct request *r)
+{
+    struct span origin = http_header(&r->http, "Origin");
+    struct span host = http_header(&r->http, "Host");
+    char from[128], to[128];
+
+    if (!origin.at || !advice_first(r->bridge, ADVICE_ORIGIN))
+        return;
+    snprintf(from, sizeof from, "%.*s", (int)origin.len, origin.at);
+    snprintf(to, sizeof to, "%.*s", (int)host.len, host.at ? host.at : "");
+    log_warn("a page's request was refused (this is said once)", LOG_S("origin", from),
+             LOG_S("host", to), LOG_S("request", r->trace.request_id),
+             LOG_S("advice",
+                   "if this is our own page, a proxy has changed Host: name its "
+                   "origin with --public-origin; if it is another's that may, "
+                   "with --allowed-origins"));
+}
+
 static bool refuse(struct request *r, const char *code, const char *message)
 {
+    tell(r);
     r->bridge->stats.origin_refused++;
     request_error(r, 403, code, message);
     return false;
@@ -148,12 +173,34 @@ void origin_cors(struct request *r)
     text[origin.len] = '\0';
     request_header(r, "Access-Control-Allow-Origin", text);
     request_header(r, "Access-Control-Allow-Credentials", "true");
+    request_header(r, "Access-Control-Expose-Headers", "X-Request-Id");
 }
 
-bool origin_plain_loopback(const struct request *r)
+/* What the visitor's browser calls us, as far as it can be known: its own word if it is a
+ * name of ours, then the operator's, then what the request came to. */
+static bool seen_as(const struct request *r, struct site *ret)
 {
-    struct site own;
-    return own_site(r, &own) && site_loopback(&own) && !https(r);
+    const char *public_origin = r->bridge->conf->public_origin;
+    bool own = own_site(r, ret);
+    struct span first;
+    struct site site;
+    size_t pos = 0;
+
+    if (site_parse(http_header(&r->http, "Origin"), &site) &&
+        ((own && site_equal(&site, ret)) || listed(public_origin, &site))) {
+        *ret = site;
+        return true;
+    }
+    return (site_list_next(public_origin, &pos, &first) && site_parse(first, ret)) || own;
+}
+
+bool origin_secure(const struct request *r)
+{
+    struct site site;
+
+    if (https(r) || !seen_as(r, &site) || strcmp(site.scheme, "http") != 0)
+        return true;
+    return !site_loopback(&site) && !listed(r->bridge->conf->public_origin, &site);
 }
 
 static bool host_listed(const char *list, const struct site *own)

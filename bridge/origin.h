@@ -16,8 +16,10 @@ bool origin_admit(struct request *r);
  * carries an allowed Origin; also before a stream begins. */
 void origin_cors(struct request *r);
 
-/* Is the visitor on plain loopback HTTP (then cookies go without Secure)? */
-bool origin_plain_loopback(const struct request *r);
+/* Is a cookie to be Secure? Not where the visitor's browser would throw it away then: on
+ * plain HTTP on this machine, or under a --public-origin that begins with http:. When a
+ * proxy hides what the browser sees, --public-origin says it, and in doubt it is. */
+bool origin_secure(const struct request *r);
 
 /* Does the request's Host name this machine and not a stranger's domain that was pointed
  * at it (DNS rebinding)? An address, a name without dots, the public or an allowed

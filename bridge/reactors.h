@@ -8,6 +8,7 @@
 #include "common/names.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 struct auth;
@@ -31,6 +32,7 @@ struct reactors {
     size_t empty; /* of a drain: those that have nobody left; number 0's thread */
     struct timer *overdue;
     pthread_mutex_t lock; /* of `reports` */
+    atomic_uint advised;  /* enum advice: what was said; from any thread */
     char instance[INSTANCE_SIZE];
 };
 

@@ -52,6 +52,18 @@ void request_unref(struct request *r)
     free(r);
 }
 
+void request_trace(struct request *r)
+{
+    struct span id = http_header(&r->http, "x-request-id");
+    struct span parent = http_header(&r->http, "traceparent");
+
+    trace_set_id(&r->trace, id.at, id.len);
+    trace_set_parent(&r->trace, parent.at, parent.len);
+    if (!r->trace.request_id[0])
+        uuid_new(r->trace.request_id);
+    request_header(r, "X-Request-Id", r->trace.request_id);
+}
+
 /* --- answering ---------------------------------------------------------------------- */
 
 static bool header_safe(const char *s)
@@ -139,7 +151,8 @@ static void log_answer(const struct request *r, int status)
         return;
     snprintf(path, sizeof path, "%.*s", (int)r->http.path.len,
              r->http.path.at ? r->http.path.at : "");
-    log_debug("answered", LOG_S("path", path), LOG_I("status", status));
+    log_debug("answered", LOG_S("path", path), LOG_I("status", status),
+              LOG_S("request", r->trace.request_id));
 }
 
 void request_reply(struct request *r, int status, const char *content_type,

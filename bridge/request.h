@@ -7,6 +7,7 @@
 #include "bridge/http.h"
 #include "common/buf.h"
 #include "common/names.h"
+#include "common/trace.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -25,6 +26,7 @@ struct request {
     size_t body_len;
     char param[THREAD_ID_MAX + 1]; /* the <id> of the path, decoded; "" when none */
     struct identity *identity;     /* owned reference; NULL before auth */
+    struct trace trace;            /* what the logs and its run are to be found by */
     struct buf extra;              /* further response header lines, each with CRLF */
     int refs;
     bool answered;
@@ -39,6 +41,10 @@ struct request *request_new(struct bridge *b, struct conn *c);
 
 struct request *request_ref(struct request *r);
 void request_unref(struct request *r); /* the last one frees */
+
+/* Its id: the one that came along, or a new one; the answer carries it. Once, before
+ * anything else. */
+void request_trace(struct request *r);
 
 /* Adds a response header; name and value must not hold CR or LF (checked: then dropped
  * and logged). Only before the answer. */

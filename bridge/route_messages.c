@@ -196,11 +196,30 @@ static void on_posted(struct request *r, const struct pg_result *res)
         request_error(r, 500, "internal", "The answer that was kept is empty.");
 }
 
+/* The message's metadata with what its run will be found by: the run's first event, its
+ * agent and the worker's log carry it. A `trace` of the application's own is left. */
+static char *metadata_text_of(const struct request *r)
+{
+    const struct messages *m = r->state;
+    json_t *given = json_object_get(m->body, "metadata");
+    json_t *all = given ? json_copy(given) : json_object();
+    const char *parent = r->trace.parent[0] ? r->trace.parent : NULL;
+    bool ok =
+        all &&
+        (json_object_get(all, "trace") ||
+         json_object_set_new(all, "trace",
+                             json_pack("{s:s, s:s*}", "requestId", r->trace.request_id,
+                                       "traceparent", parent)) == 0);
+    char *text = ok ? json_dumps(all, JSON_COMPACT) : NULL;
+
+    json_decref(all);
+    return text;
+}
+
 static void on_post_cursor(struct request *r, const struct thread_cursor *cursor)
 {
     struct messages *m = r->state;
-    const json_t *metadata = json_object_get(m->body, "metadata");
-    char *metadata_text = metadata ? json_dumps(metadata, JSON_COMPACT) : NULL;
+    char *metadata_text = metadata_text_of(r);
     const char *params[] = {
         r->param,
         r->identity->sub,
@@ -214,7 +233,7 @@ static void on_post_cursor(struct request *r, const struct thread_cursor *cursor
     };
 
     cursor_text(cursor, m->cursor);
-    if (metadata && !metadata_text)
+    if (!metadata_text)
         request_error(r, 503, "unavailable", "Out of memory, try again.");
     else
         ask_pg(

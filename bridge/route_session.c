@@ -2,6 +2,7 @@
  * ticket for some threads, a guest's session on the demonstration. */
 #include "bridge/access.h"
 #include "bridge/auth.h"
+#include "bridge/base_path.h"
 #include "bridge/bridge.h"
 #include "bridge/cookie.h"
 #include "bridge/limits.h"
@@ -25,7 +26,8 @@ static void set_cookie(struct request *r, const char *token, size_t len,
     struct buf value;
 
     buf_init(&value);
-    cookie_set(&value, token, len, max_age_s, !origin_plain_loopback(r));
+    cookie_set(&value, token, len, max_age_s, origin_secure(r),
+               base_path_cookie(r->bridge->conf->base_path));
     if (!value.failed)
         request_header(r, "Set-Cookie", value.data);
     buf_fini(&value);
@@ -282,7 +284,8 @@ static void new_guest(struct request *r)
     }
     uuid_new(uuid);
     snprintf(sub, sizeof(sub), GUEST_PREFIX "%s", uuid);
-    log_info("guest signed in", LOG_S("sub", sub), LOG_S("address", address));
+    log_info("guest signed in", LOG_S("sub", sub), LOG_S("address", address),
+             LOG_S("request", r->trace.request_id));
     sign_in(r, sub);
 }
 

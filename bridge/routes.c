@@ -1,8 +1,10 @@
-/* routes: see routes.h. The table is the list of what this bridge serves. It decides by
- * method and path alone; who may is asked inside the routes. */
+/* routes: see routes.h. The table is the list of what this bridge serves, below
+ * --base-path. It decides by method and path alone; who may is asked inside the routes.
+ */
 #include "bridge/routes.h"
 
 #include "bridge/auth.h"
+#include "bridge/base_path.h"
 #include "bridge/bridge.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
@@ -72,8 +74,13 @@ static bool path_matches(const char *pattern, struct span path, struct span *ret
     return at == end;
 }
 
-static bool route_on(const struct bridge *b, const struct route *route)
+/* Outside of --base-path there are only the probes. */
+static bool route_on(const struct request *r, const struct route *route, bool outside)
 {
+    const struct bridge *b = r->bridge;
+
+    if (outside && !(route->flags & ROUTE_ALWAYS))
+        return false;
     if (route->flags & ROUTE_FILE)
         return b->statics != NULL;
     return !(route->flags & ROUTE_DEMO) || b->conf->demo;
@@ -102,10 +109,13 @@ static void add_allowed(struct buf *allow, const struct route *route)
 static const struct route *find_route(struct request *r, struct span *ret_param,
                                       struct buf *allow)
 {
+    struct span path = r->http.path;
+    bool outside = !base_path_strip(r->bridge->conf->base_path, &path);
+
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         const struct route *route = &routes[i];
-        if (!route_on(r->bridge, route) ||
-            !path_matches(route->path, r->http.path, ret_param))
+        if (!route_on(r, route, outside) ||
+            !path_matches(route->path, path, ret_param))
             continue;
         if ((route->flags & ROUTE_FILE) && allow->len > 0) /* not a file's name */
             continue;
@@ -141,8 +151,29 @@ static bool take_param(struct request *r, const struct route *route, struct span
     return false;
 }
 
+/* The page lives in `/live/`: what it names stands beside it, so `/live` goes there. */
+static bool redirect(struct request *r)
+{
+    struct buf to;
+    bool here = r->bridge->statics &&
+                (r->http.method == HTTP_GET || r->http.method == HTTP_HEAD) &&
+                base_path_is(r->bridge->conf->base_path, r->http.path);
+
+    if (!here)
+        return false;
+    buf_init(&to);
+    base_path_location(r->bridge->conf->base_path, r->http.query, &to);
+    if (!to.failed)
+        request_header(r, "Location", to.data);
+    request_reply(r, 308, NULL, NULL, 0);
+    buf_fini(&to);
+    return true;
+}
+
 static void no_route(struct request *r, struct buf *allow)
 {
+    if (redirect(r))
+        return;
     if (allow->len == 0 && !allow->failed) {
         request_error(r, 404, "not_found", "There is nothing here.");
         return;
@@ -172,6 +203,13 @@ static void run_route(struct request *r, const struct route *route, struct span 
     route->fn(r);
 }
 
+/* A load balancer's probe over HTTP/1.0. No browser leaves Host away, so there is no page
+ * behind it whose name was pointed at us. */
+static bool is_probe(const struct request *r, const struct route *route)
+{
+    return route && (route->flags & ROUTE_ALWAYS) && !http_header(&r->http, "Host").at;
+}
+
 void routes_dispatch(struct request *r)
 {
     struct span param = {NULL, 0};
@@ -180,13 +218,14 @@ void routes_dispatch(struct request *r)
 
     if (r->overloaded)
         r->http.keep_alive = false;
-    if (!origin_admit(r))
-        return;
+    request_trace(r);
     buf_init(&allow);
     route = find_route(r, &param, &allow);
-    if (route)
-        run_route(r, route, param);
-    else
-        no_route(r, &allow);
+    if (is_probe(r, route) || origin_admit(r)) {
+        if (route)
+            run_route(r, route, param);
+        else
+            no_route(r, &allow);
+    }
     buf_fini(&allow);
 }

@@ -4,6 +4,7 @@
 #include "bridge/stream.h"
 
 #include "bridge/access.h"
+#include "bridge/advice.h"
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
@@ -146,6 +147,8 @@ static struct client *take_socket(struct request *r, struct client_spec spec)
     struct bridge *b = r->bridge;
     origin_cors(r);
     spec.http10 = r->http.minor == 0;
+    if (spec.http10)
+        advice_http10(r);
     spec.identity = r->identity;
     spec.headers = r->extra.len ? r->extra.data : NULL;
     spec.fd = conn_detach(r);

@@ -47,6 +47,7 @@ cmd:jq|jq
 cmd:git|git
 sbin:nginx|nginx-light
 sbin:haproxy|haproxy
+cmd:caddy|caddy
 "
 # The peers of scripts/bench: modules to install, and servers that are only unpacked.
 PACKAGES_BENCH="
@@ -173,6 +174,7 @@ services_off() {
         case $name in
         nginx-light) "${sudo[@]}" systemctl disable --now nginx || true ;;
         haproxy) "${sudo[@]}" systemctl disable --now haproxy || true ;;
+        caddy) "${sudo[@]}" systemctl disable --now caddy || true ;;
         esac
     done
 }

@@ -15,6 +15,7 @@
 struct agent; /* one that works on one run; each kind has its own */
 struct agent_def;
 struct run;
+struct trace;
 struct worker;
 
 /* What there is to be answered. Borrowed for the time of start. */
@@ -25,7 +26,8 @@ struct agent_input {
     const char *message_id, *content;
     const char *metadata; /* JSON object */
     const char *input;    /* JSON, or NULL */
-    const char *history;  /* JSON array of the messages before, or NULL: not asked for */
+    const struct trace *trace;
+    const char *history; /* JSON array of the messages before, or NULL: not asked for */
 };
 
 struct agent_kind {

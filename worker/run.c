@@ -184,6 +184,7 @@ static void go(struct run *r, const char *history)
         .content = r->content,
         .metadata = r->metadata,
         .input = r->input,
+        .trace = &r->trace,
         .history = history,
     };
     const char *why = "The agent could not be started.";
@@ -239,6 +240,7 @@ static bool fill(struct run *r, const struct pg_result *res, int row)
     r->content = copied(res, row, CLAIM_CONTENT);
     r->metadata = copied(res, row, CLAIM_METADATA);
     r->input = copied(res, row, CLAIM_INPUT);
+    trace_of_metadata(&r->trace, r->metadata);
     r->names = (struct event_run){.thread_id = r->thread_id,
                                   .run_id = r->id,
                                   .agent_id = r->agent_id,
@@ -273,12 +275,26 @@ static struct run *run_new(struct worker *w, const struct pg_result *res, int ro
     return NULL;
 }
 
+/* The first event of an attempt; with what its request is called, if there is memory. */
+static void say_first(struct run *r, bool again)
+{
+    const char *first = again ? "{\"status\":\"rewind\"}" : "{\"status\":\"started\"}";
+    size_t len = strlen(first);
+    struct buf json;
+
+    buf_init(&json);
+    buf_add(&json, first, len - 1);
+    trace_members(&r->trace, &json);
+    buf_char(&json, '}');
+    pending_json(&r->pending, EVENT_STATUS, json.failed ? first : json.data,
+                 json.failed ? len : json.len, clock_wall_ms());
+    buf_fini(&json);
+}
+
 bool run_start(struct worker *w, const struct pg_result *res, int row)
 {
     struct run *before = worker_run(w, pg_value(res, row, CLAIM_RUN));
     struct run *r;
-    bool again = pg_int(res, row, CLAIM_ATTEMPT) > 1;
-    const char *first = again ? "{\"status\":\"rewind\"}" : "{\"status\":\"started\"}";
 
     if (before) /* our own lease had passed */
         run_drop(before, "claimed anew");
@@ -286,8 +302,9 @@ bool run_start(struct worker *w, const struct pg_result *res, int row)
     if (!r)
         return false;
     log_info("run started", LOG_S("run", r->id), LOG_S("thread", r->thread_id),
-             LOG_S("agent", r->agent_id), LOG_I("attempt", r->names.attempt));
-    pending_json(&r->pending, EVENT_STATUS, first, strlen(first), clock_wall_ms());
+             LOG_S("agent", r->agent_id), LOG_I("attempt", r->names.attempt),
+             LOG_S("request", r->trace.request_id));
+    say_first(r, r->names.attempt > 1);
     run_dirty(r);
     KILL_POINT("run-made");
     if (w->conf->run_timeout_ms > 0)

@@ -9,6 +9,7 @@
 #include "common/list.h"
 #include "common/loop.h"
 #include "common/names.h"
+#include "common/trace.h"
 #include "worker/fold.h"
 #include "worker/pending.h"
 #include "worker/publisher.h"
@@ -58,6 +59,7 @@ struct run {
     const struct agent_def *def;
     struct agent *agent;
     char *content, *metadata, *input; /* what is asked; metadata and input are JSON */
+    struct trace trace;               /* of the request that asked */
     bool paused;
     struct timer *timeout, *again; /* the whole run; asking Postgres again */
     struct backoff backoff;

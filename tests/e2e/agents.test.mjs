@@ -151,6 +151,44 @@ test('forged fields are not taken; after the end nothing follows', async () => {
     assert.equal(stream.json.at(-1).type, 'done');
 });
 
+test('what a request is called follows it: answer, run, agent, event, logs', async () => {
+    const id = 'req-7/aB+c=@d:1';
+    const parent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    const thread = await stack.thread();
+    /** @param {string} agent @param {Record<string, string>} headers @param {object} [metadata] */
+    const say = async (agent, headers, metadata) => {
+        const posted = await stack.request('POST', `/v1/threads/${thread}/messages`, {
+            headers, json: { content: 'hello', agent, mode: 'parallel', metadata } });
+        assert.equal(posted.status, 202, posted.text);
+        const stream = stack.events(`/v1/runs/${posted.json.runId}/events`, { headers: { 'X-Request-Id': 'a-stream' } });
+        await stream.type('done');
+        assert.equal(stream.headers['x-request-id'], 'a-stream');
+        stream.close();
+        const [message] = await stack.pg.query('select metadata from messages where id = $1', [posted.json.messageId]);
+        const told = stream.text(posted.json.runId);
+        return { answered: posted.headers.get('x-request-id'), first: stream.json[0].content,
+                 told: told && JSON.parse(told), trace: message.metadata.trace };
+    };
+    const env = await say('env', { 'X-Request-Id': id, traceparent: parent });
+    assert.equal(env.answered, id);
+    assert.deepEqual(env.first, { status: 'started', requestId: id, traceparent: parent });
+    assert.equal(env.told.env.THREADCAST_REQUEST_ID, id);
+    assert.equal(env.told.env.TRACEPARENT, parent);
+    assert.deepEqual(env.trace, { requestId: id, traceparent: parent });
+    await stack.worker.child.line(/run started .*request="req-7\/aB\+c=@d:1/);
+
+    const made = await say('echo', { 'X-Request-Id': 'a b"<c>', traceparent: `${parent}x` });
+    assert.match(String(made.answered), /^[0-9a-f]{8}-[0-9a-f-]{27}$/, 'what is no id is replaced');
+    assert.deepEqual(made.first, { status: 'started', requestId: made.answered });
+    assert.equal(made.told.requestId, made.answered);
+    assert.equal('traceparent' in made.told, false);
+
+    const own = await say('env', { 'X-Request-Id': id }, { trace: { requestId: 'a "quote"', more: 1 }, other: true });
+    assert.deepEqual(own.trace, { requestId: 'a "quote"', more: 1 }, "the application's own is left");
+    assert.deepEqual(own.first, { status: 'started' }, 'and looked at before it is believed');
+    assert.equal('THREADCAST_REQUEST_ID' in own.told.env, false);
+});
+
 test('no secret in its environment, no descriptor inherited', async () => {
     const { text } = await answer('env');
     const { env, fds } = JSON.parse(text);

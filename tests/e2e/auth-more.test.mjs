@@ -150,7 +150,9 @@ test('the cookie is Secure but on plain loopback', async () => {
         assert.equal(answer.status, 200, answer.text);
         return /^Set-Cookie: .*; Secure\r$/m.test(answer.text);
     };
-    assert.equal(await enter('localhost', ''), false);
+    assert.equal(await enter('localhost', 'Origin: http://localhost\r\n'), false);
+    assert.equal(await enter('localhost', ''), true, 'nobody says what the browser sees but --public-origin');
+    assert.equal(await enter('127.0.0.1:8080', 'Origin: https://chat.example\r\n'), true, 'a proxy rewrites Host');
     assert.equal(await enter('chat.example', ''), true);
     assert.equal(await enter('localhost', 'X-Forwarded-Proto: https\r\n'), true);
     assert.equal(await enter('localhost', 'X-Forwarded-Host: chat.example\r\nX-Forwarded-Proto: https\r\n' +

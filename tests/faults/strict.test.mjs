@@ -9,9 +9,11 @@ import { Stack, until } from '../e2e/harness.mjs';
 import { raw } from '../e2e/lib/raw.mjs';
 import { metricsOf } from '../input/ask.mjs';
 import { bytesOf, casesOf } from '../input/cases.mjs';
-import { Behind, Peer } from '../input/peers.mjs';
+import { Behind, startPeer } from '../input/peers.mjs';
 
 /** @typedef {import('../input/cases.mjs').Case} Case */
+
+/** @typedef {import('../e2e/lib/fronts.mjs').Front} Peer */
 
 /** @typedef {{ peer: Peer, behind: Behind }} Chain a proxy, and what counts behind it */
 
@@ -35,7 +37,7 @@ let inFront = [];
 /** @param {'nginx' | 'haproxy'} name @param {number} [upstream] */
 async function chain(name, upstream) {
     const behind = await Behind.start(upstream);
-    return { behind, peer: await Peer.start(name, stack.dir, behind.port) };
+    return { behind, peer: await startPeer(name, stack.dir, behind.port) };
 }
 
 before(async () => {

@@ -127,7 +127,7 @@ static void check_cookie(struct fuzz_input *in)
     }
     buf_init(&set);
     buf_init(&sent);
-    cookie_set(&set, token.at, token.len, 60, true);
+    cookie_set(&set, token.at, token.len, 60, true, "/");
     buf_add(&sent, other.at, other.len);
     set_header(&r, "Cookie", (struct span){sent.data ? sent.data : "", sent.len});
     bool shadowed = cookie_session(&r.http).at != NULL;

@@ -1,32 +1,12 @@
-// nginx and HAProxy, as reverse proxies in front of somebody: Debian's programs with a
-// configuration, ports and files of the test's own, in the foreground.
+// nginx and HAProxy, as reverse proxies in front of somebody, and what they write.
 
 import { once } from 'node:events';
-import fs from 'node:fs';
 import net from 'node:net';
-import path from 'node:path';
-import { Child } from '../e2e/lib/process.mjs';
-import { freePort } from '../e2e/lib/servers.mjs';
-import { until } from '../e2e/lib/until.mjs';
+import { Front, nginxConf } from '../e2e/lib/fronts.mjs';
 
-/** @param {string} name Debian keeps them out of a user's PATH */
-const program = (name) => ['/usr/sbin', '/usr/bin', '/usr/local/sbin'].map((dir) => path.join(dir, name))
-    .find((file) => fs.existsSync(file)) ?? name;
-
-/** @param {string} dir @param {number} port @param {number} upstream */
-const nginxConf = (dir, port, upstream) => `
-daemon off;
-master_process off;
-pid ${dir}/nginx.pid;
-error_log stderr crit;
-events { worker_connections 256; }
-http {
-    access_log off;
-    client_body_temp_path ${dir}/body;
-    proxy_temp_path ${dir}/proxy;
-    fastcgi_temp_path ${dir}/fastcgi;
-    uwsgi_temp_path ${dir}/uwsgi;
-    scgi_temp_path ${dir}/scgi;
+/** @type {Record<string, (upstream: number) => (dir: string, port: number) => string>} */
+const CONF = {
+    nginx: (upstream) => (dir, port) => nginxConf(dir, `
     upstream behind { server 127.0.0.1:${upstream}; keepalive 4; }
     server {
         listen 127.0.0.1:${port};
@@ -38,12 +18,8 @@ http {
             proxy_ignore_client_abort on;
             proxy_buffering off;
         }
-    }
-}
-`;
-
-/** @param {string} _dir @param {number} port @param {number} upstream */
-const haproxyConf = (_dir, port, upstream) => `
+    }`),
+    haproxy: (upstream) => (_dir, port) => `
 global
     maxconn 256
 defaults
@@ -55,43 +31,11 @@ defaults
 listen all
     bind 127.0.0.1:${port}
     server behind 127.0.0.1:${upstream}
-`;
-
-const KINDS = {
-    nginx: { conf: nginxConf, args: (/** @type {string} */ file) => ['-e', 'stderr', '-c', file] },
-    haproxy: { conf: haproxyConf, args: (/** @type {string} */ file) => ['-db', '-f', file] },
+`,
 };
 
-export class Peer {
-    /** @param {string} name @param {Child} child @param {number} port */
-    constructor(name, child, port) {
-        this.name = name;
-        this.child = child;
-        this.port = port;
-    }
-
-    /** @param {'nginx' | 'haproxy'} name @param {string} dir @param {number} upstream */
-    static async start(name, dir, upstream) {
-        const port = await freePort();
-        const own = fs.mkdtempSync(path.join(dir, `${name}-`));
-        const file = path.join(own, `${name}.conf`);
-        fs.writeFileSync(file, KINDS[name].conf(own, port, upstream));
-        const child = new Child(name, program(name), KINDS[name].args(file));
-        await until(async () => {
-            if (!child.running) return true;
-            const socket = net.connect({ port, host: '127.0.0.1' });
-            await once(socket, 'connect');
-            socket.destroy();
-            return true;
-        }, { what: () => `${name} listens\n${child.tail()}` });
-        if (!child.running) throw new Error(`${name} did not start\n${child.tail()}`);
-        return new Peer(name, child, port);
-    }
-
-    async stop() {
-        if (this.child.running) await this.child.stop('SIGKILL');
-    }
-}
+/** @param {'nginx' | 'haproxy'} name @param {string} dir @param {number} upstream */
+export const startPeer = (name, dir, upstream) => Front.start(name, dir, CONF[name](upstream));
 
 /** What a proxy has written, taken apart into requests: their framing is beyond doubt, because
  *  a proxy writes it anew. */

@@ -76,13 +76,13 @@ static void sets_what_the_contract_says(void **state)
     struct buf b;
     (void)state;
     buf_init(&b);
-    cookie_set(&b, "a.b.c", 5, 60, true);
+    cookie_set(&b, "a.b.c", 5, 60, true, "/");
     assert_string_equal(b.data, "threadcast_session=a.b.c; Path=/; Max-Age=60; HttpOnly; "
                                 "SameSite=Strict; Secure");
     buf_clear(&b);
-    cookie_set(&b, "", 0, 0, false);
+    cookie_set(&b, "", 0, 0, false, "/live");
     assert_string_equal(
-        b.data, "threadcast_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
+        b.data, "threadcast_session=; Path=/live; Max-Age=0; HttpOnly; SameSite=Strict");
     buf_fini(&b);
 }
 

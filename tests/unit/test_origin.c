@@ -206,7 +206,8 @@ static void preflights_are_answered(void **state)
     assert_true(has_header(&r, "Access-Control-Allow-Methods: GET, POST, DELETE\r\n"));
     assert_true(has_header(&r,
                            "Access-Control-Allow-Headers: Authorization, Content-Type, "
-                           "Idempotency-Key, Last-Event-ID\r\n"));
+                           "Idempotency-Key, Last-Event-ID, X-Request-Id, "
+                           "traceparent\r\n"));
     assert_true(has_header(&r, "Access-Control-Max-Age: "));
     assert_true(has_header(&r, "Vary: Origin\r\n"));
     request_done(&r);
@@ -241,7 +242,8 @@ static void cors_echoes_the_exact_origin(void **state)
     assert_string_equal(r.extra.data,
                         "Vary: Origin\r\n"
                         "Access-Control-Allow-Origin: https://app.example.com\r\n"
-                        "Access-Control-Allow-Credentials: true\r\n");
+                        "Access-Control-Allow-Credentials: true\r\n"
+                        "Access-Control-Expose-Headers: X-Request-Id\r\n");
     request_done(&r);
     cors("null");
     assert_string_equal(r.extra.data, "Vary: Origin\r\n");
@@ -251,28 +253,50 @@ static void cors_echoes_the_exact_origin(void **state)
     request_done(&r);
 }
 
-static bool plain(const char *host, const char *proto)
+static bool secure(const char *host, const char *proto, const char *origin)
 {
     request_begin(&r, &bridge, HTTP_POST, "", "Host", host, "X-Forwarded-Proto", proto,
-                  NULL);
-    bool is = origin_plain_loopback(&r);
+                  "Origin", origin, NULL);
+    bool is = origin_secure(&r);
     request_done(&r);
     return is;
 }
 
-static void plain_loopback_is_this_machine_without_tls(void **state)
+static void cookies_are_secure_but_on_this_machine(void **state)
 {
     char trusted[] = "127.0.0.1";
     (void)state;
-    assert_true(plain("localhost:8080", NULL));
-    assert_true(plain("127.0.0.1:8080", NULL));
-    assert_true(plain("localhost:8080", "https")); /* said by nobody we trust */
-    assert_false(plain("example.com", NULL));
-    assert_false(plain("192.168.1.5:8080", NULL));
-    assert_false(plain(NULL, NULL));
+    assert_false(secure("localhost:8080", NULL, NULL));
+    assert_false(secure("127.0.0.1:8080", NULL, "http://127.0.0.1:8080"));
+    assert_false(secure("localhost:8080", "https", NULL)); /* said by nobody we trust */
+    assert_true(secure("example.com", NULL, NULL));
+    assert_true(secure("192.168.1.5:8080", NULL, "http://192.168.1.5:8080"));
+    assert_true(secure(NULL, NULL, NULL));
+    /* another's page on this machine says nothing about us */
+    assert_true(secure("example.com", NULL, "http://localhost:3000"));
     conf.trusted_proxies = trusted;
-    assert_false(plain("localhost:8080", "https"));
-    assert_true(plain("localhost:8080", "http"));
+    assert_true(secure("localhost:8080", "https", NULL));
+    assert_false(secure("localhost:8080", "http", NULL));
+}
+
+/* A proxy writes a Host of its own: what the operator says counts. */
+static void the_public_origin_says_whether_cookies_are_secure(void **state)
+{
+    char intranet[] = "http://chat.intranet, https://chat.example.com";
+    (void)state;
+    conf.public_origin = public;
+    assert_true(secure("127.0.0.1:8080", NULL, "https://chat.example.com"));
+    assert_true(secure("127.0.0.1:8080", NULL, NULL));
+    assert_true(secure("127.0.0.1:8080", NULL, "http://localhost:3000"));
+    assert_false(secure("localhost:8080", NULL, "http://localhost:8080")); /* past it */
+    conf.public_origin = intranet;
+    assert_false(secure("127.0.0.1:8080", NULL, "http://chat.intranet"));
+    assert_true(secure("127.0.0.1:8080", NULL, "https://chat.example.com"));
+    assert_false(secure("127.0.0.1:8080", NULL, NULL));
+    conf.trusted_proxies = proxies;
+    strcpy(answer.peer, "10.0.0.1");
+    assert_true(secure("127.0.0.1:8080", "https", NULL));
+    strcpy(answer.peer, "127.0.0.1");
 }
 
 static bool known(const char *host)
@@ -327,7 +351,8 @@ int main(void)
         cmocka_unit_test_setup(without_authentication_only_this_machine, setup),
         cmocka_unit_test_setup(preflights_are_answered, setup),
         cmocka_unit_test_setup(cors_echoes_the_exact_origin, setup),
-        cmocka_unit_test_setup(plain_loopback_is_this_machine_without_tls, setup),
+        cmocka_unit_test_setup(cookies_are_secure_but_on_this_machine, setup),
+        cmocka_unit_test_setup(the_public_origin_says_whether_cookies_are_secure, setup),
         cmocka_unit_test_setup(rebound_names_are_not_known, setup),
         cmocka_unit_test_setup(lists_are_checked_at_start, setup),
     };

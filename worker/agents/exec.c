@@ -11,6 +11,7 @@
 #include "common/buf.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/trace.h"
 #include "worker/agent.h"
 #include "worker/agents.h"
 #include "worker/agents/exec_line.h"
@@ -371,7 +372,8 @@ static void exec_resume(struct agent *a)
         event_add(a->out, NULL);
 }
 
-/* {runId, threadId, agentId, attempt, messageId, message, messages, input} on one line */
+/* {runId, threadId, agentId, attempt, messageId, message, messages, input, requestId,
+ * traceparent} on one line */
 static void add_input(struct buf *out, const struct agent_input *in)
 {
     buf_printf(out,
@@ -389,6 +391,7 @@ static void add_input(struct buf *out, const struct agent_input *in)
         buf_str(out, ",\"input\":");
         buf_str(out, in->input);
     }
+    trace_members(in->trace, out);
     buf_str(out, "}\n");
 }
 
@@ -425,7 +428,7 @@ static struct agent *exec_start(struct worker *w, const struct agent_def *def,
     a->kill = timer_new(w->loop, on_kill_timer, a);
     if (!a->kill || a->input.failed)
         goto fail;
-    if (!exec_spawn(def->command, in->run_id, in->thread_id, in->attempt, &a->p)) {
+    if (!exec_spawn(def->command, in, &a->p)) {
         log_error("agent cannot be started", LOG_S("run", a->run_id),
                   LOG_S("why", strerror(errno)));
         a->p = (struct exec_process){.pidfd = -1, .in = -1, .out = -1, .err = -1};

@@ -3,6 +3,9 @@
  * what may pass is listed. */
 #include "worker/agents/exec_spawn.h"
 
+#include "common/trace.h"
+#include "worker/agent.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -14,7 +17,7 @@
 #include <unistd.h>
 
 static const char *const allowed[] = {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"};
-enum { ALLOWED = sizeof(allowed) / sizeof(allowed[0]), OWN = 3 };
+enum { ALLOWED = sizeof(allowed) / sizeof(allowed[0]), OWN = 5 };
 
 struct environment {
     char *vars[ALLOWED + OWN + 1];
@@ -37,8 +40,7 @@ static void environment_fini(struct environment *e)
         free(e->vars[--e->count]);
 }
 
-static bool environment_fill(struct environment *e, const char *run_id,
-                             const char *thread_id, int64_t attempt)
+static bool environment_fill(struct environment *e, const struct agent_input *in)
 {
     char number[24];
 
@@ -47,10 +49,13 @@ static bool environment_fill(struct environment *e, const char *run_id,
         if (value && !add(e, allowed[i], value))
             return false;
     }
-    snprintf(number, sizeof(number), "%lld", (long long)attempt);
-    return add(e, "THREADCAST_RUN_ID", run_id) &&
-           add(e, "THREADCAST_THREAD_ID", thread_id) &&
-           add(e, "THREADCAST_ATTEMPT", number);
+    snprintf(number, sizeof(number), "%lld", (long long)in->attempt);
+    return add(e, "THREADCAST_RUN_ID", in->run_id) &&
+           add(e, "THREADCAST_THREAD_ID", in->thread_id) &&
+           add(e, "THREADCAST_ATTEMPT", number) &&
+           (!in->trace->request_id[0] ||
+            add(e, "THREADCAST_REQUEST_ID", in->trace->request_id)) &&
+           (!in->trace->parent[0] || add(e, "TRACEPARENT", in->trace->parent));
 }
 
 struct pipes {
@@ -147,8 +152,8 @@ static int spawn(const char *command, char *const *vars, const struct pipes *p,
     return e;
 }
 
-bool exec_spawn(const char *command, const char *run_id, const char *thread_id,
-                int64_t attempt, struct exec_process *ret_process)
+bool exec_spawn(const char *command, const struct agent_input *in,
+                struct exec_process *ret_process)
 {
     struct environment env = {.count = 0};
     struct pipes p;
@@ -157,7 +162,7 @@ bool exec_spawn(const char *command, const char *run_id, const char *thread_id,
 
     if (!pipes_open(&p))
         e = errno;
-    else if (!environment_fill(&env, run_id, thread_id, attempt))
+    else if (!environment_fill(&env, in))
         e = ENOMEM;
     if (e == 0)
         e = spawn(command, env.vars, &p, &made.pid);

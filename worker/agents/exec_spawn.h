@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct agent_input;
+
 struct exec_process {
     pid_t pid;
     int pidfd;        /* readable when it has gone */
@@ -14,7 +16,7 @@ struct exec_process {
 };
 
 /* false: errno says why; nothing is left behind. */
-bool exec_spawn(const char *command, const char *run_id, const char *thread_id,
-                int64_t attempt, struct exec_process *ret_process);
+bool exec_spawn(const char *command, const struct agent_input *in,
+                struct exec_process *ret_process);
 
 #endif

@@ -104,8 +104,8 @@ static const struct conf_option options[] = {
      .offset = AT(redis_url),
      .check = check_given,
      .def = "redis://127.0.0.1:6379",
-     .help = "redis://, rediss:// (TLS) or unix:// address of Redis, with user and "
-             "password if any."},
+     .help = "Where Redis is, with user and password if any: redis://, rediss:// (TLS), "
+             "unix://, or redis+sentinel://host,host/master."},
     {.name = "redis-prefix",
      .env = "REDIS_PREFIX",
      .kind = CONF_STR,
@@ -334,7 +334,8 @@ bool bridge_conf_validate(void *arg, struct buf *err)
     }
     struct buf why;
     buf_init(&why);
-    bool ok = redis_url_parse(conf->redis_url, &conf->redis, &why);
+    bool ok = redis_url_parse(conf->redis_url, &conf->redis, &why) &&
+              redis_url_load(&conf->redis, &why);
     if (!ok)
         buf_printf(err, "--redis-url (REDIS_URL): %s", why.data ? why.data : "no memory");
     buf_fini(&why);

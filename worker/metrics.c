@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/stats.h"
+#include "common/versions.h"
 #include "worker/worker.h"
 
 #include <arpa/inet.h>
@@ -66,6 +67,7 @@ static void render(struct worker *w, struct buf *body)
     w->stats.log_dropped = log_dropped();
     w->stats.loop_max_lag_us = (uint64_t)loop_max_lag_us(w->loop);
     stats_render(worker_stats_rows, worker_stats_count, &w->stats, body);
+    versions_metric(body);
 }
 
 static void answer(struct visitor *v, const char *status, const struct buf *body)

@@ -93,6 +93,13 @@ static const struct conf_option options[] = {
      .def = "127.0.0.1:8080",
      .check = check_listen,
      .help = "Address and port to serve HTTP on; port 0 lets the system choose."},
+    {.name = "admin-listen",
+     .kind = CONF_STR,
+     .offset = AT(admin_listen),
+     .check = check_listen,
+     .help =
+         "Address and port for /metrics and /debug/streams, which are then not served "
+         "on --listen; /healthz and /readyz are on both. Not for the public."},
     {.name = "app-dir",
      .kind = CONF_STR,
      .offset = AT(app_dir),
@@ -304,6 +311,11 @@ static bool validate_listen(const struct bridge_conf *conf, struct buf *err)
     if (!address_loopback((struct sockaddr *)&addr)) {
         buf_str(err, "--auth none lets everybody in, so --listen must be a loopback "
                      "address");
+        return false;
+    }
+    if (conf->admin_listen && (!address_parse(conf->admin_listen, &addr, &len, err) ||
+                               !address_loopback((struct sockaddr *)&addr))) {
+        buf_str(err, "with --auth none --admin-listen must be a loopback address, too");
         return false;
     }
     if (conf->jwt_secret || conf->jwt_public_key_file) {

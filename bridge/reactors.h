@@ -32,6 +32,7 @@ struct reactors {
     struct timer *overdue;
     pthread_mutex_t lock; /* of `reports` */
     char instance[INSTANCE_SIZE];
+    unsigned char pseudonym_key[32]; /* random: names of subjects for /debug/streams */
 };
 
 /* Listens, but serves nobody yet. NULL: `err` says why. */

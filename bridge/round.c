@@ -52,6 +52,8 @@ static void come_back(struct part *p)
         return;
     if (r->patience)
         finish(r);
+    for (size_t i = 0; r->kind->gone && i < r->count; i++)
+        r->kind->gone(r->parts[i].pub.answer);
     free(r);
 }
 

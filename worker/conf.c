@@ -85,7 +85,9 @@ static const struct conf_option options[] = {
     {.name = "metrics-listen",
      .kind = CONF_STR,
      .offset = FIELD(metrics_listen),
-     .help = "Loopback address and port for GET /metrics and /healthz; none: off."},
+     .help =
+         "Address and port for GET /metrics, /healthz and /readyz; not for the public. "
+         "None: off."},
     {.name = "agent",
      .kind = CONF_STR,
      .offset = FIELD(agent),

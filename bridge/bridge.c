@@ -36,6 +36,7 @@ static void on_turn_end(void *arg)
     clients_flush(b->clients);
     reaper_run(b->clients);
     listener_turn_end(b->listener);
+    listener_turn_end(b->admin);
 }
 
 static void stop_when_empty(void *arg)
@@ -121,8 +122,8 @@ static bool make_loop(struct bridge *b)
     return b->mailbox && b->shutdown_delay && b->drain_check;
 }
 
-struct bridge *bridge_new(struct reactors *rs, size_t number, const char *address,
-                          struct buf *err)
+struct bridge *bridge_new(struct reactors *rs, size_t number,
+                          const struct bridge_places *at, struct buf *err)
 {
     struct bridge *b = calloc(1, sizeof(*b));
     if (!b)
@@ -142,8 +143,10 @@ struct bridge *bridge_new(struct reactors *rs, size_t number, const char *addres
         goto fail;
     }
     loop_on_turn_end(b->loop, on_turn_end, b);
-    b->listener = listener_new(b, address, err);
+    b->listener = listener_new(b, at->listen, false, err);
     if (!b->listener)
+        goto fail;
+    if (at->admin && !(b->admin = listener_new(b, at->admin, true, err)))
         goto fail;
     return b;
 
@@ -157,6 +160,7 @@ fail:
 void bridge_close(struct bridge *b)
 {
     listener_free(b->listener);
+    listener_free(b->admin);
     if (b->loop)
         conns_fini(b);
     forget_free(b);

@@ -44,8 +44,8 @@ struct bridge {
     struct letter empty;     /* to number 0: the drain is over here */
     uint32_t
         unanswered[REACTORS_MAX]; /* parts of our rounds, by who has them (round.c) */
-    struct listener *listener;
-    struct pg_pool *pg;          /* NULL without DATABASE_URL */
+    struct listener *listener, *admin; /* the latter NULL without --admin-listen */
+    struct pg_pool *pg;                /* NULL without DATABASE_URL */
     struct pg *pg_listen;        /* thread_changed notifications; number 0's alone */
     struct feed *feed;           /* subscriber connection */
     struct reader *reader;       /* reading connection: replay, cursors, state */
@@ -69,9 +69,14 @@ struct bridge {
     int64_t stop_at_ms;
 };
 
-/* Number `number` of rs, listening on `address`. Returns new, or NULL with `err`. */
-struct bridge *bridge_new(struct reactors *rs, size_t number, const char *address,
-                          struct buf *err);
+/* Where all reactors listen; `admin` may be NULL. */
+struct bridge_places {
+    const char *listen, *admin;
+};
+
+/* Number `number` of rs. Returns new, or NULL with `err`. */
+struct bridge *bridge_new(struct reactors *rs, size_t number,
+                          const struct bridge_places *at, struct buf *err);
 /* From its own thread: goes through a drain, then calls reactors_empty. */
 void bridge_drain(struct bridge *b);
 /* Its loop has ended: ends connections; who still waits for an answer gets none. */

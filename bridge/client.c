@@ -10,6 +10,7 @@
 #include "bridge/reactors.h"
 #include "bridge/sse.h"
 #include "bridge/sub.h"
+#include "bridge/tour.h"
 #include "common/log.h"
 #include "common/loop.h"
 
@@ -155,6 +156,8 @@ static void push(struct sub *s, struct msg *m, bool live)
     if (outbuf_push(&c->out, m, live)) {
         c->events++;
         c->greeted |= !event_id_zero(m->id);
+        if (event_id_zero(c->first))
+            c->first = m->id;
         mark_dirty(c);
     } else {
         client_close(c, CLOSE_MEMORY);
@@ -283,6 +286,7 @@ void client_close(struct client *c, enum close_reason reason)
         return;
     c->closed = true;
     c->reason = (uint8_t)reason;
+    tours_step_over(c->set, &c->node);
     list_remove(&c->node);
     list_remove(&c->dirty);
     list_remove(&c->quiet);

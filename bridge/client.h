@@ -102,6 +102,7 @@ struct client {
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes;
+    struct event_id first; /* of what was sent; zero: nothing with an id yet */
     int64_t opened_ms, wrote_ms, blocked_ms;
     /* ending: closed then, whatever is left. Before that: every sub must have had a page
      * by then, unless Redis is busy answering others; 0: it has. */

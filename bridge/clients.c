@@ -8,6 +8,7 @@
 #include "bridge/bridge.h"
 #include "bridge/hub.h"
 #include "bridge/sub.h"
+#include "bridge/tour.h"
 #include "common/clock.h"
 #include "common/loop.h"
 
@@ -178,6 +179,7 @@ struct clients *clients_new(struct bridge *b)
     list_init(&set->quiet);
     list_init(&set->blocked);
     list_init(&set->dead);
+    list_init(&set->tours);
     set->now_ms = clock_ms();
     set->wall_ms = clock_wall_ms();
     set->tick = timer_new(b->loop, on_tick, set);
@@ -194,6 +196,7 @@ void clients_free(struct clients *set)
 {
     if (!set)
         return;
+    tours_end(set);
     LIST_EACH(node, next, &set->all)
         client_close(LIST_ITEM(node, struct client, node), CLOSE_DRAIN);
     reaper_run(set);

@@ -17,6 +17,7 @@ struct timer;
 struct clients {
     struct bridge *bridge;
     struct list all, dirty, quiet, blocked, dead;
+    struct list tours; /* walks over `all` that go on in the next turn (tour.c) */
     struct timer *tick, *drain;
     int64_t now_ms, wall_ms; /* of this turn */
     int64_t drain_until_ms;

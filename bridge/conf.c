@@ -99,6 +99,13 @@ static const struct conf_option options[] = {
      .def = "127.0.0.1:8080",
      .check = check_listen,
      .help = "Address and port to serve HTTP on; port 0 lets the system choose."},
+    {.name = "admin-listen",
+     .kind = CONF_STR,
+     .offset = AT(admin_listen),
+     .check = check_listen,
+     .help =
+         "Address and port for /metrics and /debug/streams, which are then not served "
+         "on --listen; /healthz and /readyz are on both. Not for the public."},
     {.name = "app-dir",
      .kind = CONF_STR,
      .offset = AT(app_dir),
@@ -110,8 +117,8 @@ static const struct conf_option options[] = {
      .offset = AT(redis_url),
      .check = check_given,
      .def = "redis://127.0.0.1:6379",
-     .help = "redis://, rediss:// (TLS) or unix:// address of Redis, with user and "
-             "password if any."},
+     .help = "Where Redis is, with user and password if any: redis://, rediss:// (TLS), "
+             "unix://, or redis+sentinel://host,host/master."},
     {.name = "redis-prefix",
      .env = "REDIS_PREFIX",
      .kind = CONF_STR,
@@ -324,6 +331,11 @@ static bool validate_listen(const struct bridge_conf *conf, struct buf *err)
                      "address");
         return false;
     }
+    if (conf->admin_listen && (!address_parse(conf->admin_listen, &addr, &len, err) ||
+                               !address_loopback((struct sockaddr *)&addr))) {
+        buf_str(err, "with --auth none --admin-listen must be a loopback address, too");
+        return false;
+    }
     if (conf->jwt_secret || conf->jwt_public_key_file) {
         buf_str(err, "--auth none and a JWT key exclude each other");
         return false;
@@ -352,7 +364,8 @@ bool bridge_conf_validate(void *arg, struct buf *err)
     }
     struct buf why;
     buf_init(&why);
-    bool ok = redis_url_parse(conf->redis_url, &conf->redis, &why);
+    bool ok = redis_url_parse(conf->redis_url, &conf->redis, &why) &&
+              redis_url_load(&conf->redis, &why);
     if (!ok)
         buf_printf(err, "--redis-url (REDIS_URL): %s", why.data ? why.data : "no memory");
     buf_fini(&why);

@@ -193,9 +193,9 @@ static enum connection_room take_room(struct bridge *b, bool lent)
 }
 
 bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len,
-                 bool lent)
+                 unsigned flags)
 {
-    enum connection_room room = take_room(b, lent);
+    enum connection_room room = take_room(b, (flags & CONN_LENT) != 0);
     struct conn *c = NULL;
 
     if (room == ROOM_NONE)
@@ -209,6 +209,7 @@ bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_
     c->fd = fd;
     c->overloaded = room != ROOM;
     c->scarce = room == ROOM_SCARCE;
+    c->admin = (flags & CONN_ADMIN) != 0;
     buf_init(&c->in);
     buf_init(&c->out);
     address_host(addr, len, c->address);

@@ -18,10 +18,14 @@ struct request;
 void conns_init(struct bridge *b);
 void conns_fini(struct bridge *b);
 
-/* Takes the descriptor, `lent`: the last one. false: no memory or a limit; the descriptor
- * is closed. */
+enum conn_flags {
+    CONN_LENT = 1,  /* the last descriptor */
+    CONN_ADMIN = 2, /* came in at --admin-listen */
+};
+
+/* Takes the descriptor. false: no memory or a limit; the descriptor is closed. */
 bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len,
-                 bool lent);
+                 unsigned flags);
 
 /* Queues a whole response; used by request.c alone. */
 void conn_respond(struct conn *c, const struct request *r, const char *data, size_t len);

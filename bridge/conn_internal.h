@@ -35,6 +35,7 @@ struct conn {
     bool close_after;        /* after what is in `out` */
     bool overloaded;         /* above max_connections */
     bool scarce;             /* few descriptors are left: soon answered, soon gone */
+    bool admin;              /* came in at --admin-listen */
     bool served;             /* has asked something before */
     bool advancing;          /* conn_advance is on the stack */
     char address[ADDRESS_SIZE];

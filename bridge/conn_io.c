@@ -74,6 +74,7 @@ static struct request *begin_request(struct conn *c)
     }
     c->request->overloaded = c->overloaded;
     c->request->scarce = c->scarce;
+    c->request->admin = c->admin;
     return c->request;
 }
 

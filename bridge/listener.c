@@ -28,6 +28,7 @@
 
 struct listener {
     struct bridge *b;
+    bool admin;
     int fd;
     int reserve; /* kept open for when descriptors run out; -1: lent, or not to be had */
     struct event *ready;
@@ -48,7 +49,8 @@ static enum accepted take_one(struct listener *l, bool lent)
     if (fd >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         l->b->stats.accepted++;
-        conn_accept(l->b, fd, (struct sockaddr *)&addr, len, lent);
+        conn_accept(l->b, fd, (struct sockaddr *)&addr, len,
+                    (lent ? CONN_LENT : 0) | (l->admin ? CONN_ADMIN : 0));
         return ACCEPTED;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -201,7 +203,8 @@ void listener_address(const struct listener *l, char out[LISTENER_ADDRESS_SIZE])
         address_format((struct sockaddr *)&addr, len, out);
 }
 
-struct listener *listener_new(struct bridge *b, const char *address, struct buf *err)
+struct listener *listener_new(struct bridge *b, const char *address, bool admin,
+                              struct buf *err)
 {
     struct listener *l = calloc(1, sizeof *l);
 
@@ -210,6 +213,7 @@ struct listener *listener_new(struct bridge *b, const char *address, struct buf 
         return NULL;
     }
     l->b = b;
+    l->admin = admin;
     l->reserve = -1;
     l->fd = open_socket(address, err);
     if (l->fd < 0)

@@ -11,8 +11,10 @@
 struct bridge;
 struct listener;
 
-/* `address` is host:port, port 0 lets the system choose. */
-struct listener *listener_new(struct bridge *b, const char *address, struct buf *err);
+/* `address` is host:port, port 0 lets the system choose. `admin`: what comes in here is
+ * served what --admin-listen is for. */
+struct listener *listener_new(struct bridge *b, const char *address, bool admin,
+                              struct buf *err);
 void listener_free(struct listener *l); /* stops accepting; NULL is fine */
 
 /* Where it listens, with the port that was chosen. */

@@ -11,6 +11,7 @@
 #include "common/loop.h"
 #include "common/pg.h"
 #include "common/redis.h"
+#include "common/versions.h"
 #include "threadcast_version.h"
 
 #include <stdio.h>
@@ -104,6 +105,7 @@ static void render_process(const struct reactors *rs, const struct report *sum,
     gauge(out, "resident_bytes", "", "Memory of the process.", resident_bytes());
     gauge(out, "draining", "", "Is it going away?", sum->draining);
     gauge(out, "reactors", "", "Event loops.", (double)rs->count);
+    versions_metric(out);
     head(out, "info", "Version and instance.");
     buf_printf(out, "threadcast_bridge_info{version=\"%s\",instance=\"%s\"} 1\n",
                THREADCAST_VERSION, rs->instance);

@@ -107,17 +107,21 @@ void reactors_empty(struct bridge *b)
 
 static bool make(struct reactors *rs, struct buf *err)
 {
-    const char *address = rs->conf->listen;
-    char first[LISTENER_ADDRESS_SIZE];
+    struct bridge_places at = {rs->conf->listen, rs->conf->admin_listen};
+    char first[LISTENER_ADDRESS_SIZE], admin[LISTENER_ADDRESS_SIZE];
 
     for (; rs->made < rs->count; rs->made++) {
-        struct bridge *b = bridge_new(rs, rs->made, address, err);
+        struct bridge *b = bridge_new(rs, rs->made, &at, err);
         if (!b)
             return false;
         rs->all[rs->made] = b;
-        if (!rs->made) { /* port 0 is chosen once */
-            listener_address(b->listener, first);
-            address = first;
+        if (rs->made)
+            continue;
+        listener_address(b->listener, first); /* port 0 is chosen once */
+        at.listen = first;
+        if (b->admin) {
+            listener_address(b->admin, admin);
+            at.admin = admin;
         }
     }
     rs->overdue = timer_new(rs->all[0]->loop, on_overdue, rs);
@@ -125,6 +129,8 @@ static bool make(struct reactors *rs, struct buf *err)
         buf_str(err, "out of memory");
         return false;
     }
+    if (at.admin)
+        log_info("admin listening", LOG_S("address", at.admin));
     log_info("listening", LOG_S("address", first), LOG_I("reactors", rs->count));
     return true;
 }
@@ -142,6 +148,11 @@ struct reactors *reactors_new(const struct bridge_conf *conf, struct auth *auth,
     rs->count = conf->reactors ? (size_t)conf->reactors : cores();
     pthread_mutex_init(&rs->lock, NULL);
     instance_new(rs->instance);
+    if (getentropy(rs->pseudonym_key, sizeof(rs->pseudonym_key)) != 0) {
+        buf_str(err, "no random bytes");
+        free(rs);
+        return NULL;
+    }
     rs->limits = limits_new(conf, descriptors(conf, rs->count));
     rs->all = calloc(rs->count, sizeof(*rs->all));
     rs->reports = calloc(rs->count, sizeof(*rs->reports));

@@ -34,6 +34,7 @@ struct reactors {
     pthread_mutex_t lock; /* of `reports` */
     atomic_uint advised;  /* enum advice: what was said; from any thread */
     char instance[INSTANCE_SIZE];
+    unsigned char pseudonym_key[32]; /* random: names of subjects for /debug/streams */
 };
 
 /* Listens, but serves nobody yet. NULL: `err` says why. */

@@ -47,17 +47,45 @@ static void hang_up(int fd)
     close(fd);
 }
 
+/* "t1" or "t1,t2"; a log line shows the first kilobyte. */
+static void add_threads(const struct client *c, struct buf *out)
+{
+    buf_init(out);
+    for (size_t i = 0; i < c->count; i++) {
+        if (i)
+            buf_char(out, ',');
+        if (c->subs[i].topic)
+            buf_str(out, c->subs[i].topic->thread_id);
+    }
+}
+
+/* Everything about a stream that somebody may ask for later, and nothing of its text. */
+static void log_end(const struct client *c)
+{
+    char first[EVENT_ID_SIZE] = "", last[POSITION_SIZE] = "";
+    struct buf threads;
+
+    if (!log_enabled(LOG_LEVEL_INFO))
+        return;
+    add_threads(c, &threads);
+    if (!event_id_zero(c->first))
+        event_id_format(&c->first, first);
+    if (!client_position(c, last))
+        last[0] = '\0';
+    log_info("client closed", LOG_I("connection", c->number),
+             LOG_S("thread", threads.data), LOG_S("reason", close_reason_text(c->reason)),
+             LOG_S("first", first), LOG_S("last", last), LOG_I("events", c->events),
+             LOG_I("bytes", c->bytes), LOG_I("merged", c->merged),
+             LOG_I("unsent", c->out.bytes), LOG_I("ms", c->set->now_ms - c->opened_ms),
+             LOG_S("run", c->run_id));
+    buf_fini(&threads);
+}
+
 static void reap(struct client *c)
 {
     struct clients *set = c->set;
-    char position[POSITION_SIZE];
-    const char *thread_id =
-        c->count && c->subs[0].topic ? c->subs[0].topic->thread_id : "";
-    log_info("client closed", LOG_I("client", c->number), LOG_S("thread", thread_id),
-             LOG_S("reason", close_reason_text(c->reason)),
-             LOG_S("last", client_position(c, position) ? position : ""),
-             LOG_I("events", c->events), LOG_I("bytes", c->bytes),
-             LOG_I("merged", c->merged), LOG_I("ms", set->now_ms - c->opened_ms));
+
+    log_end(c);
     count_reason(&set->bridge->stats, c->reason);
     for (size_t i = 0; i < c->count; i++)
         hub_leave(&c->subs[i]);

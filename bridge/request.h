@@ -34,6 +34,7 @@ struct request {
     void (*state_free)(void *state);
     bool overloaded; /* one connection too many: only a stream may still take it over */
     bool scarce;     /* not even that: few descriptors are left */
+    bool admin;      /* came in at --admin-listen */
 };
 
 /* For conn.c: returns new, or NULL. */

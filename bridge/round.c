@@ -47,6 +47,8 @@ static void end(struct round *r)
 {
     if (r->patience)
         finish(r);
+    for (size_t i = 0; r->kind->gone && i < r->count; i++)
+        r->kind->gone(r->parts[i].pub.answer);
     free(r);
 }
 

@@ -30,6 +30,8 @@ struct round_kind {
     void (*each)(struct round_part *part);
     /* Once, in the asking reactor, maybe before round_ask returns. NULL: nobody waits. */
     void (*done)(const struct round *r, void *arg);
+    /* Behind `done`, when the last is back: frees what the answers own. May be NULL. */
+    void (*gone)(void *answer);
 };
 
 /* Those who have not answered within a little more than --upstream-timeout-ms are left

@@ -21,6 +21,9 @@ enum route_flags {
     ROUTE_PG = 16,     /* needs Postgres: 501 without DATABASE_URL */
     ROUTE_DEMO = 32,   /* only with --demo */
     ROUTE_ALWAYS = 64, /* answered even by a connection too many */
+    ROUTE_PROBE = 128, /* at both doors */
+    ROUTE_ADMIN = 256, /* at --admin-listen; without one at --listen, unless … */
+    ROUTE_INNER = 512, /* … it is for insiders only */
 };
 
 static const struct route {
@@ -29,9 +32,11 @@ static const struct route {
     route_fn *fn;
     unsigned flags;
 } routes[] = {
-    {HTTP_GET, "/healthz", route_healthz, ROUTE_ALWAYS},
-    {HTTP_GET, "/readyz", route_readyz, ROUTE_ALWAYS},
-    {HTTP_GET, "/metrics", route_metrics, ROUTE_ALWAYS},
+    {HTTP_GET, "/healthz", route_healthz, ROUTE_ALWAYS | ROUTE_PROBE},
+    {HTTP_GET, "/readyz", route_readyz, ROUTE_ALWAYS | ROUTE_PROBE},
+    {HTTP_GET, "/metrics", route_metrics, ROUTE_ALWAYS | ROUTE_ADMIN},
+    {HTTP_GET, "/debug/streams", route_debug_streams,
+     ROUTE_ALWAYS | ROUTE_ADMIN | ROUTE_INNER},
     {HTTP_GET, "/v1/events", route_events, ROUTE_STREAM},
     {HTTP_GET, "/v1/runs/*/events", route_run_events, ROUTE_RUN | ROUTE_STREAM},
     {HTTP_GET, "/v1/runs/*", route_run_get, ROUTE_RUN | ROUTE_PG},
@@ -74,12 +79,23 @@ static bool path_matches(const char *pattern, struct span path, struct span *ret
     return at == end;
 }
 
+/* Does this route belong to the door that the request came in by? */
+static bool at_door(const struct request *r, const struct route *route)
+{
+    if (route->flags & ROUTE_PROBE)
+        return true;
+    if (r->admin)
+        return route->flags & ROUTE_ADMIN;
+    return !(route->flags & ROUTE_ADMIN) ||
+           (!r->bridge->conf->admin_listen && !(route->flags & ROUTE_INNER));
+}
+
 /* Outside of --base-path there are only the probes. */
 static bool route_on(const struct request *r, const struct route *route, bool outside)
 {
     const struct bridge *b = r->bridge;
 
-    if (outside && !(route->flags & ROUTE_ALWAYS))
+    if (!at_door(r, route) || (outside && !(route->flags & ROUTE_ALWAYS)))
         return false;
     if (route->flags & ROUTE_FILE)
         return b->statics != NULL;
@@ -114,8 +130,7 @@ static const struct route *find_route(struct request *r, struct span *ret_param,
 
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         const struct route *route = &routes[i];
-        if (!route_on(r, route, outside) ||
-            !path_matches(route->path, path, ret_param))
+        if (!route_on(r, route, outside) || !path_matches(route->path, path, ret_param))
             continue;
         if ((route->flags & ROUTE_FILE) && allow->len > 0) /* not a file's name */
             continue;

@@ -28,6 +28,8 @@ route_fn route_session_post, route_session_delete, route_tickets_post, route_dem
 route_fn route_demo_cut;
 /* route_health.c */
 route_fn route_healthz, route_readyz, route_metrics;
+/* route_debug.c */
+route_fn route_debug_streams;
 /* static.c */
 route_fn route_static;
 

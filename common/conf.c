@@ -9,7 +9,7 @@
 
 #include "common/conf_internal.h"
 #include "common/conf_value.h"
-#include "threadcast_version.h"
+#include "common/versions.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,7 +148,7 @@ static enum conf_result print_mode(struct conf_load *l)
         conf_markdown(l->spec, &text);
         break;
     case CONF_MODE_VERSION:
-        buf_printf(&text, "%s %s\n", l->spec->program, THREADCAST_VERSION);
+        versions_line(l->spec->program, &text);
         break;
     case CONF_MODE_CHECK:
         buf_printf(&text, "%s: the configuration is good\n", l->spec->program);

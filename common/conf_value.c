@@ -128,8 +128,7 @@ static void wipe(char *text, size_t len)
     free(text);
 }
 
-/* Returns new memory without its last newline; NULL: the reason was appended. */
-static char *read_file(const char *path, struct buf *err)
+char *conf_value_text(const char *path, struct buf *err)
 {
     FILE *f = fopen(path, "re");
     char *text = malloc(SECRET_MAX + 1);
@@ -170,7 +169,7 @@ fail:
 bool conf_value_read(const struct conf_option *o, void *out, const char *path,
                      struct buf *err)
 {
-    char *text = read_file(path, err);
+    char *text = conf_value_text(path, err);
     bool ok;
 
     if (!text)

@@ -11,6 +11,9 @@ bool conf_value_set(const struct conf_option *o, void *out, const char *text,
 /* The same with what the file holds, without its last newline. */
 bool conf_value_read(const struct conf_option *o, void *out, const char *path,
                      struct buf *err);
+/* What stands in a file, without its last newline. Returns new; NULL: the reason was
+ * appended. */
+char *conf_value_text(const char *path, struct buf *err);
 void conf_value_free(const struct conf_option *o, void *out);
 
 #endif

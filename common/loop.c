@@ -3,6 +3,7 @@
 #include "common/loop.h"
 
 #include "common/clock.h"
+#include "common/list.h"
 
 #include <event2/dns.h>
 #include <event2/event.h>
@@ -22,6 +23,7 @@ struct hook {
 struct loop {
     struct event_base *base;
     struct evdns_base *dns;
+    struct list shared;
     struct hook *hooks; /* run at the end of every turn */
     size_t hook_count;
     struct event *sigterm, *sigint, *sighup;
@@ -68,6 +70,7 @@ static struct loop *make(int flags)
 
     if (!l || !config)
         goto fail;
+    list_init(&l->shared);
     event_config_set_flag(config, flags);
     l->base = event_base_new_with_config(config);
     if (!l->base)
@@ -136,6 +139,11 @@ struct evdns_base *loop_dns(struct loop *l)
             evdns_base_load_hosts(l->dns, "/etc/hosts");
     }
     return l->dns;
+}
+
+struct list *loop_shared(struct loop *l)
+{
+    return &l->shared;
 }
 
 void loop_on_turn_end(struct loop *l, void (*fn)(void *arg), void *arg)

@@ -8,6 +8,7 @@
 
 struct event_base;
 struct evdns_base;
+struct list;
 struct loop;
 struct timer;
 
@@ -17,6 +18,8 @@ struct loop *loop_new_coarse(void);
 void loop_free(struct loop *l);
 struct event_base *loop_base(struct loop *l);
 struct evdns_base *loop_dns(struct loop *l); /* made on first use; NULL on failure */
+/* What connections of this loop share, by a node of its own; empty when it is freed. */
+struct list *loop_shared(struct loop *l);
 
 /* Called after every turn in which anything ran, in the order of registration. */
 void loop_on_turn_end(struct loop *l, void (*fn)(void *arg), void *arg);

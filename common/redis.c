@@ -3,6 +3,7 @@
  *   redis_connect.c   up: dial, TLS, handshake (redis_handshake.c), READY
  *   redis_io.c        bytes; redis_command.c, redis_reply.c: what they mean
  *   redis_pubsub.c    a subscriber's messages
+ *   redis_sentinel.c  where the master is, when sentinels know it
  *   here              anything wrong ─▶ redis_lose ─▶ go_down ─▶ retry timer ─▶ up again
  *
  * redis_lose is the only way down. Callbacks may send, drop and free: what would pull the
@@ -13,6 +14,7 @@
 #include "common/redis_dial.h"
 #include "common/redis_internal.h"
 #include "common/redis_reply.h"
+#include "common/redis_sentinel.h"
 
 #include <event2/bufferevent.h>
 #include <event2/event.h>
@@ -36,6 +38,8 @@ static void redis_destroy(struct redis *r)
     redis_queue_fini(&r->queue);
     buf_fini(&r->out);
     SSL_CTX_free(r->tls);
+    if (r->at.sentinels)
+        free(r->at.host);
     free((char *)(uintptr_t)r->opt.name);
     free((char *)(uintptr_t)r->opt.tls_ca_file);
     free(r);
@@ -72,6 +76,7 @@ static void close_connection(struct redis *r)
         bufferevent_free(r->bev); /* and closes */
     r->readable = NULL;
     r->bev = NULL;
+    r->seeking = false;
     timer_stop(r->connect);
     timer_stop(r->reply);
     r->run_id[0] = '\0';
@@ -117,6 +122,8 @@ static void redis_go_down(struct redis *r)
     r->down_pending = false;
     r->ready_ms = 0;
     close_connection(r);
+    if (r->sentinel)
+        redis_sentinel_doubt(r);
     buf_clear(&r->out);
     timer_start(r->retry, backoff_next(&r->backoff, r->opt.backoff_ms));
     redis_enter(r);
@@ -160,8 +167,11 @@ struct redis *redis_new(struct loop *l, const struct redis_options *o,
     r->reply = timer_new(l, redis_on_reply_timeout, r);
     r->later = event_new(loop_base(l), -1, 0, redis_on_later, r);
     r->reader = redis_reader_new(REDIS_REPLY_BYTES_MAX, REDIS_REPLY_ITEMS_MAX);
-    if (!copy_options(r, o) || !r->retry || !r->connect || !r->reply || !r->later ||
-        !r->reader) {
+    list_init(&r->in_sentinel);
+    r->at = *o->url;
+    if (!copy_options(r, o) || (o->url->sentinels && !redis_sentinel_join(r)) ||
+        !r->retry || !r->connect || !r->reply || !r->later || !r->reader) {
+        redis_sentinel_leave(r);
         redis_destroy(r);
         return NULL;
     }
@@ -180,6 +190,7 @@ void redis_free(struct redis *r)
     fail_waiting(r);
     timer_stop(r->retry);
     close_connection(r);
+    redis_sentinel_leave(r);
     redis_leave(r);
 }
 

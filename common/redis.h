@@ -4,6 +4,9 @@
  *   WAITING ──timer──▶ CONNECTING ──▶ HANDSHAKE ──▶ READY ──lost──▶ WAITING …
  *                      (dns, tcp, tls)  AUTH, SELECT, CLIENT SETNAME, INFO server, PING
  *
+ * With sentinels CONNECTING begins by asking them, HANDSHAKE sees by ROLE that it is a
+ * master, and READY ends when it is no longer the one.
+ *
  * Commands are queued only while READY; a caller learns the end of every one of them,
  * by its reply or by NULL when the connection was lost (then it is unknown whether it
  * was carried out). Nothing is sent again by itself. */
@@ -19,17 +22,34 @@
 struct loop;
 struct redis;
 
+struct redis_sentinels;
+
 /* redis://[user][:password@]host[:port][/db]  rediss://…
- * unix://[user][:password@]/path[?db=n] */
+ * unix://[user][:password@]/path[?db=n]
+ * redis+sentinel://[user][:password@]host[:port],host[:port]…/master[/db][?…]
+ *     with sentinel-user=, sentinel-password= or sentinel-password-file= */
 struct redis_url {
     bool tls;
     char *unix_path; /* or NULL */
-    char *host;
+    char *host;      /* NULL: `unix_path`, or where the sentinels say */
     int port;
     char *user, *password; /* percent-decoded; NULL: none */
     int db;
+    struct redis_sentinels *sentinels; /* or NULL */
 };
+
+/* Whom to ask where the master is. */
+#define REDIS_SENTINELS_MAX 16
+struct redis_sentinels {
+    char *master;        /* its name */
+    char *password_file; /* or NULL; read by redis_url_load */
+    size_t count;
+    struct redis_url at[REDIS_SENTINELS_MAX]; /* each with their own user and password */
+};
+
 bool redis_url_parse(const char *text, struct redis_url *ret_url, struct buf *err);
+/* Reads the files that a URL names. false: `err` says which and why. */
+bool redis_url_load(struct redis_url *url, struct buf *err);
 void redis_url_fini(struct redis_url *url);
 
 enum redis_type {
@@ -63,6 +83,7 @@ struct redis_options {
     size_t queue_max;   /* without a reply; 0: 10,000, subscribers 200,000 */
     size_t output_max;  /* bytes not yet written; 0: 64 MiB */
     bool subscriber;    /* pub/sub mode: only redis_subscribe/unsubscribe */
+    bool sentinel;      /* the server is a sentinel: no INFO is asked for */
 };
 
 /* News for the owner. Any may be NULL. Called from the loop, never from inside a call of

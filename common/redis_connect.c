@@ -1,16 +1,19 @@
-/* The way up: retry timer ─▶ dial ─▶ bufferevent (plain or TLS) ─▶ handshake ─▶ READY,
- * all of it within connect_ms. Never goes down by itself: that is redis_lose's. */
+/* The way up: retry timer ─▶ (sentinels) ─▶ dial ─▶ bufferevent (plain or TLS) ─▶
+ * handshake ─▶ READY, all of it within connect_ms. Never goes down by itself: that is
+ * redis_lose's. */
 #include "common/redis_internal.h"
 
 #include "common/clock.h"
 #include "common/redis_dial.h"
 #include "common/redis_reply.h"
+#include "common/redis_sentinel.h"
 #include "common/redis_tls.h"
 
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,7 +49,7 @@ static struct bufferevent *bufferevent_make(struct redis *r, int fd, char *why,
         return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
     if (!r->tls)
         r->tls = redis_tls_context(r->opt.tls_ca_file, why, size);
-    ssl = r->tls ? redis_tls_session(r->tls, r->opt.url->host) : NULL;
+    ssl = r->tls ? redis_tls_session(r->tls, r->at.host) : NULL;
     if (!ssl)
         return NULL;
     bev = bufferevent_openssl_socket_new(base, fd, ssl, BUFFEREVENT_SSL_CONNECTING,
@@ -91,6 +94,14 @@ static void on_dialed(int fd, const char *failure, void *arg)
     redis_leave(r);
 }
 
+static void dial(struct redis *r)
+{
+    if (redis_reader_reset(r->reader))
+        r->dial = redis_dial_start(r->loop, &r->at, r->opt.connect_ms, on_dialed, r);
+    if (!r->dial)
+        redis_lose(r, "no memory");
+}
+
 void redis_on_retry(void *arg)
 {
     struct redis *r = arg;
@@ -98,11 +109,23 @@ void redis_on_retry(void *arg)
     redis_enter(r);
     r->state = REDIS_CONNECTING;
     timer_start(r->connect, r->opt.connect_ms);
-    if (redis_reader_reset(r->reader))
-        r->dial = redis_dial_start(r->loop, r->opt.url, r->opt.connect_ms, on_dialed, r);
-    if (!r->dial)
-        redis_lose(r, "no memory");
+    if (r->sentinel)
+        redis_sentinel_ask(r);
+    else
+        dial(r);
     redis_leave(r);
+}
+
+void redis_found(struct redis *r, const char *host, int port)
+{
+    r->seeking = false;
+    free(r->at.host);
+    r->at.host = strdup(host);
+    r->at.port = port;
+    if (r->at.host)
+        dial(r);
+    else
+        redis_lose(r, "no memory");
 }
 
 void redis_on_connect_timeout(void *arg)
@@ -112,7 +135,8 @@ void redis_on_connect_timeout(void *arg)
     redis_enter(r);
     r->counters.timeouts++;
     redis_lose(r, "%s for %lld ms",
-               r->dial                        ? "no connection"
+               r->seeking                     ? "no answer of a sentinel"
+               : r->dial                      ? "no connection"
                : r->state == REDIS_CONNECTING ? "tls: no handshake"
                                               : "no answer to the handshake",
                (long long)r->opt.connect_ms);
@@ -123,6 +147,7 @@ void redis_ready(struct redis *r)
 {
     timer_stop(r->connect);
     r->state = REDIS_READY;
+    r->told = 0;
     r->ready_ms = clock_ms();
     if (r->counters.ready++ > 0)
         r->counters.reconnects++;

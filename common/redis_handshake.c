@@ -1,7 +1,8 @@
 /* What is said first on every connection, in one write:
  *
- *   AUTH [user] password · SELECT db · CLIENT SETNAME name · INFO server · PING
+ *   AUTH [user] password · SELECT db · CLIENT SETNAME name · INFO server · ROLE · PING
  *
+ * ROLE is asked where sentinels have sent us: they may say so before it is true.
  * INFO gives the run id and the version. PING is there because the others are answered
  * while Redis loads its data or a replica has no master: that is not READY. It must not
  * refuse a Redis that only cannot save (MISCONF), which can still be read. */
@@ -92,6 +93,19 @@ static void on_info(struct redis *r, const struct redis_reply *reply, void *arg)
     memcpy(r->version, version, sizeof(version));
 }
 
+static void on_role(struct redis *r, const struct redis_reply *reply, void *arg)
+{
+    char text[32] = "?";
+
+    (void)arg;
+    if (!reply || !step_ok(r, reply, "ROLE"))
+        return;
+    if (reply->type == REDIS_ARRAY && reply->count > 0 && reply->items[0]->str)
+        redis_error_text(reply->items[0], text, sizeof(text));
+    if (strcmp(text, "master") != 0)
+        redis_lose(r, "the sentinels' master says that it is a %s", text);
+}
+
 static void on_ping(struct redis *r, const struct redis_reply *reply, void *arg)
 {
     (void)arg;
@@ -129,7 +143,10 @@ void redis_handshake_start(struct redis *r)
     if (r->opt.name)
         ok = ok && say(r, on_step, "CLIENT SETNAME", 3,
                        (const char *[]){"CLIENT", "SETNAME", r->opt.name});
-    ok = ok && say(r, on_info, "INFO", 2, (const char *[]){"INFO", "server"});
+    if (!r->opt.sentinel)
+        ok = ok && say(r, on_info, "INFO", 2, (const char *[]){"INFO", "server"});
+    if (r->sentinel)
+        ok = ok && say(r, on_role, "ROLE", 1, (const char *[]){"ROLE"});
     ok = ok && say(r, on_ping, "PING", 1, (const char *[]){"PING"});
     if (!ok)
         redis_lose(r, "no memory for the handshake");

@@ -3,6 +3,7 @@
 #define THREADCAST_REDIS_INTERNAL_H
 
 #include "common/buf.h"
+#include "common/list.h"
 #include "common/loop.h"
 #include "common/redis.h"
 #include "common/redis_queue.h"
@@ -16,12 +17,19 @@ struct bufferevent;
 struct event;
 struct redis_dial;
 struct redis_reader;
+struct redis_sentinel;
 
 struct redis {
     struct loop *loop;
     struct redis_options opt; /* defaults filled in; strings are ours */
     struct redis_events ev;
     void *arg;
+
+    struct redis_url at;             /* where it goes; strings are the options' … */
+    struct redis_sentinel *sentinel; /* … but with sentinels `host` is ours */
+    struct list in_sentinel;
+    uint64_t told; /* the sentinel's turn that gave the address; 0: it was good */
+    bool seeking;  /* CONNECTING, until the sentinels have said where */
 
     enum redis_state state;
     struct redis_dial *dial; /* CONNECTING, until there is a socket */
@@ -65,6 +73,8 @@ bool redis_alive(const struct redis *r); /* neither lost nor freed meanwhile */
 void redis_on_retry(void *arg);
 void redis_on_connect_timeout(void *arg);
 void redis_ready(struct redis *r);
+/* What the sentinels say, for one that is seeking. */
+void redis_found(struct redis *r, const char *host, int port);
 
 /* redis_io.c */
 bool redis_command(struct redis *r, const struct redis_pending *p, int argc,

@@ -107,6 +107,8 @@ static void on_reply(struct redis *r, const struct redis_reply *reply)
     }
     if (p.fn)
         p.fn(r, reply, p.arg);
+    if (r->sentinel && redis_is_error(reply, "READONLY"))
+        redis_lose(r, "it has become a replica");
 }
 
 /* false: stop reading, the connection is over. */

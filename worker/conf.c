@@ -36,7 +36,8 @@ static const struct conf_option options[] = {
      .kind = CONF_SECRET,
      .offset = FIELD(redis_url),
      .def = "redis://127.0.0.1:6379",
-     .help = "Where Redis is: redis://, rediss:// or unix://."},
+     .help = "Where Redis is: redis://, rediss:// (TLS), unix://, or "
+             "redis+sentinel://host,host/master."},
     {.name = "redis-prefix",
      .env = "REDIS_PREFIX",
      .kind = CONF_STR,
@@ -84,7 +85,9 @@ static const struct conf_option options[] = {
     {.name = "metrics-listen",
      .kind = CONF_STR,
      .offset = FIELD(metrics_listen),
-     .help = "Loopback address and port for GET /metrics and /healthz; none: off."},
+     .help =
+         "Address and port for GET /metrics, /healthz and /readyz; not for the public. "
+         "None: off."},
     {.name = "agent",
      .kind = CONF_STR,
      .offset = FIELD(agent),
@@ -299,7 +302,8 @@ bool worker_conf_validate(void *conf, struct buf *err)
     }
     struct buf why;
     buf_init(&why);
-    bool ok = redis_url_parse(c->redis_url, &c->redis, &why);
+    bool ok =
+        redis_url_parse(c->redis_url, &c->redis, &why) && redis_url_load(&c->redis, &why);
     if (!ok)
         buf_printf(err, "--redis-url (REDIS_URL): %s", why.data ? why.data : "no memory");
     buf_fini(&why);

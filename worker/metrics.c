@@ -5,7 +5,10 @@
 #include "common/list.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/pg.h"
 #include "common/stats.h"
+#include "common/versions.h"
+#include "worker/publisher.h"
 #include "worker/worker.h"
 
 #include <arpa/inet.h>
@@ -17,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PLAIN "text/plain; version=0.0.4"
 enum { VISITORS_MAX = 16, HEAD_MAX = 4096, PATIENCE_S = 5 };
 
 struct metrics {
@@ -66,18 +70,39 @@ static void render(struct worker *w, struct buf *body)
     w->stats.log_dropped = log_dropped();
     w->stats.loop_max_lag_us = (uint64_t)loop_max_lag_us(w->loop);
     stats_render(worker_stats_rows, worker_stats_count, &w->stats, body);
+    versions_metric(body);
 }
 
-static void answer(struct visitor *v, const char *status, const struct buf *body)
+static void answer(struct visitor *v, const char *status, const char *type,
+                   const struct buf *body)
 {
     evbuffer_add_printf(bufferevent_get_output(v->bev),
-                        "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4\r\n"
+                        "HTTP/1.1 %s\r\nContent-Type: %s\r\n"
                         "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-                        status, body->len);
+                        status, type, body->len);
     if (body->len > 0)
         bufferevent_write(v->bev, body->data, body->len);
     v->answered = true;
     bufferevent_disable(v->bev, EV_READ);
+}
+
+static const char *state_word(bool ok)
+{
+    return ok ? "ok" : "down";
+}
+
+/* May runs be given to it? As the bridge says it. */
+static void answer_ready(struct visitor *v, struct buf *body)
+{
+    const struct worker *w = v->m->w;
+    bool redis = publishers_ready(w->publishers), pg = pg_pool_ready(w->pool);
+    bool ready = redis && pg && !w->draining;
+
+    buf_printf(body,
+               "{\"ready\":%s,\"redis\":\"%s\",\"postgres\":\"%s\",\"draining\":%s}\n",
+               ready ? "true" : "false", state_word(redis), state_word(pg),
+               w->draining ? "true" : "false");
+    answer(v, ready ? "200 OK" : "503 Service Unavailable", "application/json", body);
 }
 
 static void on_readable(struct bufferevent *bev, void *arg)
@@ -97,12 +122,14 @@ static void on_readable(struct bufferevent *bev, void *arg)
     evbuffer_copyout(in, line, sizeof(line) - 1);
     if (strncmp(line, "GET /metrics HTTP/1.", 20) == 0) {
         render(v->m->w, &body);
-        answer(v, body.failed ? "500 Internal Server Error" : "200 OK", &body);
+        answer(v, body.failed ? "500 Internal Server Error" : "200 OK", PLAIN, &body);
+    } else if (strncmp(line, "GET /readyz HTTP/1.", 19) == 0) {
+        answer_ready(v, &body);
     } else if (strncmp(line, "GET /healthz HTTP/1.", 20) == 0) {
         buf_str(&body, "ok\n");
-        answer(v, "200 OK", &body);
+        answer(v, "200 OK", PLAIN, &body);
     } else {
-        answer(v, "404 Not Found", &body);
+        answer(v, "404 Not Found", PLAIN, &body);
     }
     buf_fini(&body);
 }
@@ -133,19 +160,6 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
     bufferevent_enable(v->bev, EV_READ | EV_WRITE);
 }
 
-static bool is_loopback(const struct sockaddr *sa)
-{
-    if (sa->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)sa;
-        return ntohl(in->sin_addr.s_addr) >> 24 == 127;
-    }
-    if (sa->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)sa;
-        return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
-    }
-    return false;
-}
-
 /* The port may be 0: any that is free. */
 static bool parse_address(const char *listen, struct sockaddr_storage *ss, int *len)
 {
@@ -161,18 +175,25 @@ static bool parse_address(const char *listen, struct sockaddr_storage *ss, int *
         ((struct sockaddr_in *)ss)->sin_port = 0;
     else if (any)
         ((struct sockaddr_in6 *)ss)->sin6_port = 0;
-    return is_loopback((struct sockaddr *)ss);
+    return true;
 }
 
 static void say_where(struct evconnlistener *l)
 {
-    struct sockaddr_in6 sa = {0}; /* the port stands where sockaddr_in has it, too */
+    struct sockaddr_storage sa = {0};
     socklen_t len = sizeof(sa);
-    char text[64];
+    char host[INET6_ADDRSTRLEN] = "", text[64];
+    const struct sockaddr_in *in = (const void *)&sa;
+    const struct sockaddr_in6 *in6 = (const void *)&sa;
 
     getsockname(evconnlistener_get_fd(l), (struct sockaddr *)&sa, &len);
-    snprintf(text, sizeof(text), "%s:%u",
-             sa.sin6_family == AF_INET6 ? "[::1]" : "127.0.0.1", ntohs(sa.sin6_port));
+    if (sa.ss_family == AF_INET6) {
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+        snprintf(text, sizeof(text), "[%s]:%u", host, ntohs(in6->sin6_port));
+    } else {
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+        snprintf(text, sizeof(text), "%s:%u", host, ntohs(in->sin_port));
+    }
     log_info("metrics", LOG_S("address", text));
 }
 
@@ -187,7 +208,7 @@ struct metrics *metrics_new(struct worker *w, const char *listen)
     m->w = w;
     list_init(&m->visitors);
     if (!parse_address(listen, &ss, &len)) {
-        log_error("metrics-listen has to be a loopback address and a port",
+        log_error("metrics-listen has to be an IP address and a port",
                   LOG_S("given", listen));
         goto fail;
     }

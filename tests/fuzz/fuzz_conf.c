@@ -50,6 +50,18 @@ static void check_option(const struct conf_spec *spec, void *conf, size_t conf_s
     free(value);
 }
 
+static void check_sentinels(const struct redis_sentinels *all)
+{
+    MUST(all->count > 0 && all->count <= REDIS_SENTINELS_MAX && *all->master);
+    for (size_t i = 0; i < all->count; i++) {
+        const struct redis_url *at = &all->at[i];
+        MUST(at->host && *at->host && at->port > 0 && at->port < 65536);
+        MUST(!at->sentinels && !at->unix_path && at->db == 0);
+        MUST(!at->user || at->password || all->password_file);
+        MUST(!at->password || !all->password_file);
+    }
+}
+
 static void check_redis_url(const char *text)
 {
     struct redis_url url;
@@ -57,10 +69,12 @@ static void check_redis_url(const char *text)
 
     buf_init(&err);
     if (redis_url_parse(text, &url, &err)) {
-        MUST(!url.host != !url.unix_path);
+        MUST(!!url.host + !!url.unix_path + !!url.sentinels == 1);
         MUST(!url.host || (url.port > 0 && url.port < 65536 && *url.host));
         MUST(!url.unix_path || url.unix_path[0] == '/');
         MUST(url.db >= 0);
+        if (url.sentinels)
+            check_sentinels(url.sentinels);
         redis_url_fini(&url);
     } else {
         MUST(err.len > 0);

@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -101,6 +103,31 @@ static const char *const bad[] = {
     "redis://:s3cret%00@h",
     "redis://s3cret/x@h",
     "redis://h%zz",
+    "redis+sentinel://",
+    "redis+sentinel://h",
+    "redis+sentinel://h/",
+    "redis+sentinel:///m",
+    "redis+sentinel://,h/m",
+    "redis+sentinel://h,/m",
+    "redis+sentinel://h,,h/m",
+    "redis+sentinel://h:0,h/m",
+    "redis+sentinel://h,h:x/m",
+    "redis+sentinel://a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q/m",
+    "redis+sentinel://:s3cret@/m",
+    "redis+sentinel://:s3cret%@h/m",
+    "redis+sentinel://h/m n",
+    "redis+sentinel://h/m%20",
+    "redis+sentinel://h/m/x",
+    "redis+sentinel://h/m/1/2",
+    "redis+sentinel://h/m#1",
+    "redis+sentinel://h/m?s3cret",
+    "redis+sentinel://h/m?password=s3cret",
+    "redis+sentinel://h/m?sentinel-password=",
+    "redis+sentinel://h/m?sentinel-password=s3cret%",
+    "redis+sentinel://h/m?sentinel-password=s3cret&sentinel-password=s3cret",
+    "redis+sentinel://h/m?sentinel-password=s3cret&sentinel-password-file=f",
+    "redis+sentinel://h/m?sentinel-user=u",
+    "redis+sentinels://h/m",
     "unix://",
     "unix://relative",
     "unix://u:p@s3cret",
@@ -148,12 +175,154 @@ static void test_long(void **state)
     buf_fini(&err);
 }
 
+static const struct {
+    const char *text;
+    bool tls;
+    const char *master;
+    size_t count;
+    const char *hosts[3];
+    int ports[3];
+    const char *user, *password; /* of the master */
+    int db;
+    const char *their_user, *their_password, *their_file;
+} sentinels[] = {
+    {"redis+sentinel://h/m",
+     false,
+     "m",
+     1,
+     {"h"},
+     {26379},
+     NULL,
+     NULL,
+     0,
+     NULL,
+     NULL,
+     NULL},
+    {"REDIS+Sentinel://h:1,[::1],a.b:3/My_0.m-1/7",
+     false,
+     "My_0.m-1",
+     3,
+     {"h", "::1", "a.b"},
+     {1, 26379, 3},
+     NULL,
+     NULL,
+     7,
+     NULL,
+     NULL,
+     NULL},
+    {"rediss+sentinel://u:p%40,q@h,i/m/?",
+     true,
+     "m",
+     2,
+     {"h", "i"},
+     {26379, 26379},
+     "u",
+     "p@,q",
+     0,
+     NULL,
+     NULL,
+     NULL},
+    {"redis+sentinel://:p@h/m?sentinel-password=s%26t",
+     false,
+     "m",
+     1,
+     {"h"},
+     {26379},
+     NULL,
+     "p",
+     0,
+     NULL,
+     "s&t",
+     NULL},
+    {"redis+sentinel://h/m/2?sentinel-user=v&sentinel-password=w",
+     false,
+     "m",
+     1,
+     {"h"},
+     {26379},
+     NULL,
+     NULL,
+     2,
+     "v",
+     "w",
+     NULL},
+    {"redis+sentinel://h,i/m?sentinel-user=v&sentinel-password-file=/run/a%20b",
+     false,
+     "m",
+     2,
+     {"h", "i"},
+     {26379, 26379},
+     NULL,
+     NULL,
+     0,
+     "v",
+     NULL,
+     "/run/a b"},
+};
+
+static void test_sentinels(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(sentinels) / sizeof(*sentinels); i++) {
+        struct redis_url url;
+        struct buf err;
+        buf_init(&err);
+        print_message("%s\n", sentinels[i].text);
+        assert_true(redis_url_parse(sentinels[i].text, &url, &err));
+        assert_non_null(url.sentinels);
+        assert_null(url.host);
+        assert_int_equal(url.tls, sentinels[i].tls);
+        assert_int_equal(url.db, sentinels[i].db);
+        check_string(url.user, sentinels[i].user);
+        check_string(url.password, sentinels[i].password);
+        check_string(url.sentinels->master, sentinels[i].master);
+        check_string(url.sentinels->password_file, sentinels[i].their_file);
+        assert_int_equal(url.sentinels->count, sentinels[i].count);
+        for (size_t k = 0; k < sentinels[i].count; k++) {
+            const struct redis_url *at = &url.sentinels->at[k];
+            check_string(at->host, sentinels[i].hosts[k]);
+            assert_int_equal(at->port, sentinels[i].ports[k]);
+            assert_int_equal(at->tls, sentinels[i].tls);
+            check_string(at->user, sentinels[i].their_user);
+            check_string(at->password, sentinels[i].their_password);
+        }
+        redis_url_fini(&url);
+        buf_fini(&err);
+    }
+}
+
+/* The password of the sentinels may lie in a file: there, or a clear word which. */
+static void test_load(void **state)
+{
+    char path[] = "/tmp/test_redis_url.XXXXXX", text[128];
+    int fd = mkstemp(path);
+    struct redis_url url;
+    struct buf err;
+
+    (void)state;
+    assert_true(fd >= 0 && write(fd, "s3cret\n", 7) == 7);
+    close(fd);
+    buf_init(&err);
+    snprintf(text, sizeof(text), "redis+sentinel://h,i/m?sentinel-password-file=%s",
+             path);
+    assert_true(redis_url_parse(text, &url, &err));
+    assert_true(redis_url_load(&url, &err));
+    check_string(url.sentinels->at[0].password, "s3cret");
+    check_string(url.sentinels->at[1].password, "s3cret");
+    unlink(path);
+    assert_false(redis_url_load(&url, &err));
+    assert_non_null(strstr(err.data, path));
+    assert_non_null(strstr(err.data, "No such file"));
+    redis_url_fini(&url);
+    buf_fini(&err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_good), cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_long), cmocka_unit_test(test_sentinels),
+        cmocka_unit_test(test_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,6 +47,7 @@ cmd:jq|jq
 cmd:git|git
 sbin:nginx|nginx-light
 sbin:haproxy|haproxy
+sbin:pgbouncer|pgbouncer
 "
 # The peers of scripts/bench: modules to install, and servers that are only unpacked.
 PACKAGES_BENCH="

@@ -147,6 +147,10 @@ BEGIN
                     'owner must be 1 to 256 bytes without control characters');
     PERFORM must_be(p_key IS NULL OR p_key ~ '^[\x21-\x7e]{1,255}$',
                     'key must be 1 to 255 visible ASCII characters');
+    -- as JSON with the object around it: 32 deep
+    PERFORM must_be(p_metadata IS NULL OR NOT jsonb_path_exists(p_metadata,
+        'strict $.**{31 to last} ? (@.type() == "object" || @.type() == "array")'),
+                    'metadata must not be nested more than 31 deep');
     IF octet_length(p_content) + coalesce(octet_length(p_metadata::text), 0) > 65536 THEN
         RAISE EXCEPTION 'content and metadata together must not be longer than 65536 bytes'
             USING ERRCODE = 'program_limit_exceeded';

@@ -159,6 +159,7 @@ test('send_message refuses what POST …/messages refuses, each with its SQLSTAT
         [`'theirs', 'x', owner => ''`, '22023'], [`'theirs', 'x', owner => repeat('a', 257)`, '22023'],
         [`'theirs', 'x', owner => e'a\\tb'`, '22023'], [`'theirs', 'x', key => 'a b'`, '22023'],
         [`'theirs', 'x', key => ''`, '22023'],
+        [`'theirs', 'x', metadata => jsonb_build_object('a', (repeat('[', 31) || repeat(']', 31))::jsonb)`, '22023'],
         [`'theirs', repeat('x', 65537)`, '54000'],
         [`'theirs', 'x', metadata => jsonb_build_object('a', repeat('x', 65536))`, '54000'],
         [`'nowhere', 'x'`, 'P0002'],
@@ -166,7 +167,16 @@ test('send_message refuses what POST …/messages refuses, each with its SQLSTAT
     ]) {
         assert.equal(await send(args), state, args);
     }
+    // what is just inside the limits is taken, here and there
+    const deep = `{"a": ${'['.repeat(30)}${']'.repeat(30)}}`;
+    assert.equal(await send(`'theirs', 'x', metadata => '{"a": ${'['.repeat(31)}${']'.repeat(31)}}'`), '22023');
     assert.deepEqual(await stack.pg.query(`select 1 from messages where thread_id = 'theirs'`), []);
+    assert.equal(await send(`'theirs', 'x', metadata => '${deep}'`), 'done');
+    for (const [nested, status] of [[deep, 202], [`{"a": ${'['.repeat(31)}${']'.repeat(31)}}`, 400]]) {
+        const posted = await stack.request('POST', '/v1/threads/theirs/messages',
+                                           { sub: 'bob', json: { content: 'x', metadata: JSON.parse(String(nested)) } });
+        assert.equal(posted.status, status, posted.text);
+    }
     assert.deepEqual(await stack.pg.query(`select 1 from threads where id = 'nowhere'`), []);
 });
 

@@ -92,7 +92,8 @@ static bool question_ask(struct question *q)
 
     q->stale = false;
     return left_ms > 0 &&
-           pg_pool_query(q->bridge->pg, "SELECT owner = $2 FROM threads WHERE id = $1", 2,
+           pg_pool_query(q->bridge->pg,
+                         "SELECT owner = $2 FROM threadcast.threads WHERE id = $1", 2,
                          params, left_ms, on_answer, q);
 }
 

@@ -91,8 +91,11 @@ static bool make_postgres(struct bridge *b)
         return true;
     char name[64];
     snprintf(name, sizeof(name), "threadcast-bridge:%s", b->instance);
-    struct pg_options o = {
-        .url = conf->database_url, .schema = conf->database_schema, .name = name};
+    struct pg_options o = {.url = conf->database_url,
+                           .schema = conf->database_schema,
+                           .schema_version = SCHEMA_VERSION,
+                           .pooled = conf->database_listen_url != NULL,
+                           .name = name};
     b->pg = pg_pool_new(b->loop, &o, pool_share(b));
     if (!b->pg)
         return false;

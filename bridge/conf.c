@@ -34,30 +34,6 @@ static bool check_proxies(const char *value, struct buf *err)
     return address_list_valid(value, err);
 }
 
-/* Goes before every name in Redis: short, and nothing that a name could hide in. */
-static bool check_prefix(const char *value, struct buf *err)
-{
-    size_t len = strlen(value);
-
-    if (len <= NAMES_PREFIX_MAX && strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                 "abcdefghijklmnopqrstuvwxyz"
-                                                 "0123456789._:-") == len)
-        return true;
-    buf_printf(err, "must be at most %d of A-Z a-z 0-9 . _ : -", NAMES_PREFIX_MAX);
-    return false;
-}
-
-static bool check_schema(const char *value, struct buf *err)
-{
-    size_t len = strlen(value);
-    size_t good = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_");
-
-    if (len > 0 && len <= 63 && good == len && (*value < '0' || *value > '9'))
-        return true;
-    buf_str(err, "must be 1 to 63 of a-z 0-9 _, not beginning with a digit");
-    return false;
-}
-
 static bool check_origins(const char *value, struct buf *err)
 {
     return origin_list_valid(value, err);
@@ -124,7 +100,7 @@ static const struct conf_option options[] = {
      .kind = CONF_STR,
      .offset = AT(redis_prefix),
      .def = "",
-     .check = check_prefix,
+     .check = names_prefix_check,
      .help = "Goes before every key and channel in Redis; the same for all daemons."},
     {.name = "tls-ca-file",
      .kind = CONF_STR,
@@ -147,8 +123,8 @@ static const struct conf_option options[] = {
      .kind = CONF_STR,
      .offset = AT(database_schema),
      .def = "threadcast",
-     .check = check_schema,
-     .help = "Schema that `threadcast-worker migrate` made."},
+     .check = pg_schema_check,
+     .help = "Schema that `threadcast-worker migrate` made; the same for all daemons."},
     INT("database-pool", database_pool, "4", 1, 64, NULL,
         "Connections to Postgres, dealt out to the reactors; each has at least one."),
     /* who */

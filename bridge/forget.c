@@ -61,9 +61,9 @@ static void ask(void *arg)
     struct question *q = arg;
     const char *params[] = {q->thread_id};
 
-    q->asked =
-        pg_pool_query(q->b->pg, "SELECT EXISTS (SELECT FROM threads WHERE id = $1)", 1,
-                      params, DEADLINE_MS, on_answer, q);
+    q->asked = pg_pool_query(
+        q->b->pg, "SELECT EXISTS (SELECT FROM threadcast.threads WHERE id = $1)", 1,
+        params, DEADLINE_MS, on_answer, q);
     if (!q->asked)
         timer_start(q->again, AGAIN_MS);
 }

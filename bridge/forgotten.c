@@ -59,7 +59,8 @@ static bool array_of(struct buf *out, const struct live_run *runs, size_t count)
 void forgotten_ask(struct topic *t, const struct live_run *runs, size_t count)
 {
     static const char sql[] =
-        "SELECT ends_forgotten($1::uuid[]), EXISTS (SELECT FROM runs"
+        "SELECT threadcast.ends_forgotten($1::uuid[]), EXISTS (SELECT FROM "
+        "threadcast.runs"
         " WHERE id = ANY ($1::uuid[]) AND end_published_at IS NOT NULL)";
     struct bridge *b = t->hub->bridge;
     struct question *q;

@@ -52,9 +52,9 @@ static struct messages *messages_new(struct request *r)
 static const char get_sql[] =
     "WITH page AS ("
     "  SELECT m.*, r.status, r.error"
-    "    FROM messages m LEFT JOIN runs r ON r.id = m.run_id"
+    "    FROM threadcast.messages m LEFT JOIN threadcast.runs r ON r.id = m.run_id"
     "   WHERE m.thread_id = $1"
-    "     AND ($2::uuid IS NULL OR m.seq < (SELECT seq FROM messages"
+    "     AND ($2::uuid IS NULL OR m.seq < (SELECT seq FROM threadcast.messages"
     "                                        WHERE id = $2::uuid AND thread_id = $1))"
     "   ORDER BY m.seq DESC LIMIT $3::int + 1),"
     " counted AS ("
@@ -74,7 +74,8 @@ static const char get_sql[] =
     "       CASE WHEN (SELECT count(*) FROM page) > (SELECT count(*) FROM kept)"
     "            THEN (SELECT id::text FROM kept ORDER BY seq LIMIT 1) END,"
     "       $2::uuid IS NULL"
-    "         OR EXISTS (SELECT FROM messages WHERE id = $2::uuid AND thread_id = $1)";
+    "         OR EXISTS (SELECT FROM threadcast.messages WHERE id = $2::uuid AND "
+    "thread_id = $1)";
 
 static void on_page(struct request *r, const struct pg_result *res)
 {
@@ -236,11 +237,11 @@ static void on_post_cursor(struct request *r, const struct thread_cursor *cursor
     if (!metadata_text)
         request_error(r, 503, "unavailable", "Out of memory, try again.");
     else
-        ask_pg(
-            r,
-            "SELECT outcome, answer::text FROM post_message($1, $2, $3, $4, $5::jsonb, "
-            "$6, $7, $8, $9)",
-            9, params, on_posted);
+        ask_pg(r,
+               "SELECT outcome, answer::text FROM threadcast.post_message($1, $2, $3, "
+               "$4, $5::jsonb, "
+               "$6, $7, $8, $9)",
+               9, params, on_posted);
     free(metadata_text);
 }
 

@@ -28,8 +28,8 @@ static void on_cursor(struct request *r, const struct thread_cursor *cursor)
     char text[EVENT_ID_SIZE];
     const char *params[] = {r->param, r->identity->sub, text};
     cursor_text(cursor, text);
-    ask_pg(r, "SELECT outcome, answer::text FROM retry_run($1::uuid, $2, $3)", 3, params,
-           on_retried);
+    ask_pg(r, "SELECT outcome, answer::text FROM threadcast.retry_run($1::uuid, $2, $3)",
+           3, params, on_retried);
 }
 
 static void on_thread(struct request *r, const struct pg_result *res)
@@ -47,5 +47,6 @@ void route_run_retry(struct request *r)
     const char *params[] = {r->param};
     if (!auth_require(r, false))
         return;
-    ask_pg(r, "SELECT thread_id FROM runs WHERE id = $1::uuid", 1, params, on_thread);
+    ask_pg(r, "SELECT thread_id FROM threadcast.runs WHERE id = $1::uuid", 1, params,
+           on_thread);
 }

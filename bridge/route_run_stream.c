@@ -134,7 +134,7 @@ static void from_postgres(struct stream_plan *plan)
     static const char sql[] =
         "SELECT r.thread_id, r.agent, r.reply_id, r.attempt, coalesce(m.content, ''),"
         " r.end_events, (extract(epoch FROM r.ended_at) * 1000)::bigint"
-        " FROM runs r LEFT JOIN messages m ON m.id = r.reply_id"
+        " FROM threadcast.runs r LEFT JOIN threadcast.messages m ON m.id = r.reply_id"
         " WHERE r.id = $1 AND r.end_events IS NOT NULL";
     struct bridge *b = plan->request->bridge;
     const char *params[] = {plan->run_id};
@@ -228,9 +228,10 @@ void route_run_events(struct request *r)
     plan->count = 1;
     memcpy(plan->run_id, r->param, sizeof(plan->run_id));
     const char *params[] = {plan->run_id};
-    if (!pg_pool_query(b->pg,
-                       "SELECT thread_id, end_events IS NOT NULL FROM runs WHERE id = $1",
-                       1, params, b->conf->upstream_timeout_ms, on_run, plan)) {
+    if (!pg_pool_query(
+            b->pg,
+            "SELECT thread_id, end_events IS NOT NULL FROM threadcast.runs WHERE id = $1",
+            1, params, b->conf->upstream_timeout_ms, on_run, plan)) {
         stream_busy(r, "the database is busy");
         stream_plan_free(plan);
     }

@@ -20,9 +20,9 @@
     " 'usage', r.usage, 'cancelAt', r.cancel_at, 'queuedAt', r.queued_at,"               \
     " 'startedAt', r.started_at, 'endedAt', r.ended_at)"
 
-static const char get_sql[] =
-    "SELECT r.thread_id, t.owner = $2, " RUN_JSON "::text"
-    "  FROM runs r JOIN threads t ON t.id = r.thread_id WHERE r.id = $1::uuid";
+static const char get_sql[] = "SELECT r.thread_id, t.owner = $2, " RUN_JSON "::text"
+                              "  FROM threadcast.runs r JOIN threadcast.threads t ON "
+                              "t.id = r.thread_id WHERE r.id = $1::uuid";
 
 static void on_run(struct request *r, const struct pg_result *res)
 {
@@ -86,15 +86,16 @@ void route_run_cancel(struct request *r)
         json_decref(body);
     }
     params[1] = r->identity->sub;
-    ask_pg(r, "SELECT outcome, status, thread_id FROM cancel_run($1::uuid, $2)", 2,
-           params, on_cancelled);
+    ask_pg(r,
+           "SELECT outcome, status, thread_id FROM threadcast.cancel_run($1::uuid, $2)",
+           2, params, on_cancelled);
 }
 
 /* --- a thread's runs, newest first ------------------------------------------------- */
 
 static const char list_sql[] =
     "WITH page AS ("
-    "  SELECT r.* FROM runs r LEFT JOIN runs b ON b.id = $2::uuid"
+    "  SELECT r.* FROM threadcast.runs r LEFT JOIN threadcast.runs b ON b.id = $2::uuid"
     "   WHERE r.thread_id = $1 AND ($2::uuid IS NULL OR r.seq < b.seq)"
     "   ORDER BY r.seq DESC LIMIT $3::int + 1),"
     " kept AS (SELECT * FROM page ORDER BY seq DESC LIMIT $3::int)"

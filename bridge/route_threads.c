@@ -19,8 +19,8 @@
 
 static const char get_sql[] =
     "WITH page AS ("
-    "  SELECT t.* FROM threads t"
-    "    LEFT JOIN threads b ON b.id = $2::text AND b.owner = $1"
+    "  SELECT t.* FROM threadcast.threads t"
+    "    LEFT JOIN threadcast.threads b ON b.id = $2::text AND b.owner = $1"
     "   WHERE t.owner = $1"
     "     AND ($2::text IS NULL OR t.updated_at < b.updated_at"
     "          OR (t.updated_at = b.updated_at AND t.id > b.id))"
@@ -33,7 +33,7 @@ static const char get_sql[] =
     "       CASE WHEN (SELECT count(*) FROM page) > $3::int"
     "            THEN (SELECT id FROM kept ORDER BY updated_at, id DESC LIMIT 1) END,"
     "       $2::text IS NULL"
-    "         OR EXISTS (SELECT FROM threads WHERE id = $2 AND owner = $1)";
+    "         OR EXISTS (SELECT FROM threadcast.threads WHERE id = $2 AND owner = $1)";
 
 static void on_page(struct request *r, const struct pg_result *res)
 {
@@ -128,7 +128,7 @@ static void make_thread(struct request *r)
     else
         ask_pg(r,
                "SELECT outcome, id, to_jsonb(created_at) #>> '{}' "
-               "FROM create_thread($1, $2, $3::jsonb)",
+               "FROM threadcast.create_thread($1, $2, $3::jsonb)",
                3, params, on_made);
     free(text);
 }
@@ -202,5 +202,5 @@ void route_thread_delete(struct request *r)
     if (!auth_require(r, false))
         return;
     params[1] = r->identity->sub;
-    ask_pg(r, "SELECT delete_thread($1, $2)", 2, params, on_deleted);
+    ask_pg(r, "SELECT threadcast.delete_thread($1, $2)", 2, params, on_deleted);
 }

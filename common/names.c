@@ -2,6 +2,8 @@
  * is judged here first. Nothing here allocates; nothing is cut to fit. */
 #include "common/names.h"
 
+#include "common/buf.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,17 @@ bool thread_id_valid(const char *id, size_t len)
 bool word_valid(const char *s, size_t len)
 {
     return len >= 1 && len <= 64 && all_of(s, len, "._:-");
+}
+
+/* No brace: it would move the hash tag, and a thread's keys to another slot. */
+bool names_prefix_check(const char *prefix, struct buf *err)
+{
+    size_t len = strlen(prefix);
+
+    if (len <= NAMES_PREFIX_MAX && all_of(prefix, len, "._:-"))
+        return true;
+    buf_printf(err, "must be at most %d of A-Z a-z 0-9 . _ : -", NAMES_PREFIX_MAX);
+    return false;
 }
 
 /* Decimal digits up to `stop` (or the end), below 2^63, no leading zero. */

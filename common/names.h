@@ -16,6 +16,10 @@
 /* [A-Za-z0-9._-]{1,128} */
 bool thread_id_valid(const char *id, size_t len);
 
+/* What may go before every name in Redis; if not this, words in `err`. */
+struct buf;
+bool names_prefix_check(const char *prefix, struct buf *err);
+
 /* Agent names and other short words: [A-Za-z0-9._:-]{1,64}. */
 bool word_valid(const char *s, size_t len);
 

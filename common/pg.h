@@ -12,16 +12,25 @@ struct buf;
 struct loop;
 struct pg;
 
+/* The newest of db/: what programs need the schema to be at. */
+enum { SCHEMA_VERSION = 4 };
+
 /* Whether DATABASE_URL can be understood; if not, words in `err` that never repeat it. */
 bool pg_url_check(const char *url, struct buf *err);
+/* Whether a schema may be called that. */
+bool pg_schema_check(const char *name, struct buf *err);
 
 enum pg_state { PG_WAITING, PG_CONNECTING, PG_READY };
 
 struct pg_options {
     const char *url;    /* copied; postgres://… or key=value, as libpq has it */
-    const char *schema; /* search_path; copied; [a-z_][a-z0-9_]{0,62} */
+    const char *schema; /* copied; `threadcast.` in statements, the search_path, and what
+                           goes before `listen`'s channels; NULL: none of that */
     const char *name;   /* application_name; copied */
     const char *listen; /* channels to LISTEN on, separated by commas, or NULL; copied */
+    int schema_version; /* what the schema must be at or fit to, else not READY; 0: any */
+    bool pooled; /* maybe by transactions: nothing is left in the session. Otherwise a
+                    pooler is refused: LISTEN would be lost in it without a word */
     int64_t connect_ms; /* 0: 5,000 */
     int64_t backoff_ms; /* 0: 2,000 */
     size_t queue_max;   /* statements waiting; 0: 10,000 */
@@ -79,10 +88,11 @@ const struct pg_counters *pg_counters(const struct pg *p);
 enum pg_state pg_state(const struct pg *p);
 size_t pg_queued(const struct pg *p);
 
-/* Queues one statement. `params` are text values (NULL: SQL NULL), copied. It waits while
- * the connection is down, until `deadline_ms` from now. false: the queue is full or no
- * memory; `fn` is then not called. Otherwise exactly once, from the loop. A statement
- * whose deadline passes while it runs makes the connection be dropped and built anew. */
+/* Queues one statement; `threadcast.` in it becomes the schema's name. `params` are text
+ * values (NULL: SQL NULL), copied. It waits while the connection is down, until
+ * `deadline_ms` from now. false: the queue is full or no memory; `fn` is then not called.
+ * Otherwise exactly once, from the loop. A statement whose deadline passes while it runs
+ * makes the connection be dropped and built anew. */
 bool pg_query(struct pg *p, const char *sql, int nparams, const char *const *params,
               int64_t deadline_ms, pg_fn *fn, void *arg);
 

@@ -31,7 +31,10 @@ static void lose_with_message(struct pg *p, const char *step)
     char text[PG_WHY_SIZE - 40];
 
     pg_one_line(PQerrorMessage(p->conn), text, sizeof(text));
-    pg_lose(p, "%s%s", step, text);
+    if (strstr(text, "unsupported startup parameter"))
+        pg_lose(p, "%.200s (a pooler: set DATABASE_LISTEN_URL too)", text);
+    else
+        pg_lose(p, "%s%s", step, text);
 }
 
 static void connected(struct pg *p)
@@ -45,7 +48,7 @@ static void connected(struct pg *p)
     if (!p->io || event_add(p->io, NULL) < 0)
         pg_lose(p, "no memory");
     else if (!pg_setup(p))
-        lose_with_message(p, "LISTEN: ");
+        lose_with_message(p, "");
     else
         pg_flush(p);
 }
@@ -171,33 +174,36 @@ void pg_on_connect_timeout(void *arg)
     pg_leave(p);
 }
 
-static void add_listen(struct buf *sql, const char *channels)
+static void add_listen(struct buf *sql, const struct pg *p)
 {
+    const char *channels = p->opt.listen;
+    struct buf name;
+
+    buf_init(&name);
     while (*channels) {
         size_t len = strcspn(channels, ",");
-        if (len > 0) {
-            buf_str(sql, "; LISTEN \"");
-            for (size_t i = 0; i < len; i++)
-                buf_str(sql, channels[i] == '"' ? "\"\"" : (char[]){channels[i], '\0'});
-            buf_char(sql, '"');
-        }
+        buf_clear(&name);
+        if (p->opt.schema)
+            pg_channel_prefix(&name, p->opt.schema);
+        buf_add(&name, channels, len);
+        buf_str(sql, "LISTEN ");
+        pg_quote(sql, name.failed ? "" : name.data);
+        buf_str(sql, "; ");
         channels += len + (channels[len] == ',');
     }
+    buf_fini(&name);
 }
 
-/* The backend of a statement whose client is gone looks up every two seconds and stops
- * (PostgreSQL 14 and newer). */
+/* One message there and back: LISTEN, and whether this is the place to be. */
 bool pg_setup(struct pg *p)
 {
     struct buf sql;
     bool ok;
 
     buf_init(&sql);
-    buf_str(&sql, PQserverVersion(p->conn) >= 140000
-                      ? "SET client_connection_check_interval = 2000"
-                      : "SELECT 1");
     if (p->opt.listen)
-        add_listen(&sql, p->opt.listen);
+        add_listen(&sql, p);
+    pg_schema_question(&sql, p);
     ok = !sql.failed && PQsendQuery(p->conn, sql.data) == 1;
     p->setting_up = ok;
     buf_fini(&sql);

@@ -157,21 +157,39 @@ static void set_default(struct pg_conninfo *c, const char *keyword, const char *
         pg_conninfo_set(c, keyword, value);
 }
 
-/* As a start-up option, not as a statement: behind a transaction pooler a SET would stay
- * in a connection that is somebody else's next. */
-static void add_search_path(struct pg_conninfo *c, const char *schema)
+/* libpq's `options` are words: a space or a backslash inside one is escaped. */
+static void add_word(struct buf *options, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == ' ' || *text == '\\')
+            buf_char(options, '\\');
+        buf_char(options, *text);
+    }
+}
+
+/* As start-up options, not as statements: a SET that a pooler lets through would stay in
+ * a connection that is somebody else's next. The backend of a statement whose client is
+ * gone looks up every two seconds and stops. */
+static void add_session(struct pg_conninfo *c, const char *schema)
 {
     const char *given = pg_conninfo_get(c, "options");
-    struct buf options;
+    struct buf options, name;
 
     buf_init(&options);
+    buf_init(&name);
     if (given)
         buf_printf(&options, "%s ", given);
-    buf_printf(&options, "-c search_path=\"%s\"", schema);
-    if (options.failed)
+    buf_str(&options, "-c client_connection_check_interval=2000");
+    if (schema) {
+        pg_quote(&name, schema);
+        buf_str(&options, " -c search_path=");
+        add_word(&options, name.failed ? "" : name.data);
+    }
+    if (options.failed || name.failed)
         c->failed = true;
     else
         pg_conninfo_set(c, "options", options.data);
+    buf_fini(&name);
     buf_fini(&options);
 }
 
@@ -191,8 +209,8 @@ bool pg_conninfo_make(struct pg_conninfo *c, const struct pg_options *o, struct 
     pg_conninfo_set(c, "client_encoding", "UTF8");
     if (o->name)
         pg_conninfo_set(c, "application_name", o->name);
-    if (o->schema)
-        add_search_path(c, o->schema);
+    if (!o->pooled)
+        add_session(c, o->schema);
     if (c->failed)
         buf_str(err, "no memory");
     return !c->failed;

@@ -101,6 +101,15 @@ void pg_on_connect_timeout(void *arg);
 void pg_ready(struct pg *p);
 bool pg_setup(struct pg *p); /* sends what comes before READY */
 
+/* pg_schema.c */
+void pg_quote(struct buf *out, const char *name);
+void pg_qualify(struct buf *out, const char *sql, const char *schema);
+void pg_channel_prefix(struct buf *out, const char *schema);
+const char *pg_channel_name(const struct pg *p, const char *channel); /* borrows */
+void pg_schema_question(struct buf *sql, const struct pg *p);
+/* p->result is its answer. false: not READY, `why` says so. */
+bool pg_schema_judge(const struct pg *p, char *why, size_t size);
+
 /* pg_query.c */
 void pg_pump(struct pg *p);  /* sends the next statement when there is none */
 void pg_flush(struct pg *p); /* and writes again when the socket takes it */

@@ -103,17 +103,15 @@ void pg_pump(struct pg *p)
 
 /* --- receiving --- */
 
-static void setup_done(struct pg *p, bool ok)
+static void setup_done(struct pg *p)
 {
-    char text[PG_WHY_SIZE - 40];
+    char why[PG_WHY_SIZE];
 
     p->setting_up = false;
-    if (ok) {
+    if (pg_schema_judge(p, why, sizeof(why)))
         pg_ready(p);
-        return;
-    }
-    pg_result_text(p->result, text, sizeof(text));
-    pg_lose(p, "LISTEN: %s", text);
+    else
+        pg_lose(p, "%s", why);
 }
 
 /* All results of what was running are there. */
@@ -128,7 +126,7 @@ static void results_done(struct pg *p)
               status == PGRES_EMPTY_QUERY;
 
     if (p->setting_up) {
-        setup_done(p, ok);
+        setup_done(p);
     } else if (!ok && (PQstatus(p->conn) == CONNECTION_BAD || !sqlstate ||
                        pg_is_connection_state(sqlstate))) {
         pg_result_text(res, text, sizeof(text));
@@ -188,7 +186,7 @@ static void take_notifies(struct pg *p)
 
     while (pg_alive(p) && (n = PQnotifies(p->conn))) {
         if (p->ev.on_notify)
-            p->ev.on_notify(p, n->relname, n->extra, p->arg);
+            p->ev.on_notify(p, pg_channel_name(p, n->relname), n->extra, p->arg);
         PQfreemem(n);
     }
 }
@@ -274,22 +272,34 @@ void pg_on_deadline(void *arg)
 
 /* --- asking --- */
 
-static struct pg_statement *statement_new(const char *sql, int nparams,
-                                          const char *const *params)
+static size_t params_size(int nparams, const char *const *params)
 {
-    size_t size = sizeof(struct pg_statement) + (size_t)nparams * sizeof(char *);
-    size_t text = strlen(sql) + 1;
-    struct pg_statement *s;
-    char *at;
+    size_t size = 0;
 
     for (int i = 0; i < nparams; i++)
-        text += params[i] ? strlen(params[i]) + 1 : 0;
-    s = calloc(1, size + text);
+        size += params[i] ? strlen(params[i]) + 1 : 0;
+    return size;
+}
+
+static struct pg_statement *statement_new(const struct pg *p, const char *sql,
+                                          int nparams, const char *const *params)
+{
+    size_t size = sizeof(struct pg_statement) + (size_t)nparams * sizeof(char *);
+    struct pg_statement *s = NULL;
+    struct buf text;
+    char *at;
+
+    buf_init(&text);
+    pg_qualify(&text, sql, p->opt.schema);
+    buf_char(&text, '\0');
+    if (!text.failed)
+        s = calloc(1, size + text.len + params_size(nparams, params));
     if (!s)
-        return NULL;
+        goto out;
     at = (char *)s + size;
     s->sql = at;
-    at = stpcpy(at, sql) + 1;
+    memcpy(at, text.data, text.len);
+    at += text.len;
     s->nparams = nparams;
     for (int i = 0; i < nparams; i++) {
         if (!params[i])
@@ -297,6 +307,8 @@ static struct pg_statement *statement_new(const char *sql, int nparams,
         s->params[i] = at;
         at = stpcpy(at, params[i]) + 1;
     }
+out:
+    buf_fini(&text);
     return s;
 }
 
@@ -322,12 +334,12 @@ static bool ask(struct pg *p, struct pg_statement *s, int64_t deadline_ms, pg_fn
 bool pg_query(struct pg *p, const char *sql, int nparams, const char *const *params,
               int64_t deadline_ms, pg_fn *fn, void *arg)
 {
-    return ask(p, statement_new(sql, nparams, params), deadline_ms, fn, arg);
+    return ask(p, statement_new(p, sql, nparams, params), deadline_ms, fn, arg);
 }
 
 bool pg_script(struct pg *p, const char *sql, int64_t deadline_ms, pg_fn *fn, void *arg)
 {
-    struct pg_statement *s = statement_new(sql, 0, NULL);
+    struct pg_statement *s = statement_new(p, sql, 0, NULL);
 
     if (s)
         s->script = true;

@@ -48,6 +48,7 @@ cmd:git|git
 sbin:nginx|nginx-light
 sbin:haproxy|haproxy
 cmd:caddy|caddy
+sbin:pgbouncer|pgbouncer
 "
 # The peers of scripts/bench: modules to install, and servers that are only unpacked.
 PACKAGES_BENCH="

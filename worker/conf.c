@@ -5,30 +5,13 @@
 #include "common/names.h"
 #include "common/pg.h"
 #include "worker/agents.h"
+#include "worker/migrate.h"
 
 #include <stddef.h>
 #include <string.h>
 
 #define FIELD(name) offsetof(struct worker_conf, name)
 #define MIB (1024 * 1024)
-
-static bool check_prefix(const char *value, struct buf *err)
-{
-    if (strlen(value) <= NAMES_PREFIX_MAX)
-        return true;
-    buf_printf(err, "at most %d characters", NAMES_PREFIX_MAX);
-    return false;
-}
-
-static bool check_schema(const char *value, struct buf *err)
-{
-    size_t len = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_");
-
-    if (len > 0 && len < 64 && !value[len] && (value[0] < '0' || value[0] > '9'))
-        return true;
-    buf_str(err, "lower case letters, digits and _, at most 63");
-    return false;
-}
 
 static const struct conf_option options[] = {
     {.name = "redis-url",
@@ -44,7 +27,7 @@ static const struct conf_option options[] = {
      .offset = FIELD(redis_prefix),
      .def = "",
      .help = "Goes before the name of every key and channel.",
-     .check = check_prefix},
+     .check = names_prefix_check},
     {.name = "tls-ca-file",
      .kind = CONF_STR,
      .offset = FIELD(tls_ca_file),
@@ -67,7 +50,29 @@ static const struct conf_option options[] = {
      .offset = FIELD(database_schema),
      .def = "threadcast",
      .help = "The schema of the tables.",
-     .check = check_schema},
+     .check = pg_schema_check},
+    {.name = "migrate-lock-timeout-ms",
+     .kind = CONF_INT,
+     .offset = FIELD(migrate_lock_timeout_ms),
+     .min = 10,
+     .max = 600000,
+     .def = "3000",
+     .unit = "ms",
+     .help =
+         "migrate: how long one try may wait for a lock, and hold up who comes behind "
+         "it."},
+    {.name = "migrate-tries",
+     .kind = CONF_INT,
+     .offset = FIELD(migrate_tries),
+     .min = 1,
+     .max = 10000,
+     .def = "20",
+     .help = "migrate: how often it tries when somebody holds a lock."},
+    {.name = "grant",
+     .kind = CONF_STR,
+     .offset = FIELD(grant),
+     .check = migrate_grant_check,
+     .help = "migrate: roles that get what they need: bridge=<role>,worker=<role>,app=…"},
     {.name = "database-pool",
      .kind = CONF_INT,
      .offset = FIELD(database_pool),

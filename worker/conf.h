@@ -12,6 +12,8 @@ struct worker_conf {
     /* where */
     char *redis_url, *redis_prefix, *tls_ca_file;
     char *database_url, *database_listen_url, *database_schema;
+    int64_t migrate_lock_timeout_ms, migrate_tries;
+    char *grant; /* NULL: no roles */
     int64_t database_pool, publishers;
     char *metrics_listen; /* NULL: off */
     /* agents */

@@ -316,6 +316,8 @@ static void on_poll(void *arg)
 
     in->w->stats.polls++;
     in->tell = true;
+    if (pg_state(in->listen) != PG_READY) /* nobody tells which runs are cancelled */
+        renew(in);
     intake_claim(in);
     sweep_start(in->w->sweep);
     intake_look(in);
@@ -347,9 +349,10 @@ static void on_pool(bool ready, const char *why, void *arg)
 {
     struct intake *in = arg;
 
-    (void)why;
     if (ready) /* it may be back before LISTEN is */
         in->expired_from_ms = clock_ms() + EXPIRED_AFTER_MS;
+    else
+        log_warn("postgres lost", LOG_S("connection", "pool"), LOG_S("why", why));
 }
 
 static void on_ready(struct pg *p, void *arg)

@@ -60,7 +60,8 @@ bool store_claim(struct worker *w, size_t n, bool expired, pg_fn *fn, void *arg)
         w->instance, decimal(&d[0], (int64_t)n), decimal(&d[1], w->conf->lease_ms),
         decimal(&d[2], w->conf->max_attempts), expired ? "true" : "false"};
 
-    return pg_pool_query(w->pool, "SELECT * FROM claim_runs($1, $2, $3, $4, $5)", 5,
+    return pg_pool_query(w->pool,
+                         "SELECT * FROM threadcast.claim_runs($1, $2, $3, $4, $5)", 5,
                          params, DEADLINE_MS, fn, arg);
 }
 
@@ -68,8 +69,8 @@ bool store_next_claim(struct worker *w, pg_fn *fn, void *arg)
 {
     const char *params[] = {w->instance};
 
-    return pg_pool_query(w->pool, "SELECT next_claim_ms($1)", 1, params, DEADLINE_MS, fn,
-                         arg);
+    return pg_pool_query(w->pool, "SELECT threadcast.next_claim_ms($1)", 1, params,
+                         DEADLINE_MS, fn, arg);
 }
 
 bool store_renew(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg)
@@ -81,8 +82,8 @@ bool store_renew(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg)
         return false;
     params[1] = r->ids.data;
     params[2] = r->attempts.data;
-    return pg_pool_query(w->pool, "SELECT * FROM renew_runs($1, $2, $3, $4)", 4, params,
-                         DEADLINE_MS, fn, arg);
+    return pg_pool_query(w->pool, "SELECT * FROM threadcast.renew_runs($1, $2, $3, $4)",
+                         4, params, DEADLINE_MS, fn, arg);
 }
 
 bool store_hand_back(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg)
@@ -93,8 +94,8 @@ bool store_hand_back(struct worker *w, struct store_runs *r, pg_fn *fn, void *ar
         return false;
     params[1] = r->ids.data;
     params[2] = r->attempts.data;
-    return pg_pool_query(w->pool, "SELECT hand_back($1, $2, $3)", 3, params, DEADLINE_MS,
-                         fn, arg);
+    return pg_pool_query(w->pool, "SELECT threadcast.hand_back($1, $2, $3)", 3, params,
+                         DEADLINE_MS, fn, arg);
 }
 
 bool store_hand_back_others(struct worker *w, struct store_runs *r, pg_fn *fn, void *arg)
@@ -104,7 +105,7 @@ bool store_hand_back_others(struct worker *w, struct store_runs *r, pg_fn *fn, v
     if (!close_lists(r))
         return false;
     params[1] = r->ids.data;
-    return pg_pool_query(w->pool, "SELECT hand_back_others($1, $2)", 2, params,
+    return pg_pool_query(w->pool, "SELECT threadcast.hand_back_others($1, $2)", 2, params,
                          DEADLINE_MS, fn, arg);
 }
 
@@ -118,8 +119,9 @@ bool store_finish(struct worker *w, const struct store_finish *f, pg_fn *fn, voi
                             f->error,    f->usage};
 
     return pg_pool_query(
-        w->pool, "SELECT * FROM finish_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
-        params, FINISH_DEADLINE_MS, fn, arg);
+        w->pool,
+        "SELECT * FROM threadcast.finish_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        10, params, FINISH_DEADLINE_MS, fn, arg);
 }
 
 bool store_requeue(struct worker *w, const char *run_id, int64_t attempt, pg_fn *fn,
@@ -130,7 +132,8 @@ bool store_requeue(struct worker *w, const char *run_id, int64_t attempt, pg_fn 
         run_id, decimal(&d[0], attempt), decimal(&d[1], w->conf->retry_ms),
         decimal(&d[2], w->conf->retry_max_ms), decimal(&d[3], w->conf->max_attempts)};
 
-    return pg_pool_query(w->pool, "SELECT * FROM requeue_run($1, $2, $3, $4, $5)", 5,
+    return pg_pool_query(w->pool,
+                         "SELECT * FROM threadcast.requeue_run($1, $2, $3, $4, $5)", 5,
                          params, DEADLINE_MS, fn, arg);
 }
 
@@ -139,16 +142,18 @@ bool store_say_queued(struct worker *w, size_t n, int64_t after_ms, pg_fn *fn, v
     struct decimal d[2];
     const char *params[] = {decimal(&d[0], (int64_t)n), decimal(&d[1], after_ms)};
 
-    return pg_pool_query(w->pool, "SELECT * FROM say_queued($1, $2)", 2, params,
-                         DEADLINE_MS, fn, arg);
+    return pg_pool_query(w->pool, "SELECT * FROM threadcast.say_queued($1, $2)", 2,
+                         params, DEADLINE_MS, fn, arg);
 }
 
 bool store_prune(struct worker *w, size_t n, pg_fn *fn, void *arg)
 {
     static const char sql[] =
-        "SELECT release_forgotten($1::int), prune_idempotency($1::int),"
-        " CASE WHEN $2::int > 0 THEN prune_runs($2::int, $1::int) ELSE 0 END,"
-        " CASE WHEN $3::int > 0 THEN prune_messages($3::int, $1::int) ELSE 0 END";
+        "SELECT threadcast.release_forgotten($1::int), "
+        "threadcast.prune_idempotency($1::int),"
+        " CASE WHEN $2::int > 0 THEN threadcast.prune_runs($2::int, $1::int) ELSE 0 END,"
+        " CASE WHEN $3::int > 0 THEN threadcast.prune_messages($3::int, $1::int) ELSE 0 "
+        "END";
     struct decimal d[3];
     const char *params[] = {decimal(&d[0], (int64_t)n),
                             decimal(&d[1], w->conf->runs_retention_days),
@@ -165,8 +170,8 @@ bool store_recall_ends(struct worker *w, const char *redis, pg_fn *fn, void *arg
     struct decimal d;
     const char *params[] = {redis, decimal(&d, window_s)};
 
-    return pg_pool_query(w->pool, "SELECT recall_ends($1, $2)", 2, params, DEADLINE_MS,
-                         fn, arg);
+    return pg_pool_query(w->pool, "SELECT threadcast.recall_ends($1, $2)", 2, params,
+                         DEADLINE_MS, fn, arg);
 }
 
 bool store_ends(struct worker *w, size_t n, pg_fn *fn, void *arg)
@@ -174,16 +179,16 @@ bool store_ends(struct worker *w, size_t n, pg_fn *fn, void *arg)
     struct decimal d;
     const char *params[] = {decimal(&d, (int64_t)n)};
 
-    return pg_pool_query(w->pool, "SELECT * FROM unpublished_ends($1)", 1, params,
-                         DEADLINE_MS, fn, arg);
+    return pg_pool_query(w->pool, "SELECT * FROM threadcast.unpublished_ends($1)", 1,
+                         params, DEADLINE_MS, fn, arg);
 }
 
 bool store_mark(struct worker *w, const char *run_id, pg_fn *fn, void *arg)
 {
     const char *params[] = {run_id};
 
-    return pg_pool_query(w->pool, "SELECT mark_end_published(ARRAY[$1::uuid])", 1, params,
-                         DEADLINE_MS, fn, arg);
+    return pg_pool_query(w->pool, "SELECT threadcast.mark_end_published(ARRAY[$1::uuid])",
+                         1, params, DEADLINE_MS, fn, arg);
 }
 
 bool store_history(struct worker *w, const char *thread_id, const char *message_id,
@@ -193,6 +198,6 @@ bool store_history(struct worker *w, const char *thread_id, const char *message_
     const char *params[] = {thread_id, message_id, decimal(&d[0], HISTORY_MESSAGES),
                             decimal(&d[1], HISTORY_BYTES)};
 
-    return pg_pool_query(w->pool, "SELECT thread_history($1, $2, $3, $4)", 4, params,
-                         DEADLINE_MS, fn, arg);
+    return pg_pool_query(w->pool, "SELECT threadcast.thread_history($1, $2, $3, $4)", 4,
+                         params, DEADLINE_MS, fn, arg);
 }

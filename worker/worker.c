@@ -164,6 +164,8 @@ static struct pg_pool *open_pool(struct worker *w)
     char name[64];
     struct pg_options o = {.url = w->conf->database_url,
                            .schema = w->conf->database_schema,
+                           .schema_version = SCHEMA_VERSION,
+                           .pooled = w->conf->database_listen_url != NULL,
                            .name = name,
                            .backoff_ms = WORKER_PG_BACKOFF_MS};
 

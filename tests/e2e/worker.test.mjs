@@ -90,7 +90,7 @@ test('a database that is not migrated is said clearly, and used when it is', asy
     t.after(() => stack.pg.query('alter schema elsewhere rename to threadcast').catch(() => {}));
     const worker = stack.startWorker({ 'poll-ms': 100 });
     worker.catch(() => {});
-    await until(() => /claiming fails .*run threadcast-worker migrate/.test(stack.workers.at(-1)?.output ?? ''),
+    await until(() => /postgres lost .*run threadcast-worker migrate/.test(stack.workers.at(-1)?.output ?? ''),
                 { what: 'it says what is missing' });
     await stack.pg.query('alter schema elsewhere rename to threadcast');
     await (await worker).stop();

@@ -28,7 +28,7 @@ bool pg_pool_query(struct pg_pool *pool, const char *sql, int nparams,
 {
     (void)pool;
     if (pg_full || asked_count == QUESTIONS_MAX || nparams != 2 || deadline_ms <= 0 ||
-        strcmp(sql, "SELECT owner = $2 FROM threads WHERE id = $1") != 0)
+        strcmp(sql, "SELECT owner = $2 FROM threadcast.threads WHERE id = $1") != 0)
         return false;
     snprintf(asked[asked_count].id, sizeof(asked[0].id), "%s", params[0]);
     snprintf(asked[asked_count].sub, sizeof(asked[0].sub), "%s", params[1]);

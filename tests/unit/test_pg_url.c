@@ -129,7 +129,8 @@ static void test_ours(void **state)
     assert_string_equal(pg_conninfo_get(&c, "application_name"), "ours");
     assert_string_equal(pg_conninfo_get(&c, "gssencmode"), "disable");
     assert_string_equal(pg_conninfo_get(&c, "options"),
-                        "-c a.b=c -c search_path=\"my_app\"");
+                        "-c a.b=c -c client_connection_check_interval=2000 "
+                        "-c search_path=\"my_app\"");
     pg_conninfo_fini(&c);
     buf_fini(&err);
 }

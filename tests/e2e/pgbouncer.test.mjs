@@ -1,0 +1,128 @@
+// Both daemons behind a pooler that gives a server's connection to somebody else after every
+// transaction: DATABASE_URL is PgBouncer, DATABASE_LISTEN_URL is PostgreSQL itself.
+
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { BIN, run as command, Stack, until } from './harness.mjs';
+import { PgBouncer } from './lib/pgbouncer.mjs';
+
+const stack = await Stack.start({ workers: 0, bridges: 0 });
+const bouncer = await PgBouncer.start(path.join(stack.dir, 'bouncer'), stack.pg);
+after(() => bouncer.stop('SIGKILL'));
+
+const env = { DATABASE_URL: bouncer.url, DATABASE_LISTEN_URL: stack.pg.url };
+// what the pool's other users may have: tables of the same names, first in their search_path
+await stack.pg.query(`create table public.threads (id int); create table public.messages (id int);
+                      create table public.runs (id int); create table public.migrations (id int)`);
+await Promise.all([stack.startWorker({ 'demo-rate': 200, 'poll-ms': 500 }, env),
+                   stack.startBridge({ reactors: 2 }, env)]);
+
+/** A neighbour's habits: all servers of the pool get another search_path, and keep it. */
+async function disturb() {
+    const clients = await Promise.all(Array.from({ length: 3 }, () => bouncer.connect()));
+    await Promise.all(clients.map(async (client) => {
+        await client.query('begin');
+        await client.query(`set search_path = public`);
+    }));
+    await Promise.all(clients.map((client) => client.query('commit')));
+    await Promise.all(clients.map((client) => client.end()));
+}
+
+test('runs, history, lists, retry, cancel and delete, whatever the session was left with', async () => {
+    const thread = await stack.thread();
+    await disturb();
+    const { runId, cursor } = await stack.post(thread, 'through a pool', { key: 'once' });
+    assert.equal((await stack.post(thread, 'through a pool', { key: 'once' })).runId, runId);
+    const stream = stack.threadEvents(thread, `since=${cursor}`);
+    await stream.type('done');
+    const row = await stack.ended(runId);
+    assert.equal(row.status, 'done');
+    await disturb();
+    assert.equal(stream.text(runId), await stack.messageText(row.reply_id));
+    const get = async (/** @type {string} */ to) => {
+        const answer = await stack.request('GET', to);
+        assert.equal(answer.status, 200, `${to}: ${answer.text}`);
+        return answer.json;
+    };
+    assert.equal((await get(`/v1/threads/${thread}/messages`)).messages.length, 2);
+    assert.equal((await get(`/v1/threads/${thread}/runs`)).runs[0].status, 'done');
+    assert.ok((await get('/v1/threads')).threads.some((found) => found.id === thread));
+    assert.equal((await get(`/v1/runs/${runId}`)).status, 'done');
+    const again = await stack.request('POST', `/v1/runs/${runId}/retry`);
+    assert.equal(again.status, 202, again.text);
+    const cancelled = await stack.request('POST', `/v1/runs/${again.json.runId}/cancel`);
+    assert.ok([200, 202].includes(cancelled.status), cancelled.text);
+    await stack.ended(again.json.runId);
+    assert.equal((await stack.request('DELETE', `/v1/threads/${thread}`)).status, 204);
+    await stream.end();
+});
+
+test('nothing of ours stays in a session of the pool', async () => {
+    const client = await bouncer.connect();
+    try {
+        const { rows: [left] } = await client.query(
+            `select current_setting('client_connection_check_interval') as interval,
+                    current_setting('search_path') as path,
+                    (select count(*)::int from pg_prepared_statements) as prepared,
+                    (select count(*)::int from pg_listening_channels()) as channels`);
+        assert.deepEqual(left, { interval: '0', path: left.path, prepared: 0, channels: 0 });
+        assert.doesNotMatch(left.path, /threadcast/);
+    } finally {
+        await client.end();
+    }
+});
+
+test('the pooler restarts in mid-run: the run ends once, its reader gets every word', async () => {
+    const thread = await stack.thread();
+    const { runId, cursor } = await stack.post(thread, 'the pool is drained meanwhile');
+    const stream = stack.threadEvents(thread, `since=${cursor}`);
+    await stream.type('token');
+    await bouncer.stop('SIGKILL');
+    assert.equal((await stack.request('GET', '/readyz', { token: null })).status, 503);
+    await bouncer.start();
+    await stream.type('done');
+    const row = await stack.ended(runId);
+    assert.deepEqual([row.status, row.attempt], ['done', 1]);
+    assert.equal(stream.text(runId), await stack.messageText(row.reply_id));
+    await until(async () => (await stack.bridge.fetch('/readyz')).ok, { what: 'the bridge is ready again' });
+    const next = await stack.post(thread, 'and the next one');
+    assert.equal((await stack.ended(next.runId)).status, 'done');
+});
+
+test('cancelled in SQL, through the pool: its worker hears of it', async () => {
+    const thread = await stack.thread();
+    const asked = await stack.post(thread, 'never mind');
+    const stream = stack.threadEvents(thread, `since=${asked.cursor}`);
+    await stream.type('token');
+    const client = await bouncer.connect();
+    await client.query('select threadcast.cancel_run($1)', [asked.runId]);
+    await client.end();
+    assert.equal((await stream.type('done')).json.content.finishReason, 'cancelled');
+    await disturb();
+});
+
+test('what needs a session is refused through it, and says what to do', async () => {
+    const migrate = (/** @type {Record<string, string>} */ more) => command(
+        path.join(BIN, 'threadcast-worker'), ['migrate'], { env: { ...stack.env(), DATABASE_SCHEMA: 'pooled', ...more } });
+    const refused = await migrate({ DATABASE_URL: bouncer.url });
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.stderr, /cannot connect: .*DATABASE_LISTEN_URL/);
+    assert.equal((await migrate(env)).code, 0, 'past it: it works');
+
+    // a pooler that swallows what it does not know
+    const lax = await PgBouncer.start(path.join(stack.dir, 'lax'), stack.pg,
+                                      { ignore_startup_parameters: 'options' });
+    try {
+        const pooled = await migrate({ DATABASE_URL: lax.url, DATABASE_SCHEMA: 'swallowed' });
+        assert.notEqual(pooled.code, 0);
+        assert.match(pooled.stderr, /a pooler stands between.*DATABASE_LISTEN_URL/);
+        assert.deepEqual(await stack.pg.query(`select 1 from pg_namespace where nspname = 'swallowed'`), []);
+        const worker = await stack.startWorker({}, { DATABASE_URL: lax.url }, { mute: true });
+        await worker.child.line(/postgres lost connection=listen why=.*DATABASE_LISTEN_URL/);
+        await worker.child.line(/postgres lost connection=pool why=.*DATABASE_LISTEN_URL/);
+        await worker.stop();
+    } finally {
+        await lax.stop('SIGKILL');
+    }
+});

@@ -6,8 +6,8 @@
 #include "bridge/bridge.h"
 #include "bridge/cookie.h"
 #include "bridge/jwt.h"
-#include "bridge/keyfile.h"
-#include "bridge/keys.h"
+#include "bridge/keyload.h"
+#include "bridge/keyset.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
 #include "bridge/ticket.h"
@@ -22,125 +22,15 @@
 #define LOCAL_SUB "local" /* who everybody is under --auth none */
 
 struct auth {
-    bool open;         /* --auth none */
-    bool query_tokens; /* --allow-query-token */
-    struct key *key, *ticket_key;
-    struct jwt_rules rules; /* borrows `key` and the configuration */
+    bool open;              /* --auth none */
+    bool query_tokens;      /* --allow-query-token */
+    struct keyset *keys;    /* this reactor's reference; NULL: --auth none */
+    struct jwt_rules rules; /* borrows `keys` and the configuration */
 };
 
-/* `JWT_SECRET= threadcast-bridge` is the same as none. */
 static bool given(const char *text)
 {
     return text && *text;
-}
-
-/* The secret's bytes, from where the configuration says. */
-static bool secret_text(const struct bridge_conf *conf, struct buf *out, struct buf *err)
-{
-    if (given(conf->jwt_secret)) {
-        buf_str(out, conf->jwt_secret);
-        if (out->failed)
-            buf_str(err, "out of memory");
-        return !out->failed;
-    }
-    if (conf->demo && !keyfile_make(conf->jwt_secret_file, err))
-        return false;
-    return keyfile_read(conf->jwt_secret_file, out, err);
-}
-
-/* key_from_secret or key_from_pem, with the option's name before what they complain of.
- */
-static struct key *make_key(struct key *make(const void *, size_t, struct buf *),
-                            const char *option, const struct buf *text, struct buf *err)
-{
-    struct buf why;
-    struct key *key;
-
-    buf_init(&why);
-    key = make(text->data, text->len, &why);
-    if (!key)
-        buf_printf(err, "%s: %s", option, why.failed ? "out of memory" : why.data);
-    buf_fini(&why);
-    return key;
-}
-
-static struct key *load_secret(const struct bridge_conf *conf, struct buf *err)
-{
-    struct key *key = NULL;
-    struct buf text;
-
-    buf_init(&text);
-    if (secret_text(conf, &text, err))
-        key = make_key(key_from_secret,
-                       given(conf->jwt_secret) ? "JWT_SECRET" : conf->jwt_secret_file,
-                       &text, err);
-    if (text.data)
-        OPENSSL_cleanse(text.data, text.len);
-    buf_fini(&text);
-    return key;
-}
-
-static struct key *load_public(const struct bridge_conf *conf, struct buf *err)
-{
-    struct key *key = NULL;
-    struct buf text;
-
-    buf_init(&text);
-    if (keyfile_read(conf->jwt_public_key_file, &text, err))
-        key = make_key(key_from_pem, conf->jwt_public_key_file, &text, err);
-    buf_fini(&text);
-    return key;
-}
-
-/* Which key, when the configuration names exactly one. */
-static struct key *load_key(const struct bridge_conf *conf, struct buf *err)
-{
-    bool public = given(conf->jwt_public_key_file);
-    int count = given(conf->jwt_secret) + given(conf->jwt_secret_file) + public;
-
-    if (count > 1) {
-        buf_str(err,
-                "JWT_SECRET, JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE: give one only");
-        return NULL;
-    }
-    if (count == 0) {
-        buf_str(err, conf->demo
-                         ? "--demo needs JWT_SECRET_FILE, where it keeps the key "
-                           "that it makes, or JWT_SECRET"
-                         : "no key for tokens: give JWT_SECRET, JWT_SECRET_FILE or "
-                           "JWT_PUBLIC_KEY_FILE");
-        return NULL;
-    }
-    if (conf->demo && public) {
-        buf_str(err, "--demo signs its guests in by itself and needs JWT_SECRET; it "
-                     "cannot do so with JWT_PUBLIC_KEY_FILE");
-        return NULL;
-    }
-    return public ? load_public(conf, err) : load_secret(conf, err);
-}
-
-static struct key *load_ticket_key(const struct bridge_conf *conf, const struct key *key,
-                                   struct buf *err)
-{
-    static const char label[] = "threadcast ticket 1";
-    struct key *own = NULL, *derived = NULL;
-
-    if (given(conf->ticket_secret)) {
-        struct buf text = {.data = conf->ticket_secret,
-                           .len = strlen(conf->ticket_secret)};
-        own = make_key(key_from_secret, "ticket secret", &text, err);
-        if (!own)
-            return NULL;
-    } else if (!key_symmetric(key)) {
-        log_warn("tickets are signed with a key of this process: they end with it and no "
-                 "other bridge takes them; give a ticket secret to change that");
-        own = key_random();
-    }
-    derived = own || key_symmetric(key) ? key_derive(own ? own : key, label) : NULL;
-    key_free(own);
-    if (!derived)
-        buf_str(err, "cannot make the key for tickets");
-    return derived;
 }
 
 struct auth *auth_new(const struct bridge_conf *conf, struct buf *err)
@@ -159,13 +49,14 @@ struct auth *auth_new(const struct bridge_conf *conf, struct buf *err)
         a->open = true;
         return a;
     }
-    a->key = load_key(conf, err);
-    a->ticket_key = a->key ? load_ticket_key(conf, a->key, err) : NULL;
-    if (!a->ticket_key)
+    a->keys = keyload(conf, NULL, err);
+    if (!a->keys)
         goto fail;
-    a->rules.key = a->key;
+    a->rules.keys = a->keys;
+    a->rules.issuer = given(conf->jwt_jwks_url);
     a->rules.claims.audience = given(conf->jwt_audience) ? conf->jwt_audience : NULL;
     a->rules.claims.issuer = given(conf->jwt_issuer) ? conf->jwt_issuer : NULL;
+    a->rules.claims.grants = conf->jwt_grants_claim;
     return a;
 
 fail:
@@ -173,13 +64,40 @@ fail:
     return NULL;
 }
 
+struct auth *auth_copy(const struct auth *a)
+{
+    struct auth *copy = malloc(sizeof(*copy));
+
+    if (copy) {
+        *copy = *a;
+        if (copy->keys)
+            keyset_ref(copy->keys);
+    }
+    return copy;
+}
+
 void auth_free(struct auth *a)
 {
     if (!a)
         return;
-    key_free(a->key);
-    key_free(a->ticket_key);
+    keyset_unref(a->keys);
     free(a);
+}
+
+struct keyset *auth_keys(const struct auth *a)
+{
+    return a->keys;
+}
+
+void auth_take_keys(struct auth *a, struct keyset *keys)
+{
+    keyset_unref(a->keys);
+    a->rules.keys = a->keys = keys;
+}
+
+bool auth_ready(const struct auth *a)
+{
+    return !a->rules.issuer || keyset_issued(a->keys);
 }
 
 int auth_bearer(const struct request *r, struct span *ret)
@@ -201,9 +119,23 @@ int auth_bearer(const struct request *r, struct span *ret)
 static enum auth_result by_token(const struct auth *a, struct span token,
                                  struct identity **ret, const char **ret_why)
 {
-    return jwt_verify(&a->rules, token.at, token.len, clock_wall_ms(), ret, ret_why)
-               ? AUTH_OK
-               : AUTH_REFUSED;
+    if (jwt_verify(&a->rules, token.at, token.len, clock_wall_ms(), ret, ret_why))
+        return AUTH_OK;
+    return *ret_why == JWT_UNKNOWN_KEY ? AUTH_UNSURE : AUTH_REFUSED;
+}
+
+/* Signed with any of the keys: tickets live on while a secret is changed. */
+static enum auth_result by_ticket(const struct auth *a, const char *text,
+                                  struct identity **ret, const char **ret_why)
+{
+    const struct key *key;
+
+    for (size_t i = 0; (key = keyset_ticket(a->keys, i)); i++)
+        if (ticket_verify(key, text, strlen(text), clock_wall_ms(), ret, ret_why))
+            return AUTH_OK;
+        else if (strcmp(*ret_why, "signature") != 0)
+            break;
+    return AUTH_REFUSED;
 }
 
 /* A credential in the query: its name, and what takes it. */
@@ -221,9 +153,8 @@ static enum auth_result by_query(const struct auth *a, const struct request *r,
         *ret_why = "malformed";
     else if (!strcmp(name, "token"))
         result = by_token(a, (struct span){text, strlen(text)}, ret, ret_why);
-    else if (ticket_verify(a->ticket_key, text, strlen(text), clock_wall_ms(), ret,
-                           ret_why))
-        result = AUTH_OK;
+    else
+        result = by_ticket(a, text, ret, ret_why);
     OPENSSL_cleanse(text, sizeof(text));
     return result;
 }
@@ -271,6 +202,11 @@ enum auth_result auth_identify(struct auth *a, const struct request *r,
 
 void auth_refuse(struct request *r, enum auth_result result, const char *why)
 {
+    if (result == AUTH_UNSURE) {
+        request_error(r, 503, "keys_unavailable",
+                      "the issuer's keys are not here yet: try again");
+        return;
+    }
     if (result == AUTH_MISSING) {
         r->bridge->stats.auth_missing++;
         request_header(r, "WWW-Authenticate", "Bearer realm=\"threadcast\"");
@@ -298,6 +234,12 @@ bool auth_require(struct request *r, bool tickets)
         result = AUTH_REFUSED;
         why = "ticket";
     }
+    if (result == AUTH_UNSURE && r->keys == KEYS_FRESH)
+        result = AUTH_REFUSED; /* asked, and the issuer does not have it */
+    if (result == AUTH_UNSURE && r->wait) {
+        r->wait(r);
+        return false;
+    }
     if (result != AUTH_OK) {
         auth_refuse(r, result, why);
         return false;
@@ -312,7 +254,7 @@ bool auth_ticket(const struct auth *a, const struct identity *id,
                  int64_t expires_ms, struct buf *out)
 {
     struct ticket t = {id->sub, granted, owned, now_ms, expires_ms};
-    return a->ticket_key && ticket_make(a->ticket_key, &t, out);
+    return a->keys && ticket_make(keyset_ticket(a->keys, 0), &t, out);
 }
 
 static void add_claim(struct buf *out, const char *name, const char *value)
@@ -326,10 +268,11 @@ static void add_claim(struct buf *out, const char *name, const char *value)
 bool auth_guest(const struct auth *a, const char *sub, int64_t now_ms, int64_t expires_ms,
                 struct buf *out)
 {
+    const struct key *signer = a->keys ? keyset_signer(a->keys) : NULL;
     struct buf claims;
     bool ok;
 
-    if (!a->key)
+    if (!signer)
         return false;
     buf_init(&claims);
     buf_printf(&claims, "{\"iat\":%lld,\"exp\":%lld", (long long)(now_ms / 1000),
@@ -338,7 +281,7 @@ bool auth_guest(const struct auth *a, const char *sub, int64_t now_ms, int64_t e
     add_claim(&claims, "aud", a->rules.claims.audience);
     add_claim(&claims, "iss", a->rules.claims.issuer);
     buf_char(&claims, '}');
-    ok = !claims.failed && jwt_sign(a->key, claims.data, claims.len, out);
+    ok = !claims.failed && jwt_sign(signer, claims.data, claims.len, out);
     buf_fini(&claims);
     return ok;
 }

@@ -9,11 +9,14 @@
  */
 #include "bridge/bridge.h"
 
+#include "bridge/auth.h"
 #include "bridge/clients.h"
 #include "bridge/conn.h"
 #include "bridge/feed.h"
 #include "bridge/forget.h"
 #include "bridge/hub.h"
+#include "bridge/keyring.h"
+#include "bridge/keywait.h"
 #include "bridge/listener.h"
 #include "bridge/owners.h"
 #include "bridge/publisher.h"
@@ -113,6 +116,21 @@ static bool make_parts(struct bridge *b)
            (b->feed = feed_new(b)) && (b->watch = watch_new(b)) && make_postgres(b);
 }
 
+/* Number 0 keeps the keys that all check with. */
+static bool make_auth(struct bridge *b, struct buf *err)
+{
+    b->auth = auth_copy(b->reactors->auth);
+    b->keywait = keywait_new(b);
+    if (!b->auth || !b->keywait) {
+        buf_str(err, "out of memory");
+        return false;
+    }
+    if (b->number || b->conf->auth == AUTH_MODE_NONE)
+        return true;
+    b->keyring = keyring_new(b, err);
+    return b->keyring;
+}
+
 static bool make_loop(struct bridge *b)
 {
     b->loop = loop_new_coarse();
@@ -134,7 +152,6 @@ struct bridge *bridge_new(struct reactors *rs, size_t number,
     b->reactors = rs;
     b->number = (unsigned)number;
     b->conf = rs->conf;
-    b->auth = rs->auth;
     b->statics = rs->statics;
     b->limits = rs->limits;
     list_init(&b->empty.node);
@@ -145,6 +162,8 @@ struct bridge *bridge_new(struct reactors *rs, size_t number,
         buf_str(err, "out of memory, or a connection could not be made");
         goto fail;
     }
+    if (!make_auth(b, err))
+        goto fail;
     loop_on_turn_end(b->loop, on_turn_end, b);
     b->listener = listener_new(b, at->listen, false, err);
     if (!b->listener)
@@ -164,6 +183,8 @@ void bridge_close(struct bridge *b)
 {
     listener_free(b->listener);
     listener_free(b->admin);
+    keyring_close(b->keyring);
+    keywait_close(b->keywait);
     if (b->loop)
         conns_fini(b);
     forget_free(b);
@@ -182,6 +203,9 @@ void bridge_free(struct bridge *b)
 {
     hub_free(b->hub);
     reader_free(b->reader);
+    keyring_free(b->keyring);
+    keywait_free(b->keywait);
+    auth_free(b->auth);
     timer_free(b->shutdown_delay);
     timer_free(b->drain_check);
     mailbox_free(b->mailbox);

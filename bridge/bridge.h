@@ -16,6 +16,8 @@ struct auth;
 struct clients;
 struct feed;
 struct hub;
+struct keyring;
+struct keywait;
 struct limits;
 struct listener;
 struct owners;
@@ -36,10 +38,12 @@ struct bridge {
     unsigned number;           /* among them, from 0 */
     /* borrowed from there: immutable, or safe from any thread */
     const struct bridge_conf *conf;
-    struct auth *auth;
     const struct statics *statics; /* NULL without --demo */
     struct limits *limits;
     struct loop *loop;
+    struct auth *auth;       /* its own, with the keys that all have */
+    struct keyring *keyring; /* keeps those up to date; number 0's alone */
+    struct keywait *keywait; /* requests that wait for an issuer's keys */
     struct mailbox *mailbox; /* letters of the other reactors */
     struct letter empty;     /* to number 0: the drain is over here */
     uint32_t

@@ -4,7 +4,9 @@
 
 #include "bridge/address.h"
 #include "bridge/base_path.h"
+#include "bridge/claims.h"
 #include "bridge/origin.h"
+#include "common/fetch.h"
 #include "common/log.h"
 #include "common/names.h"
 #include "common/pg.h"
@@ -146,11 +148,49 @@ static const struct conf_option options[] = {
      .kind = CONF_STR,
      .offset = AT(jwt_secret_file),
      .help = "File with that key; --demo makes it (0600) when it is not there."},
+    {.name = "jwt-secret-previous",
+     .env = "JWT_SECRET_PREVIOUS",
+     .kind = CONF_SECRET,
+     .offset = AT(jwt_secret_previous),
+     .help = "Further keys of HS256 tokens, one a line: accepted, never used to sign."},
+    {.name = "jwt-secret-previous-file",
+     .env = "JWT_SECRET_PREVIOUS_FILE",
+     .kind = CONF_STR,
+     .offset = AT(jwt_secret_previous_file),
+     .help = "File with those keys."},
     {.name = "jwt-public-key-file",
      .env = "JWT_PUBLIC_KEY_FILE",
      .kind = CONF_STR,
      .offset = AT(jwt_public_key_file),
-     .help = "Public key (PEM) of RS256, ES256 or EdDSA tokens; its kind decides which."},
+     .help =
+         "Public keys (PEM, one after the other) of RS256, ES256 or EdDSA tokens; its "
+         "kind decides which."},
+    {.name = "jwt-jwks-url",
+     .env = "JWT_JWKS_URL",
+     .kind = CONF_STR,
+     .offset = AT(jwt_jwks_url),
+     .check = fetch_url_check,
+     .help = "Where an issuer publishes its public keys as a JSON Web Key Set."},
+    INT("jwks-refresh-s", jwks_refresh_s, "300", 1, 86400, "s",
+        "They are fetched at least so often; sooner when Cache-Control says so."),
+    INT("jwks-min-interval-s", jwks_min_interval_s, "10", 1, 3600, "s",
+        "Tokens of unknown keys make them be fetched at most so often."),
+    INT("jwks-timeout-ms", jwks_timeout_ms, "5000", 100, 60000, "ms",
+        "The issuer must have answered within this."),
+    INT("jwks-wait-ms", jwks_wait_ms, "2000", 0, 60000, "ms",
+        "How long a request waits for them before it is told to try again."),
+    {.name = "https-ca-file",
+     .kind = CONF_STR,
+     .offset = AT(https_ca_file),
+     .help = "Certificates that may sign those of the servers that the bridge asks by "
+             "HTTPS (PEM); default: the system's."},
+    {.name = "jwt-grants-claim",
+     .kind = CONF_STR,
+     .offset = AT(jwt_grants_claim),
+     .def = CLAIMS_GRANTS,
+     .check = claims_path_check,
+     .help = "Claim that holds the grants: its name, or a JSON pointer such as "
+             "/app_metadata/threadcast."},
     {.name = "jwt-audience",
      .env = "JWT_AUDIENCE",
      .kind = CONF_STR,
@@ -312,7 +352,7 @@ static bool validate_listen(const struct bridge_conf *conf, struct buf *err)
         buf_str(err, "with --auth none --admin-listen must be a loopback address, too");
         return false;
     }
-    if (conf->jwt_secret || conf->jwt_public_key_file) {
+    if (conf->jwt_secret || conf->jwt_public_key_file || conf->jwt_jwks_url) {
         buf_str(err, "--auth none and a JWT key exclude each other");
         return false;
     }

@@ -17,6 +17,9 @@ struct bridge;
 struct conn;
 struct identity;
 
+/* Has it waited for an issuer's keys, and did they come? */
+enum request_keys { KEYS_UNASKED, KEYS_FRESH, KEYS_FAILED };
+
 struct request {
     struct bridge *bridge;
     struct conn *conn; /* NULL: the client has gone */
@@ -35,6 +38,10 @@ struct request {
     bool overloaded; /* one connection too many: only a stream may still take it over */
     bool scarce;     /* not even that: few descriptors are left */
     bool admin;      /* came in at --admin-listen */
+    bool stream;     /* a transient refusal is `busy`, not 503 */
+    enum request_keys keys;
+    void (*wait)(struct request *r);  /* when nobody can say yet who asks; may be NULL */
+    void (*again)(struct request *r); /* after that: its route from the beginning */
 };
 
 /* For conn.c: returns new, or NULL. */

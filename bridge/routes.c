@@ -6,6 +6,7 @@
 #include "bridge/auth.h"
 #include "bridge/base_path.h"
 #include "bridge/bridge.h"
+#include "bridge/keywait.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
 #include "common/log.h"
@@ -210,6 +211,9 @@ static void run_route(struct request *r, const struct route *route, struct span 
     }
     if (param.at && !take_param(r, route, param))
         return;
+    r->stream = route->flags & ROUTE_STREAM;
+    r->wait = keywait_park;
+    r->again = routes_dispatch;
     if ((route->flags & ROUTE_PG) && !r->bridge->pg) {
         if (auth_require(r, false)) /* 401 comes first: strangers learn nothing */
             request_error(r, 501, "no_database", "This bridge runs without a database.");

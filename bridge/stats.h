@@ -14,6 +14,8 @@ struct bridge_stats {
     uint64_t auth_missing, auth_refused, access_denied, origin_refused;
     uint64_t limit_connections, limit_clients, limit_per_ip, limit_per_user;
     uint64_t limit_demo_sessions, limit_descriptors, limit_rounds, reserve_lent;
+    uint64_t jwks_fetched, jwks_failed, jwks_waits, jwks_wait_over, limit_jwks_asked;
+    uint64_t jwks_keys, jwks_skipped, jwks_age_s; /* number 0's alone */
     /* streams */
     uint64_t clients, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,

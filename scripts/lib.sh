@@ -42,6 +42,9 @@ cmd:chromium|chromium
 node:18|nodejs
 cmd:npm|npm
 py:redis|python3-redis
+py:httpx|python3-httpx
+py:fastapi|python3-fastapi
+py:uvicorn|python3-uvicorn
 cmd:shellcheck|shellcheck
 cmd:jq|jq
 cmd:git|git

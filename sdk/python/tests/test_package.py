@@ -26,6 +26,7 @@ class Package(WithRedis):
         text = read(SDK, "pyproject.toml").decode()
         self.assertIn('threadcast = ["publish.lua", "py.typed"]', text)
         self.assertIn('requires-python = ">=3.9"', text)
+        self.assertIn('client = ["httpx>=', text)
         self.assertTrue(os.path.exists(os.path.join(SDK, "threadcast", "py.typed")))
         for name in threadcast.__all__:
             self.assertTrue(hasattr(threadcast, name), name)

@@ -70,6 +70,8 @@ PACKAGES_FULL="
 cmd:slowhttptest|slowhttptest
 cmd:valgrind|valgrind
 cmd:systemd-analyze|systemd
+py:setuptools|python3-setuptools
+py:wheel|python3-wheel
 "
 # Older ones have holes that reach us: request smuggling and a use after free in libevent,
 # the fixes of each minor release of PostgreSQL and Redis.

@@ -148,7 +148,7 @@ class Course:
     def lost_s(self) -> float:
         """The connection is gone, or there was none: how many seconds to wait. All of it is
         drawn, so that readers who were cut together do not come back together."""
-        grown = min(BACKOFF_MAX_MS, self._retry_ms * 2 ** min(self._failures, 20))
+        grown: float = min(BACKOFF_MAX_MS, self._retry_ms << min(self._failures, 20))
         self._failures += 1
         return ((self._retry_ms if self._told else 0) + random.random() * grown) / 1000
 

@@ -8,11 +8,13 @@
  * Routing is by the channel's name in the message itself. */
 #include "bridge/hub.h"
 
+#include "bridge/bare.h"
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
 #include "bridge/feed.h"
 #include "bridge/pages.h"
 #include "bridge/sub.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/strmap.h"
 
@@ -26,7 +28,10 @@ struct hub *hub_new(struct bridge *b)
         return NULL;
     h->bridge = b;
     h->topics = strmap_new_borrowing();
-    if (!h->topics) {
+    h->bare = bare_new();
+    if (!h->topics || !h->bare) {
+        strmap_free(h->topics);
+        bare_free(h->bare);
         free(h);
         return NULL;
     }
@@ -44,6 +49,7 @@ void hub_free(struct hub *h)
         free(t);
     }
     strmap_free(h->topics);
+    bare_free(h->bare);
     free(h);
 }
 
@@ -345,6 +351,7 @@ void hub_message(struct hub *h, const char *thread_id, size_t id_len, const char
     }
     if (event_id_zero(view.id)) {
         stats->events_bare++;
+        bare_seen(h->bare, h->bridge->conf->redis_prefix, t->thread_id, clock_ms());
         publish_json(t, data, len, &view);
         return;
     }

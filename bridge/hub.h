@@ -49,6 +49,7 @@ struct topic {
 struct hub {
     struct bridge *bridge;
     struct strmap *topics; /* thread id → struct topic */
+    struct bare *bare;
 };
 
 struct hub *hub_new(struct bridge *b);

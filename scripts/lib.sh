@@ -43,6 +43,9 @@ cmd:chromium|chromium
 node:18|nodejs
 cmd:npm|npm
 py:redis|python3-redis
+py:httpx|python3-httpx
+py:fastapi|python3-fastapi
+py:uvicorn|python3-uvicorn
 cmd:shellcheck|shellcheck
 cmd:jq|jq
 cmd:git|git
@@ -70,6 +73,8 @@ PACKAGES_FULL="
 cmd:slowhttptest|slowhttptest
 cmd:valgrind|valgrind
 cmd:systemd-analyze|systemd
+py:setuptools|python3-setuptools
+py:wheel|python3-wheel
 "
 # Older ones have holes that reach us: request smuggling and a use after free in libevent,
 # the fixes of each minor release of PostgreSQL and Redis.

@@ -29,6 +29,28 @@ test('redis-cli publish arrives as it is, without an id', async () => {
     stream.close();
 });
 
+test('the log names its channel once, and says where to read on', async () => {
+    const streams = await Promise.all(['old1', 'old2'].map(open));
+    for (let i = 0; i < 20; i++) {
+        for (const thread of ['old1', 'old2']) {
+            await stack.redis.client.publish(`thread:${thread}`, `{"type":"token","content":"${i} "}`);
+        }
+    }
+    for (const stream of streams) {
+        await stream.next((e) => e.json?.content === '19 ');
+        assert.equal(stream.messages.length, 20);
+        stream.close();
+    }
+    const lines = stack.bridge.child.lines.filter((line) => /warn bare PUBLISH/.test(line));
+    for (const thread of ['old1', 'old2']) {
+        const mine = lines.filter((line) => new RegExp(`channel="?thread:${thread}\\b`).test(line));
+        assert.equal(mine.length, 1, stack.bridge.child.tail());
+        assert.match(mine[0], /PUBLISHING\.md/);
+        assert.doesNotMatch(mine[0], /token/, 'what was said is nobody\'s business');
+    }
+    assert.ok((await stack.bridge.metrics()).threadcast_bridge_events_bare_total >= 40);
+});
+
 test('line ends inside a published object do not break the framing', async () => {
     const stream = await open('t2');
     await stack.redis.client.publish('thread:t2', '{\r\n "type": "test",\n\n "content": "a"\r}');

@@ -55,11 +55,17 @@ class Conflict(ThreadcastError):
 
 
 class Refused(ThreadcastError):
-    """Redis refuses and will go on refusing: rights, password, version, key types."""
+    """Redis, or a bridge, refuses and will go on refusing: rights, password, version, key
+    types. A bridge's refusal has its `status` and its stable `code`."""
+
+    def __init__(self, message: str, *, status: int = 0, code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class Unavailable(ThreadcastError):
-    """Redis did not take the events within `give_up_s`. Whether it has them is unknown."""
+    """No answer for `give_up_s`. Whether Redis has the events is unknown."""
 
 
 class EventTooLarge(ThreadcastError, ValueError):

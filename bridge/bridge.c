@@ -14,6 +14,7 @@
 #include "bridge/feed.h"
 #include "bridge/forget.h"
 #include "bridge/hub.h"
+#include "bridge/legacy.h"
 #include "bridge/listener.h"
 #include "bridge/owners.h"
 #include "bridge/publisher.h"
@@ -166,6 +167,7 @@ void bridge_close(struct bridge *b)
     owners_free(b->owners);
     pg_pool_free(b->pg);
     clients_free(b->clients);
+    legacy_free(b->legacy);
     feed_free(b->feed);
     b->publisher = NULL;
     b->pg = NULL;

@@ -22,7 +22,7 @@ struct bridge_conf {
     int auth; /* enum auth_mode */
     char *jwt_secret, *jwt_secret_file, *jwt_public_key_file, *jwt_audience, *jwt_issuer;
     char *ticket_secret; /* NULL: derived from jwt_secret, else random */
-    bool allow_query_token, demo;
+    bool allow_query_token, demo, legacy_api;
     char *allowed_origins;                 /* comma separated */
     char *public_origin, *trusted_proxies; /* comma separated addresses or CIDR */
     int64_t ticket_max_s, guest_ttl_s;

@@ -32,6 +32,7 @@ struct request {
     void (*state_free)(void *state);
     bool overloaded; /* one connection too many: only a stream may still take it over */
     bool scarce;     /* not even that: few descriptors are left */
+    bool no_busy;    /* a stream, but a transient refusal of it is a 503 */
 };
 
 /* For conn.c: returns new, or NULL. */

@@ -170,7 +170,8 @@ static bool has_ended(struct legacy_stream *s, const struct legacy_page *page)
 
 static void wait_on(struct legacy_stream *s, bool news)
 {
-    bool channels = s->place.family == LEGACY_CLASSIC || s->place.family == LEGACY_NEWER;
+    bool channels = s->place.family == LEGACY_CLASSIC ||
+                    s->place.family == LEGACY_NEWER || s->client->run_id;
     int64_t most = s->word != LEGACY_NO_WORD ? WAIT_WORD_MS
                    : channels                ? WAIT_LIST_MS
                                              : WAIT_STREAM_MS;

@@ -1,6 +1,7 @@
 /* legacy_access: which run is meant, what is known of it, and may this identity have it?
- * A run belongs to its thread where that is known (our own row in Postgres, else what the
- * run's first entries say); otherwise, and besides, only a grant opens it that names
+ * A run belongs to its thread where that is known: our own row in Postgres, else theirs
+ * (a view `older_runs` that the operator makes: id, thread_id, owner, status), else what
+ * the run's first entries say. Otherwise, and besides, only a grant opens it that names
  * runs: `agent_run:<id>`, `agent_run:<prefix>*`, or `*`. */
 #ifndef THREADCAST_LEGACY_ACCESS_H
 #define THREADCAST_LEGACY_ACCESS_H
@@ -23,6 +24,7 @@ struct legacy_found {
     bool thread_granted;               /* may read all of the thread, not just this run */
     uint64_t owner_changes;            /* the bridge's count when access was asked for */
     enum legacy_end end;               /* as far as is known now */
+    bool told;                         /* and that is what their database says */
     char started[LEGACY_TIME_SIZE], completed[LEGACY_TIME_SIZE]; /* "": not known */
     char error[256];                                             /* "": none */
 };

@@ -62,6 +62,7 @@ static void on_stream(struct request *r, const struct legacy_found *found)
     plan->thread_granted = found->thread_granted;
     plan->owner_changes = found->owner_changes;
     plan->ended = found->ended;
+    plan->older_end = found->told ? found->end : LEGACY_RUNNING;
     plan->count = found->ours || found->thread_granted;
     memcpy(t->thread_id, found->thread_id, sizeof(t->thread_id));
     t->by_owner = found->by_owner;

@@ -264,6 +264,7 @@ struct legacy_stream *legacy_stream_new(struct client *c, const struct legacy_sp
     s->behind = true;
     s->heard_ms = clock_ms();
     s->postgres = spec->postgres;
+    s->end = spec->end; /* behind all that its list holds */
     s->thread_granted = spec->thread_granted;
     if (spec->last_id[0]) {
         s->place.family = LEGACY_NEWEST;

@@ -50,6 +50,7 @@ struct legacy_stream {
 struct legacy_spec {
     const char *run_id;
     const char *last_id; /* ?last_id=; "": from the beginning */
+    enum legacy_end end; /* how their database says that it ended */
     bool postgres, thread_granted;
 };
 

@@ -216,6 +216,7 @@ static struct client *read_older(struct client *c, const struct stream_plan *pla
     struct legacy_spec spec = {.run_id = plan->older_id,
                                .last_id = plan->last_id,
                                .postgres = postgres,
+                               .end = plan->older_end,
                                .thread_granted = plan->thread_granted};
     if (!c || !plan->older_id[0] || (c->older = legacy_stream_new(c, &spec)))
         return c;

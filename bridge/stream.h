@@ -4,6 +4,7 @@
 #define THREADCAST_STREAM_H
 
 #include "bridge/client.h"
+#include "bridge/legacy_entry.h"
 #include "bridge/legacy_page.h"
 
 #include <stdbool.h>
@@ -36,6 +37,7 @@ struct stream_plan {
     char older_id[LEGACY_ID_MAX + 1];  /* the older interface: this run; "": not */
     char last_id[STREAM_LAST_ID_SIZE]; /* and where its reader stands; "": nowhere */
     bool thread_granted;               /* and may read all of threads[0] */
+    enum legacy_end older_end;         /* how their database says that it ended */
     void (*next)(struct stream_plan *plan); /* once access is granted */
     struct stream_thread threads[STREAM_THREADS_MAX];
 };

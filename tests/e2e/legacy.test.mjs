@@ -269,6 +269,34 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
             assert.equal((await stack.request('POST', `/agent-run/${nobodys}/stop`, who)).status, 403);
     });
 
+    test('their own table of runs, as a view `older_runs`: owner and state before the first entry', async () => {
+        await stack.pg.query('create table suna_runs (id uuid primary key, thread_id text, account uuid, status text)');
+        await stack.pg.query('create view older_runs as select id, thread_id, account as owner, status from suna_runs');
+        const [run, ended, owner] = [randomUUID(), randomUUID(), randomUUID()];
+        for (const [id, status] of [[run, 'running'], [ended, 'stopped']])
+            await stack.pg.query('insert into suna_runs values ($1, $2, $3, $4)', [id, 'theirs', owner, status]);
+        /** @type {[string, string, number, string?][]} */
+        const asked = [[owner, run, 200, 'running'], [owner, ended, 200, 'stopped'], ['eve', run, 403],
+                       [owner, randomUUID(), 403], [owner, 'no-uuid', 403]];
+        for (const [sub, id, status, state] of asked) {
+            const answer = await stack.request('GET', `/agent-run/${id}`, { sub });
+            assert.deepEqual([answer.status, answer.json.status], [status, state], answer.text);
+        }
+        assert.equal((await stack.request('POST', `/agent-run/${run}/stop`, { sub: 'eve', read: ['*'] })).status, 403);
+        const page = new StreamAgent(stack, run, { sub: owner });
+        const following = page.follow(); // nothing of it is in Redis yet
+        await subscribed(run);
+        await push(run, chunk('theirs', 0, 'a'), COMPLETED);
+        await following;
+        assert.deepEqual([page.messages.length, page.errors], [2, []]);
+        await push(ended, chunk('theirs', 0, 'a'), chunk('theirs', 1, 'b'));
+        const stream = stack.events(`/agent-run/${ended}/stream`, { sub: owner });
+        await closes(stream);
+        assert.deepEqual(entries(stream).slice(2),
+                         ['{"type": "status", "status": "stopped", "message": "Agent run was stopped"}']);
+        assert.equal((await stack.request('POST', `/agent-run/${run}/stop`, { sub: owner })).status, 200);
+    });
+
     test('?token= only with --allow-query-token; nothing at all with --no-legacy-api; --redis-prefix', async () => {
         const [strict, off, prefixed] = await Promise.all([stack.startBridge(), stack.startBridge({ 'no-legacy-api': true }),
             stack.startBridge({ 'redis-prefix': 'p:' })]);

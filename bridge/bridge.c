@@ -17,6 +17,7 @@
 #include "bridge/hub.h"
 #include "bridge/keyring.h"
 #include "bridge/keywait.h"
+#include "bridge/legacy.h"
 #include "bridge/listener.h"
 #include "bridge/owners.h"
 #include "bridge/publisher.h"
@@ -194,6 +195,7 @@ void bridge_close(struct bridge *b)
     owners_free(b->owners);
     pg_pool_free(b->pg);
     clients_free(b->clients);
+    legacy_free(b->legacy);
     feed_free(b->feed);
     b->publisher = NULL;
     b->pg = NULL;

@@ -18,6 +18,7 @@ struct feed;
 struct hub;
 struct keyring;
 struct keywait;
+struct legacy;
 struct limits;
 struct listener;
 struct owners;
@@ -56,6 +57,7 @@ struct bridge {
     struct publisher *publisher; /* publishing connection: POST …/events, canary */
     struct hub *hub;
     struct clients *clients; /* open streams */
+    struct legacy *legacy;   /* readers of older runs; NULL until there is one */
     struct owners *owners;   /* changes of ownership; number 0's alone */
     struct list conns;      /* struct conn: HTTP connections (conn.c: conns_init/_fini) */
     struct list conns_dead; /* closed in this turn, freed at its end */

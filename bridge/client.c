@@ -7,6 +7,7 @@
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
 #include "bridge/hub.h"
+#include "bridge/legacy_stream.h"
 #include "bridge/reactors.h"
 #include "bridge/sse.h"
 #include "bridge/sub.h"
@@ -130,6 +131,8 @@ static bool wanted(const struct client *c, const struct msg *m)
 {
     if (!c->run_id)
         return true;
+    if (c->older)
+        return true; /* decides by itself */
     return m->run_len == strlen(c->run_id) &&
            memcmp(m->data + m->run_at, c->run_id, m->run_len) == 0;
 }
@@ -166,13 +169,17 @@ static void push(struct sub *s, struct msg *m, bool live)
 
 static void end_with_run(struct client *c, const struct msg *m)
 {
-    if (c->run_id && (m->type == EVENT_DONE || m->type == EVENT_ERROR))
+    if (c->run_id && !c->older && (m->type == EVENT_DONE || m->type == EVENT_ERROR))
         client_end(c, CLOSE_ENDED);
 }
 
 static void deliver(struct sub *s, struct msg *m, bool live)
 {
     struct client *c = s->client;
+    if (c->older) {
+        legacy_stream_event(c->older, m, live);
+        return;
+    }
     if (c->count == 1) {
         push(s, m, live);
         return;
@@ -251,9 +258,17 @@ void client_say(struct client *c, const char *name, const char *json, int64_t re
     msg_unref(m);
 }
 
+bool client_push(struct client *c, struct msg *m, bool live)
+{
+    if (!m || !outbuf_push(&c->out, m, live))
+        return false;
+    mark_dirty(c);
+    return true;
+}
+
 void client_keepalive(struct client *c)
 {
-    struct msg *m = msg_text(":keepalive\n", 11);
+    struct msg *m = c->older ? legacy_ping_msg() : msg_text(":keepalive\n", 11);
     if (m && outbuf_push(&c->out, m, false))
         mark_dirty(c);
     msg_unref(m);
@@ -380,6 +395,8 @@ static void settle(struct client *c)
         for (size_t i = 0; i < c->count; i++)
             if (c->subs[i].state == SUB_REPLAYING && !c->subs[i].page)
                 sub_more(&c->subs[i]);
+    if (c->older && c->out.bytes < PAGE_LOW_MARK)
+        legacy_stream_more(c->older);
 }
 
 static void write_out(struct client *c)

@@ -18,6 +18,7 @@ struct bridge;
 struct client;
 struct clients;
 struct identity;
+struct legacy_stream;
 struct page;
 struct topic;
 
@@ -99,6 +100,7 @@ struct client {
     struct identity *identity;
     struct limit_seat seat;
     char *run_id;
+    struct legacy_stream *older; /* reads an older run's list; NULL: none */
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes;
@@ -128,6 +130,9 @@ struct client *client_new(struct clients *set, const struct client_spec *spec);
 void client_send(struct sub *s, struct msg *m);
 /* A replayed one: paced, never cuts. */
 void client_replay(struct sub *s, struct msg *m);
+
+/* Queues it as it is. false: no memory. */
+bool client_push(struct client *c, struct msg *m, bool live);
 
 /* The bridge's own event, with the current id: client_say(c, "bye", "{\"…\":…}"). With
  * `retry_ms` > 0 a retry line is in it. */

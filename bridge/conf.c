@@ -212,6 +212,12 @@ static const struct conf_option options[] = {
      .offset = AT(allow_query_token),
      .def = "false",
      .help = "Accept ?token= in the address (it ends up in other people's logs)."},
+    {.name = "legacy-api",
+     .kind = CONF_BOOL,
+     .offset = AT(legacy_api),
+     .def = "true",
+     .help = "Serve /agent-run/<id>/… (also below /api) to pages written for Suna and "
+             "its forks; with --allow-query-token they may send ?token=."},
     {.name = "demo",
      .kind = CONF_BOOL,
      .offset = AT(demo),

@@ -26,7 +26,7 @@ struct bridge_conf {
     int64_t jwks_refresh_s, jwks_min_interval_s, jwks_timeout_ms, jwks_wait_ms;
     char *jwt_grants_claim; /* a name, or a JSON pointer */
     char *ticket_secret;    /* NULL: derived from jwt_secret, else random */
-    bool allow_query_token, demo;
+    bool allow_query_token, demo, legacy_api;
     char *allowed_origins;                 /* comma separated */
     char *public_origin, *trusted_proxies; /* comma separated addresses or CIDR */
     char *base_path;                       /* "/live", or "" */

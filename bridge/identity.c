@@ -58,8 +58,17 @@ void identity_unref(struct identity *id)
     free(id);
 }
 
+/* A run of the older interface (legacy_access.c); no thread's id holds a colon. */
+static const char run_grant[] = "agent_run:";
+
 static bool grant_valid(const char *s, size_t len, bool prefixes)
 {
+    size_t skip = sizeof(run_grant) - 1;
+
+    if (prefixes && len > skip && memcmp(s, run_grant, skip) == 0) {
+        s += skip;
+        len -= skip;
+    }
     if (prefixes && len && s[len - 1] == '*')
         return len == 1 || thread_id_valid(s, len - 1);
     return thread_id_valid(s, len);

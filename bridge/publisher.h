@@ -16,6 +16,7 @@ struct publisher;
 struct publisher *publisher_new(struct bridge *b);
 void publisher_free(struct publisher *p);
 bool publisher_ready(const struct publisher *p);
+struct redis *publisher_redis(struct publisher *p);
 
 enum publish_outcome {
     PUBLISH_OK,       /* first and last id */

@@ -4,6 +4,7 @@
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
 #include "bridge/hub.h"
+#include "bridge/legacy_stream.h"
 #include "common/log.h"
 
 #include <event2/event.h>
@@ -89,6 +90,8 @@ static void reap(struct client *c)
     count_reason(&set->bridge->stats, c->reason);
     for (size_t i = 0; i < c->count; i++)
         hub_leave(&c->subs[i]);
+    legacy_stream_free(c->older);
+    c->older = NULL;
     set->bridge->stats.clients--;
     limits_seat_give(set->bridge->limits, &c->seat);
     event_del(&c->readable);

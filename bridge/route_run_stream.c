@@ -184,7 +184,7 @@ static void on_run_state(const struct run_state *state, void *arg)
     }
 }
 
-static void ask_redis(struct stream_plan *plan)
+void stream_run(struct stream_plan *plan)
 {
     run_state_ask(plan->request->bridge->reader, plan->threads[0].thread_id, plan->run_id,
                   on_run_state, plan);
@@ -206,7 +206,7 @@ static void on_run(enum pg_outcome outcome, const struct pg_result *res,
                  pg_value(res, 0, 0));
         plan->ended = pg_bool(res, 0, 1);
         stream_positions(plan);
-        stream_admit(plan, ask_redis);
+        stream_admit(plan, stream_run);
         return;
     }
     stream_plan_free(plan);

@@ -46,7 +46,7 @@ void route_run_get(struct request *r)
 }
 
 /* Workers hear of it at once; those that miss the hint see it in Postgres. */
-static void hint_cancel(struct request *r)
+void route_run_hint_cancel(struct request *r)
 {
     char channel[NAMES_KEY_SIZE], json[96];
 
@@ -67,7 +67,7 @@ static void on_cancelled(struct request *r, const struct pg_result *res)
         return;
     }
     if (accepted)
-        hint_cancel(r);
+        route_run_hint_cancel(r);
     request_json(r, accepted ? 202 : 200,
                  json_pack("{s:s, s:s, s:s}", "runId", r->param, "threadId",
                            pg_value(res, 0, 2), "status", status));

@@ -7,6 +7,7 @@
 #include "bridge/base_path.h"
 #include "bridge/bridge.h"
 #include "bridge/keywait.h"
+#include "bridge/legacy_names.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
 #include "common/log.h"
@@ -15,17 +16,27 @@
 #include <string.h>
 
 enum route_flags {
-    ROUTE_THREAD = 1,  /* `*` is a thread's id */
-    ROUTE_RUN = 2,     /* `*` is a run's id, a UUID */
-    ROUTE_FILE = 4,    /* `*` is a file's name; only with --demo */
-    ROUTE_STREAM = 8,  /* takes the connection away: no HEAD */
-    ROUTE_PG = 16,     /* needs Postgres: 501 without DATABASE_URL */
-    ROUTE_DEMO = 32,   /* only with --demo */
-    ROUTE_ALWAYS = 64, /* answered even by a connection too many */
-    ROUTE_PROBE = 128, /* at both doors */
-    ROUTE_ADMIN = 256, /* at --admin-listen; without one at --listen, unless … */
-    ROUTE_INNER = 512, /* … it is for insiders only */
+    ROUTE_THREAD = 1,   /* `*` is a thread's id */
+    ROUTE_RUN = 2,      /* `*` is a run's id, a UUID */
+    ROUTE_FILE = 4,     /* `*` is a file's name; only with --demo */
+    ROUTE_STREAM = 8,   /* takes the connection away: no HEAD */
+    ROUTE_PG = 16,      /* needs Postgres: 501 without DATABASE_URL */
+    ROUTE_DEMO = 32,    /* only with --demo */
+    ROUTE_ALWAYS = 64,  /* answered even by a connection too many */
+    ROUTE_PROBE = 128,  /* at both doors */
+    ROUTE_ADMIN = 256,  /* at --admin-listen; without one at --listen, unless … */
+    ROUTE_INNER = 512,  /* … it is for insiders only */
+    ROUTE_LEGACY = 1024 /* `*` is an older run's id; not with --no-legacy-api */
 };
+
+/* clang-format off */
+#define LEGACY_ROUTES(base)                                                              \
+    {HTTP_GET, base "/agent-run/*/stream", route_legacy_stream, ROUTE_LEGACY | ROUTE_STREAM}, \
+    {HTTP_GET, base "/agent-run/*", route_legacy_status, ROUTE_LEGACY},                  \
+    {HTTP_GET, base "/agent-runs/*/status", route_legacy_status, ROUTE_LEGACY},          \
+    {HTTP_POST, base "/agent-run/*/stop", route_legacy_stop, ROUTE_LEGACY},              \
+    {HTTP_POST, base "/agent-runs/*/stop", route_legacy_stop, ROUTE_LEGACY}
+/* clang-format on */
 
 static const struct route {
     enum http_method method;
@@ -56,6 +67,8 @@ static const struct route {
     {HTTP_POST, "/v1/tickets", route_tickets_post, 0},
     {HTTP_POST, "/v1/demo/session", route_demo_session, ROUTE_DEMO},
     {HTTP_POST, "/v1/demo/cut", route_demo_cut, ROUTE_DEMO},
+    LEGACY_ROUTES(""),
+    LEGACY_ROUTES("/api"),
     {HTTP_GET, "/", route_static, ROUTE_FILE},
     {HTTP_GET, "/*", route_static, ROUTE_FILE},
 };
@@ -100,6 +113,8 @@ static bool route_on(const struct request *r, const struct route *route, bool ou
         return false;
     if (route->flags & ROUTE_FILE)
         return b->statics != NULL;
+    if (route->flags & ROUTE_LEGACY)
+        return b->conf->legacy_api;
     return !(route->flags & ROUTE_DEMO) || b->conf->demo;
 }
 
@@ -159,6 +174,13 @@ static bool take_param(struct request *r, const struct route *route, struct span
         if (ok && uuid_valid(r->param, len))
             return true;
         request_error(r, 400, "bad_run_id", "A run's id is a UUID.");
+        return false;
+    }
+    if (route->flags & ROUTE_LEGACY) {
+        if (ok && legacy_id_valid(r->param, len))
+            return true;
+        request_error(r, 400, "bad_run_id",
+                      "A run's id is 1 to 128 of A-Z a-z 0-9 . _ -");
         return false;
     }
     if (ok)

@@ -18,6 +18,7 @@ route_fn route_messages_get, route_messages_post;
 route_fn route_threads_get, route_threads_post, route_thread_delete;
 /* route_runs.c */
 route_fn route_run_get, route_run_cancel, route_runs_get;
+void route_run_hint_cancel(struct request *r); /* workers: look at r->param */
 /* route_retry.c */
 route_fn route_run_retry;
 /* route_publish.c */
@@ -30,6 +31,8 @@ route_fn route_demo_cut;
 route_fn route_healthz, route_readyz, route_metrics;
 /* route_debug.c */
 route_fn route_debug_streams;
+/* legacy_routes.c */
+route_fn route_legacy_stream, route_legacy_status, route_legacy_stop;
 /* static.c */
 route_fn route_static;
 

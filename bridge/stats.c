@@ -88,6 +88,12 @@ static const struct stats_row rows[] = {
     COUNTER("resumes_total", "result=\"hit\"", resume_hits,
             "Streams begun at a position, by whether it was still good."),
     COUNTER("resumes_total", "result=\"miss\"", resume_misses, NULL),
+    COUNTER("older_streams_total", NULL, older_streams,
+            "Streams begun on the older interface."),
+    COUNTER("older_entries_total", NULL, older_entries,
+            "Entries of older runs passed on."),
+    COUNTER("older_lost_total", NULL, older_lost,
+            "Readers of older runs told that a part of it was lost."),
     /* events */
     COUNTER("events_in_total", NULL, events_in, "Events received from Redis."),
     COUNTER("events_bare_total", NULL, events_bare,

@@ -10,6 +10,7 @@
 #include "bridge/clients.h"
 #include "bridge/conn.h"
 #include "bridge/hub.h"
+#include "bridge/legacy_stream.h"
 #include "bridge/limits.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
@@ -189,6 +190,10 @@ void stream_busy(struct request *r, const char *why)
     if (!r->conn)
         return;
     r->bridge->stats.busy++;
+    if (r->no_busy) {
+        request_error(r, 503, "unavailable", why);
+        return;
+    }
     take_seat(r, true, &spec.seat);
     struct client *c = take_socket(r, spec);
     if (!c)
@@ -207,7 +212,22 @@ static const char *why_not(struct request *r, struct limit_seat *ret)
     return take_seat(r, false, ret);
 }
 
-static struct client *open_client(struct stream_plan *plan)
+/* The older interface: who reads the run's list for this client. */
+static struct client *read_older(struct client *c, const struct stream_plan *plan,
+                                 bool postgres)
+{
+    struct legacy_spec spec = {.run_id = plan->older_id,
+                               .last_id = plan->last_id,
+                               .postgres = postgres,
+                               .end = plan->older_end,
+                               .thread_granted = plan->thread_granted};
+    if (!c || !plan->older_id[0] || (c->older = legacy_stream_new(c, &spec)))
+        return c;
+    client_close(c, CLOSE_MEMORY);
+    return NULL;
+}
+
+static struct client *open_client(struct stream_plan *plan, bool postgres)
 {
     struct request *r = plan->request;
     struct client_spec spec = {.merge = plan->merge,
@@ -217,14 +237,14 @@ static struct client *open_client(struct stream_plan *plan)
         return NULL;
     const char *why = why_not(r, &spec.seat);
     if (!why)
-        return take_socket(r, spec);
+        return read_older(take_socket(r, spec), plan, postgres);
     stream_busy(r, why);
     return NULL;
 }
 
 struct client *stream_open_detached(struct stream_plan *plan)
 {
-    struct client *c = open_client(plan);
+    struct client *c = open_client(plan, true);
     stream_plan_free(plan);
     return c;
 }
@@ -232,7 +252,8 @@ struct client *stream_open_detached(struct stream_plan *plan)
 static bool join(struct client *c, const struct stream_plan *plan)
 {
     struct bridge *b = plan->request->bridge;
-    c->by_ms = b->clients->now_ms + b->conf->upstream_timeout_ms;
+    if (!c->older) /* their pages rather wait for Redis */
+        c->by_ms = b->clients->now_ms + b->conf->upstream_timeout_ms;
     for (size_t i = 0; i < plan->count; i++) {
         struct sub *s = &c->subs[i];
         s->since = plan->threads[i].since;
@@ -249,7 +270,7 @@ static bool join(struct client *c, const struct stream_plan *plan)
 
 struct client *stream_open(struct stream_plan *plan)
 {
-    struct client *c = open_client(plan);
+    struct client *c = open_client(plan, false);
     if (c && !join(c, plan)) {
         client_close(c, CLOSE_MEMORY);
         c = NULL;

@@ -4,6 +4,8 @@
 #define THREADCAST_STREAM_H
 
 #include "bridge/client.h"
+#include "bridge/legacy_entry.h"
+#include "bridge/legacy_page.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,6 +14,7 @@
 struct request;
 
 #define STREAM_THREADS_MAX 32
+#define STREAM_LAST_ID_SIZE LEGACY_PLACE_SIZE
 
 /* Where to begin in one thread. */
 struct stream_thread {
@@ -29,8 +32,12 @@ struct stream_plan {
     char run_id[UUID_SIZE]; /* "": every run */
     int waiting;            /* access questions */
     bool denied, unknown;
-    uint64_t owner_changes; /* the bridge's count when access was asked for */
-    bool ended;             /* a run's stream: Postgres says it has ended */
+    uint64_t owner_changes;            /* the bridge's count when access was asked for */
+    bool ended;                        /* a run's stream: Postgres says it has ended */
+    char older_id[LEGACY_ID_MAX + 1];  /* the older interface: this run; "": not */
+    char last_id[STREAM_LAST_ID_SIZE]; /* and where its reader stands; "": nowhere */
+    bool thread_granted;               /* and may read all of threads[0] */
+    enum legacy_end older_end;         /* how their database says that it ended */
     void (*next)(struct stream_plan *plan); /* once access is granted */
     struct stream_thread threads[STREAM_THREADS_MAX];
 };
@@ -51,6 +58,10 @@ struct client *stream_open(struct stream_plan *plan);
 
 /* The same without a place in the hub: its owner replays what there is and ends it. */
 struct client *stream_open_detached(struct stream_plan *plan);
+
+/* One run of ours, from its beginning: `plan->run_id` in threads[0], access granted.
+ * (route_run_stream.c) */
+void stream_run(struct stream_plan *plan);
 
 /* A transient refusal: 200, `retry:`, `event: busy`, close. `why` is a literal. */
 void stream_busy(struct request *r, const char *why);

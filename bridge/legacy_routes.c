@@ -77,7 +77,7 @@ static void on_stream(struct request *r, const struct legacy_found *found)
 
 void route_legacy_stream(struct request *r)
 {
-    r->no_busy = true;
+    r->stream = false; /* their page tries again after an error, not after an end */
     if (auth_require(r, true))
         legacy_find(r, ACCESS_READ, on_stream);
 }

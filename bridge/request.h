@@ -42,7 +42,6 @@ struct request {
     enum request_keys keys;
     void (*wait)(struct request *r);  /* when nobody can say yet who asks; may be NULL */
     void (*again)(struct request *r); /* after that: its route from the beginning */
-    bool no_busy;    /* a stream, but a transient refusal of it is a 503 */
 };
 
 /* For conn.c: returns new, or NULL. */

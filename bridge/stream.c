@@ -190,7 +190,7 @@ void stream_busy(struct request *r, const char *why)
     if (!r->conn)
         return;
     r->bridge->stats.busy++;
-    if (r->no_busy) {
+    if (!r->stream) {
         request_error(r, 503, "unavailable", why);
         return;
     }

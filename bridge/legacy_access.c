@@ -272,7 +272,7 @@ static void ask_postgres(struct search *q)
         "SELECT r.thread_id, r.end_events IS NOT NULL, r.status,"
         " to_json(r.started_at) #>> '{}', to_json(r.ended_at) #>> '{}',"
         " left(r.error ->> 'message', 60), to_regclass('older_runs') IS NOT NULL"
-        " FROM (SELECT 1) one LEFT JOIN runs r ON r.id = $1::uuid";
+        " FROM (SELECT 1) one LEFT JOIN threadcast.runs r ON r.id = $1::uuid";
     struct bridge *b = q->r->bridge;
     const char *id = q->r->param;
     const char *params[] = {uuid_valid(id, strlen(id)) ? id : NULL};

@@ -123,8 +123,10 @@ static void on_stop(struct request *r, const struct legacy_found *found)
     const char *params[] = {r->param, r->identity->sub};
 
     if (found->ours)
-        ask_pg(r, "SELECT outcome, status, thread_id FROM cancel_run($1::uuid, $2)", 2,
-               params, on_cancelled);
+        ask_pg(
+            r,
+            "SELECT outcome, status, thread_id FROM threadcast.cancel_run($1::uuid, $2)",
+            2, params, on_cancelled);
     else
         legacy_stop(r);
 }

@@ -233,7 +233,7 @@ static void ask_view(struct search *q)
         params[1] = NULL;
     if (!pg_pool_query(b->pg,
                        "SELECT thread_id::text, owner::text = $2, status::text"
-                       " FROM older_runs WHERE id = $1",
+                       " FROM threadcast.older_runs WHERE id = $1",
                        2, params, b->conf->upstream_timeout_ms, on_view, q))
         refuse(q, true);
 }
@@ -271,13 +271,15 @@ static void ask_postgres(struct search *q)
     static const char sql[] =
         "SELECT r.thread_id, r.end_events IS NOT NULL, r.status,"
         " to_json(r.started_at) #>> '{}', to_json(r.ended_at) #>> '{}',"
-        " left(r.error ->> 'message', 60), to_regclass('older_runs') IS NOT NULL"
+        " left(r.error ->> 'message', 60), to_regclass(format('%I.older_runs', "
+        "$2::text)) IS NOT NULL"
         " FROM (SELECT 1) one LEFT JOIN threadcast.runs r ON r.id = $1::uuid";
     struct bridge *b = q->r->bridge;
     const char *id = q->r->param;
-    const char *params[] = {uuid_valid(id, strlen(id)) ? id : NULL};
+    const char *params[] = {uuid_valid(id, strlen(id)) ? id : NULL,
+                            b->conf->database_schema};
 
-    if (!pg_pool_query(b->pg, sql, 1, params, b->conf->upstream_timeout_ms, on_row, q))
+    if (!pg_pool_query(b->pg, sql, 2, params, b->conf->upstream_timeout_ms, on_row, q))
         refuse(q, true);
 }
 

@@ -57,7 +57,8 @@ static void reap(struct client *c)
              LOG_S("reason", close_reason_text(c->reason)),
              LOG_S("last", client_position(c, position) ? position : ""),
              LOG_I("events", c->events), LOG_I("bytes", c->bytes),
-             LOG_I("merged", c->merged), LOG_I("ms", set->now_ms - c->opened_ms));
+             LOG_I("merged", c->merged), LOG_I("ms", set->now_ms - c->opened_ms),
+             LOG_S("request", c->request_id));
     count_reason(&set->bridge->stats, c->reason);
     for (size_t i = 0; i < c->count; i++)
         hub_leave(&c->subs[i]);
@@ -70,10 +71,11 @@ static void reap(struct client *c)
     outbuf_fini(&c->out);
     identity_unref(c->identity);
     free(c->run_id);
+    free(c->request_id);
     c->fd = -1;
     c->identity = NULL;
     c->writable = NULL;
-    c->run_id = NULL;
+    c->run_id = c->request_id = NULL;
     c->count = 0;
 }
 

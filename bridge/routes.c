@@ -114,8 +114,7 @@ static const struct route *find_route(struct request *r, struct span *ret_param,
 
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         const struct route *route = &routes[i];
-        if (!route_on(r, route, outside) ||
-            !path_matches(route->path, path, ret_param))
+        if (!route_on(r, route, outside) || !path_matches(route->path, path, ret_param))
             continue;
         if ((route->flags & ROUTE_FILE) && allow->len > 0) /* not a file's name */
             continue;

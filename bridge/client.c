@@ -94,6 +94,8 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->seat = seat;
     c->identity = identity_ref(spec->identity);
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
+    bool labelled = spec->request_id && *spec->request_id;
+    c->request_id = labelled ? strdup(spec->request_id) : NULL;
     struct msg *head = sse_head(spec->http10, spec->headers, clients_retry_ms(set));
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;

@@ -86,6 +86,7 @@ struct client_spec {
     struct limit_seat seat; /* taken */
     const char *headers;    /* further response header lines, with CRLF */
     const char *run_id;     /* that run alone; NULL: everything */
+    const char *request_id; /* of the request that opens it, for the log; NULL: none */
     size_t threads;
 };
 
@@ -101,6 +102,7 @@ struct client {
     struct limit_seat seat;
     char *run_id;
     struct legacy_stream *older; /* reads an older run's list; NULL: none */
+    char *request_id; /* NULL: none, or no memory: it is a label */
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes;

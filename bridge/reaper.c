@@ -78,7 +78,7 @@ static void log_end(const struct client *c)
              LOG_S("first", first), LOG_S("last", last), LOG_I("events", c->events),
              LOG_I("bytes", c->bytes), LOG_I("merged", c->merged),
              LOG_I("unsent", c->out.bytes), LOG_I("ms", c->set->now_ms - c->opened_ms),
-             LOG_S("run", c->run_id));
+             LOG_S("run", c->run_id), LOG_S("request", c->request_id));
     buf_fini(&threads);
 }
 
@@ -101,10 +101,11 @@ static void reap(struct client *c)
     outbuf_fini(&c->out);
     identity_unref(c->identity);
     free(c->run_id);
+    free(c->request_id);
     c->fd = -1;
     c->identity = NULL;
     c->writable = NULL;
-    c->run_id = NULL;
+    c->run_id = c->request_id = NULL;
     c->count = 0;
 }
 

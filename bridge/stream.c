@@ -151,6 +151,7 @@ static struct client *take_socket(struct request *r, struct client_spec spec)
     if (spec.http10)
         advice_http10(r);
     spec.identity = r->identity;
+    spec.request_id = r->trace.request_id;
     spec.headers = r->extra.len ? r->extra.data : NULL;
     spec.fd = conn_detach(r);
     if (spec.fd >= 0)

@@ -1,4 +1,4 @@
-// Next.js in front of Threadcast, `next dev` and `next start`; the bridge runs with
+// Next.js in front of Threadcast (tried with `next dev`); the bridge runs with
 // `--public-origin http://localhost:3000`. tests/e2e/devservers.test.mjs runs with this file.
 
 export default {

@@ -175,6 +175,7 @@ test('what a request is called follows it: answer, run, agent, event, logs', asy
     assert.equal(env.told.env.THREADCAST_REQUEST_ID, id);
     assert.equal(env.told.env.TRACEPARENT, parent);
     assert.deepEqual(env.trace, { requestId: id, traceparent: parent });
+    await stack.bridge.child.line(/client closed .*request=a-stream/);
     await stack.worker.child.line(/run started .*request="req-7\/aB\+c=@d:1/);
 
     const made = await say('echo', { 'X-Request-Id': 'a b"<c>', traceparent: `${parent}x` });

@@ -235,6 +235,21 @@ describe('behind a proxy', { concurrency: true }, () => {
         });
     });
 
+    it('a changed Host that nobody has told us about is named once', async () => {
+        const { bridge, front } = await chain(KINDS["nginx' defaults"], { 'public-origin': 'https://chat.example' });
+        for (let n = 0; n < 3; n++) {
+            const answer = await front.fetch('/v1/session', {
+                method: 'POST', headers: { ...stack.authorization(), Origin: front.origin } });
+            assert.equal(answer.status, 403);
+            assert.equal((await answer.json()).error.code, 'origin_not_allowed');
+        }
+        assert.equal((await bridge.metrics())['threadcast_bridge_refused_total{reason="origin"}'], 3);
+        const [line, ...more] = bridge.child.lines.filter((text) => text.includes("a page's request was refused"));
+        assert.deepEqual(more, []);
+        for (const word of [`origin=${front.origin}`, `host=127.0.0.1:${bridge.port}`, '--public-origin'])
+            assert.ok(line.includes(word), line);
+    });
+
     describe('a load balancer\'s probe', () => {
         const probe = (/** @type {number} */ port, /** @type {string} */ line) => raw(port, `${line}\r\n\r\n`);
 

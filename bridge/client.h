@@ -102,7 +102,7 @@ struct client {
     struct limit_seat seat;
     char *run_id;
     struct legacy_stream *older; /* reads an older run's list; NULL: none */
-    char *request_id; /* NULL: none, or no memory: it is a label */
+    char *request_id;            /* NULL: none, or no memory: it is a label */
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes;

@@ -77,7 +77,7 @@ static bool sort_arguments(struct mint *m, int argc, char *const *argv)
     if (!m->rest)
         return false;
     m->rest[m->rest_count++] = argv[0];
-    for (int i = 2; i < argc; i++) {
+    for (int i = 2; i < argc && argv[i]; i++) {
         const char *equals = strchr(argv[i], '=');
         size_t len = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
         const char *value = equals ? equals + 1 : i + 1 < argc ? argv[i + 1] : NULL;
@@ -128,11 +128,10 @@ static const char *fault(struct mint *m)
 /* The payload. Takes the lists. Returns new, or NULL. */
 static json_t *make_claims(struct mint *m, const struct bridge_conf *conf)
 {
-    int64_t now_s = clock_wall_ms() / 1000;
+    json_int_t iat = clock_wall_ms() / 1000, exp = iat + m->ttl_s;
     json_t *claims =
-        json_pack("{s:s, s:I, s:I, s:s*, s:s*, s:s*}", "sub", m->sub, "iat",
-                  (json_int_t)now_s, "exp", (json_int_t)(now_s + m->ttl_s), "jti", m->jti,
-                  "aud", conf->jwt_audience, "iss", conf->jwt_issuer);
+        json_pack("{s:s, s:I, s:I, s:s*, s:s*, s:s*}", "sub", m->sub, "iat", iat, "exp",
+                  exp, "jti", m->jti, "aud", conf->jwt_audience, "iss", conf->jwt_issuer);
     json_t *grants = json_pack("{s:o*, s:o*}", "read", m->read, "write", m->write);
     bool any = m->read || m->write;
 

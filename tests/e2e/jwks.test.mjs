@@ -208,6 +208,10 @@ test('while no key has come it is not ready, and says "later", not "no"', async 
     assert.deepEqual([refused.status, refused.json.error.code], [503, 'keys_unavailable']);
     const stream = stack.events('/v1/threads/t1/events', { token: issued(signer, 'k'), bridge });
     await stream.named('busy');
+    await until(async () => { // or the fetch had failed before
+        await answer(issued(signer, 'k'), bridge);
+        return (await bridge.metrics())['threadcast_bridge_limits_total{limit="jwks-wait-ms"}'] >= 1;
+    }, { what: 'somebody waits for longer than --jwks-wait-ms' });
     assert.equal(await status(issued(signer, 'k').replace(/^[^.]+/, base64url('{"alg":"RS512"}')), bridge), 401);
     assert.equal(await status(own(), bridge), 200, 'our own secret needs no issuer');
     await bridge.child.line(/warn the issuer's keys could not be fetched: its tokens cannot be checked/);

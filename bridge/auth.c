@@ -3,6 +3,7 @@
  * logged, only the word why it was refused. */
 #include "bridge/auth.h"
 
+#include "bridge/base64url.h"
 #include "bridge/bridge.h"
 #include "bridge/cookie.h"
 #include "bridge/jwt.h"
@@ -10,6 +11,7 @@
 #include "bridge/keys.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
+#include "bridge/revoked.h"
 #include "bridge/ticket.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -25,6 +27,7 @@ struct auth {
     bool open;         /* --auth none */
     bool query_tokens; /* --allow-query-token */
     struct key *key, *ticket_key;
+    struct key *bridge_key; /* between bridges; from ticket_key */
     struct jwt_rules rules; /* borrows `key` and the configuration */
 };
 
@@ -161,7 +164,9 @@ struct auth *auth_new(const struct bridge_conf *conf, struct buf *err)
     }
     a->key = load_key(conf, err);
     a->ticket_key = a->key ? load_ticket_key(conf, a->key, err) : NULL;
-    if (!a->ticket_key)
+    a->bridge_key =
+        a->ticket_key ? key_derive(a->ticket_key, "threadcast bridge 1") : NULL;
+    if (!a->bridge_key)
         goto fail;
     a->rules.key = a->key;
     a->rules.claims.audience = given(conf->jwt_audience) ? conf->jwt_audience : NULL;
@@ -179,6 +184,7 @@ void auth_free(struct auth *a)
         return;
     key_free(a->key);
     key_free(a->ticket_key);
+    key_free(a->bridge_key);
     free(a);
 }
 
@@ -235,8 +241,8 @@ static enum auth_result by_cookie(const struct auth *a, const struct request *r,
     return cookie.len ? by_token(a, cookie, ret, ret_why) : AUTH_MISSING;
 }
 
-enum auth_result auth_identify(struct auth *a, const struct request *r,
-                               struct identity **ret, const char **ret_why)
+static enum auth_result by_request(const struct auth *a, const struct request *r,
+                                   struct identity **ret, const char **ret_why)
 {
     struct span token;
     enum auth_result result;
@@ -269,22 +275,64 @@ enum auth_result auth_identify(struct auth *a, const struct request *r,
     return result;
 }
 
+/* A revocation that we have not read yet would be none: then nobody is let in. */
+enum auth_result auth_identify(struct auth *a, const struct request *r,
+                               struct identity **ret, const char **ret_why)
+{
+    struct revoked *revoked = r->bridge->revoked;
+    struct identity *id = NULL;
+    enum auth_result result = by_request(a, r, &id, ret_why);
+
+    if (result == AUTH_OK && revoked && !id->everything) {
+        if (!revoked_known(revoked)) {
+            *ret_why = "revocations are not known yet";
+            result = AUTH_UNKNOWN;
+        } else if (revoked_covers(revoked, id)) {
+            *ret_why = "revoked";
+            result = AUTH_REFUSED;
+        }
+    }
+    if (result == AUTH_OK)
+        *ret = id;
+    else
+        identity_unref(id);
+    return result;
+}
+
+static void refuse_token(struct request *r, const char *why)
+{
+    request_header(r, "WWW-Authenticate",
+                   "Bearer realm=\"threadcast\", error=\"invalid_token\"");
+    if (!strcmp(why, "expired"))
+        request_error(r, 401, "token_expired", "the token has expired");
+    else if (!strcmp(why, "revoked"))
+        request_error(r, 401, "revoked", "the token has been revoked");
+    else
+        request_error(r, 401, "token_invalid", "the token is not accepted");
+}
+
 void auth_refuse(struct request *r, enum auth_result result, const char *why)
 {
+    if (result == AUTH_UNKNOWN) {
+        r->bridge->stats.auth_unknown++;
+        if (r->busy)
+            r->busy(r, why);
+        else
+            request_error(r, 503, "busy", "it cannot be said who you are: try again");
+        return;
+    }
     if (result == AUTH_MISSING) {
         r->bridge->stats.auth_missing++;
         request_header(r, "WWW-Authenticate", "Bearer realm=\"threadcast\"");
         request_error(r, 401, "unauthorized", "a token is needed");
         return;
     }
-    r->bridge->stats.auth_refused++;
-    log_debug("credentials refused", LOG_S("why", why));
-    request_header(r, "WWW-Authenticate",
-                   "Bearer realm=\"threadcast\", error=\"invalid_token\"");
-    if (!strcmp(why, "expired"))
-        request_error(r, 401, "token_expired", "the token has expired");
+    if (!strcmp(why, "revoked"))
+        r->bridge->stats.auth_revoked++;
     else
-        request_error(r, 401, "token_invalid", "the token is not accepted");
+        r->bridge->stats.auth_refused++;
+    log_debug("credentials refused", LOG_S("why", why));
+    refuse_token(r, why);
 }
 
 bool auth_require(struct request *r, bool tickets)
@@ -307,12 +355,45 @@ bool auth_require(struct request *r, bool tickets)
     return true;
 }
 
-bool auth_ticket(const struct auth *a, const struct identity *id,
-                 const char *const *granted, const char *const *owned, int64_t now_ms,
-                 int64_t expires_ms, struct buf *out)
+bool auth_ticket(const struct auth *a, const struct ticket *t, struct buf *out)
 {
-    struct ticket t = {id->sub, granted, owned, now_ms, expires_ms};
-    return a->ticket_key && ticket_make(a->ticket_key, &t, out);
+    return a->ticket_key && ticket_make(a->ticket_key, t, out);
+}
+
+bool auth_ticket_renew(const struct auth *a, const struct identity *id, int64_t now_ms,
+                       int64_t max_ms, struct buf *out, struct identity **ret)
+{
+    int64_t end = now_ms + max_ms < id->end_ms ? now_ms + max_ms : id->end_ms;
+    const char *why;
+    struct ticket t = {.sub = id->sub,
+                       .granted = (const char *const *)id->read,
+                       .owned = (const char *const *)id->owned,
+                       .issued_ms = now_ms,
+                       .expires_ms = end,
+                       .end_ms = id->end_ms,
+                       .from_ms = id->issued_ms,
+                       .jti = id->jti,
+                       .by = id->by,
+                       .by_from_ms = id->by_issued_ms};
+
+    return id->ticket && end > id->expires_ms && auth_ticket(a, &t, out) &&
+           ticket_verify(a->ticket_key, out->data, out->len, now_ms, ret, &why);
+}
+
+bool auth_sign(const struct auth *a, const char *text, size_t len, struct buf *out)
+{
+    unsigned char mac[KEY_MAC_SIZE];
+
+    if (!a->bridge_key || !key_mac(a->bridge_key, text, len, mac))
+        return false;
+    base64url_encode(out, mac, sizeof(mac));
+    return !out->failed;
+}
+
+bool auth_signed(const struct auth *a, const char *text, size_t len,
+                 const unsigned char *mac, size_t mac_len)
+{
+    return a->bridge_key && key_verify(a->bridge_key, text, len, mac, mac_len);
 }
 
 static void add_claim(struct buf *out, const char *name, const char *value)

@@ -19,6 +19,7 @@
 #include "bridge/publisher.h"
 #include "bridge/reactors.h"
 #include "bridge/reader.h"
+#include "bridge/revoke.h"
 #include "bridge/watch.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -106,7 +107,8 @@ static bool make_parts(struct bridge *b)
 {
     return (b->clients = clients_new(b)) && (b->hub = hub_new(b)) &&
            (b->reader = reader_new(b)) && (b->publisher = publisher_new(b)) &&
-           (b->feed = feed_new(b)) && (b->watch = watch_new(b)) && make_postgres(b);
+           (b->feed = feed_new(b)) && (b->watch = watch_new(b)) && make_postgres(b) &&
+           (b->number || !b->revoked || (b->revoker = revoker_new(b)));
 }
 
 static bool make_loop(struct bridge *b)
@@ -133,6 +135,7 @@ struct bridge *bridge_new(struct reactors *rs, size_t number, const char *addres
     b->auth = rs->auth;
     b->statics = rs->statics;
     b->limits = rs->limits;
+    b->revoked = rs->revoked;
     list_init(&b->empty.node);
     list_init(&b->forgetting);
     snprintf(b->instance, sizeof(b->instance), "%s-%u", rs->instance,
@@ -164,6 +167,8 @@ void bridge_close(struct bridge *b)
     reader_close(b->reader);
     publisher_free(b->publisher);
     owners_free(b->owners);
+    revoker_free(b->revoker);
+    b->revoker = NULL;
     pg_pool_free(b->pg);
     clients_free(b->clients);
     feed_free(b->feed);

@@ -25,6 +25,8 @@ struct publisher;
 struct reactors;
 struct reader;
 struct redis;
+struct revoked;
+struct revoker;
 struct statics;
 struct strmap;
 struct timer;
@@ -38,6 +40,7 @@ struct bridge {
     struct auth *auth;
     const struct statics *statics; /* NULL without --demo */
     struct limits *limits;
+    struct revoked *revoked; /* NULL with --auth none */
     struct loop *loop;
     struct mailbox *mailbox; /* letters of the other reactors */
     struct letter empty;     /* to number 0: the drain is over here */
@@ -50,6 +53,9 @@ struct bridge {
     struct hub *hub;
     struct clients *clients; /* open streams */
     struct owners *owners;   /* changes of ownership; number 0's alone */
+    struct revoker *revoker; /* keeps `revoked` as Redis has it; number 0's alone */
+    /* What another bridge says on FEED_BRIDGES_CHANNEL; number 0's alone. (revoke.c) */
+    void (*on_hint)(struct bridge *b, const char *data, size_t len);
     struct list conns;      /* struct conn: HTTP connections (conn.c: conns_init/_fini) */
     struct list conns_dead; /* closed in this turn, freed at its end */
     size_t conn_count;

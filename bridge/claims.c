@@ -104,6 +104,13 @@ static bool names(const json_t *value, const char *wanted, bool lists)
     return found;
 }
 
+/* A right that is absent or true or false, and nothing else. */
+static bool right(const json_t *value, bool *ret)
+{
+    *ret = json_is_true(value);
+    return !value || json_is_boolean(value);
+}
+
 static bool grants(const json_t *claims, struct identity *id)
 {
     const json_t *claim = json_object_get(claims, "threadcast");
@@ -113,7 +120,9 @@ static bool grants(const json_t *claims, struct identity *id)
     if (!claim)
         return true;
     return json_is_object(claim) && (!read || grants_parse(read, true, &id->read)) &&
-           (!write || grants_parse(write, true, &id->write));
+           (!write || grants_parse(write, true, &id->write)) &&
+           right(json_object_get(claim, "revoke"), &id->may_revoke) &&
+           right(json_object_get(claim, "tickets"), &id->may_ticket);
 }
 
 struct identity *claims_check(const json_t *claims, const struct claims_rules *rules,
@@ -141,9 +150,15 @@ struct identity *claims_check(const json_t *claims, const struct claims_rules *r
         *ret_why = "subject";
         return NULL;
     }
+    id->issued_ms = d.iat;
     if (!grants(claims, id)) {
         identity_unref(id);
         *ret_why = "grants";
+        return NULL;
+    }
+    if (!identity_name(json_object_get(claims, "jti"), &id->jti)) {
+        identity_unref(id);
+        *ret_why = "jti";
         return NULL;
     }
     return id;

@@ -99,6 +99,8 @@ struct client {
     struct identity *identity;
     struct limit_seat seat;
     char *run_id;
+    char *
+        connection; /* its name for POST /v1/session/extend, once it was told (renew.c) */
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes;

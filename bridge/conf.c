@@ -208,6 +208,11 @@ static const struct conf_option options[] = {
      .help = "Addresses or blocks whose X-Forwarded-For, -Proto and -Host are believed, "
              "comma separated."},
     INT("ticket-max-s", ticket_max_s, "3600", 1, 86400, "s", "Longest life of a ticket."),
+    INT("max-revocations", max_revocations, "10000", 1, 10000000, NULL,
+        "Subjects and tokens that may be revoked at once; one more is refused."),
+    INT("revocation-ttl-s", revocation_ttl_s, "2592000", 60, 315360000, "s",
+        "How long a revocation counts: not below the longest life of a token; the same "
+        "for all bridges."),
     INT("guest-ttl-s", guest_ttl_s, "604800", 60, 31536000, "s",
         "How long a guest of the demo stays who it is."),
     INT("demo-sessions-per-min", demo_sessions_per_min, "60", 1, 1000000, "1/min",

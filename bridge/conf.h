@@ -21,6 +21,7 @@ struct bridge_conf {
     /* who */
     int auth; /* enum auth_mode */
     char *jwt_secret, *jwt_secret_file, *jwt_public_key_file, *jwt_audience, *jwt_issuer;
+    int64_t max_revocations, revocation_ttl_s;
     char *ticket_secret; /* NULL: derived from jwt_secret, else random */
     bool allow_query_token, demo;
     char *allowed_origins;                 /* comma separated */

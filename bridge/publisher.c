@@ -379,3 +379,8 @@ bool publisher_ready(const struct publisher *p)
 {
     return redis_state(p->redis) == REDIS_READY;
 }
+
+struct redis *publisher_redis(struct publisher *p)
+{
+    return p->redis;
+}

@@ -70,10 +70,12 @@ static void reap(struct client *c)
     outbuf_fini(&c->out);
     identity_unref(c->identity);
     free(c->run_id);
+    free(c->connection);
     c->fd = -1;
     c->identity = NULL;
     c->writable = NULL;
     c->run_id = NULL;
+    c->connection = NULL;
     c->count = 0;
 }
 

@@ -30,6 +30,8 @@ struct request {
     bool answered;
     void *state; /* of the route, freed with the request */
     void (*state_free)(void *state);
+    /* Set for streams: their transient refusal. NULL: 503. `why` is a literal. */
+    void (*busy)(struct request *r, const char *why);
     bool overloaded; /* one connection too many: only a stream may still take it over */
     bool scarce;     /* not even that: few descriptors are left */
 };

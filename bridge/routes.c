@@ -6,6 +6,7 @@
 #include "bridge/bridge.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
+#include "bridge/stream.h"
 #include "common/log.h"
 #include "common/names.h"
 
@@ -45,6 +46,8 @@ static const struct route {
     {HTTP_POST, "/v1/threads/*/messages", route_messages_post, ROUTE_THREAD | ROUTE_PG},
     {HTTP_POST, "/v1/session", route_session_post, 0},
     {HTTP_DELETE, "/v1/session", route_session_delete, 0},
+    {HTTP_POST, "/v1/session/extend", route_session_extend, 0},
+    {HTTP_POST, "/v1/revoke", route_revoke, 0},
     {HTTP_POST, "/v1/tickets", route_tickets_post, 0},
     {HTTP_POST, "/v1/demo/session", route_demo_session, ROUTE_DEMO},
     {HTTP_POST, "/v1/demo/cut", route_demo_cut, ROUTE_DEMO},
@@ -169,6 +172,8 @@ static void run_route(struct request *r, const struct route *route, struct span 
             request_error(r, 501, "no_database", "This bridge runs without a database.");
         return;
     }
+    if (route->flags & ROUTE_STREAM)
+        r->busy = stream_busy;
     route->fn(r);
 }
 

@@ -11,10 +11,13 @@ struct bridge_stats {
     /* http */
     uint64_t accepted, connections, http_requests, http_refused, accept_errors;
     uint64_t responses_2xx, responses_4xx, responses_5xx;
-    uint64_t auth_missing, auth_refused, access_denied, origin_refused;
+    uint64_t auth_missing, auth_refused, auth_revoked, auth_unknown, access_denied,
+        origin_refused;
     uint64_t limit_connections, limit_clients, limit_per_ip, limit_per_user;
+    uint64_t limit_revocations, revocations, revocations_made;
     uint64_t limit_demo_sessions, limit_descriptors, reserve_lent;
     /* streams */
+    uint64_t tickets_renewed, streams_extended;
     uint64_t clients, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
         closed_drain, closed_aged, closed_ended, closed_wrote, closed_demo, closed_memory,

@@ -4,6 +4,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         build-essential cmake ninja-build pkg-config \
         libhiredis-dev libevent-dev libjansson-dev libpq-dev libssl-dev \
+        libcurl4-openssl-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json LICENSE ./
@@ -20,7 +21,7 @@ RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr \
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        ca-certificates libhiredis0.14 libjansson4 libpq5 libssl3 \
+        ca-certificates libcurl4 libhiredis0.14 libjansson4 libpq5 libssl3 \
         libevent-core-2.1-7 libevent-extra-2.1-7 libevent-openssl-2.1-7 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home \

@@ -7,8 +7,9 @@
 #include "bridge/bridge.h"
 #include "bridge/cookie.h"
 #include "bridge/jwt.h"
-#include "bridge/keyfile.h"
+#include "bridge/keyload.h"
 #include "bridge/keys.h"
+#include "bridge/keyset.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
 #include "bridge/revoked.h"
@@ -24,126 +25,15 @@
 #define LOCAL_SUB "local" /* who everybody is under --auth none */
 
 struct auth {
-    bool open;         /* --auth none */
-    bool query_tokens; /* --allow-query-token */
-    struct key *key, *ticket_key;
-    struct key *bridge_key; /* between bridges; from ticket_key */
-    struct jwt_rules rules; /* borrows `key` and the configuration */
+    bool open;              /* --auth none */
+    bool query_tokens;      /* --allow-query-token */
+    struct keyset *keys;    /* this reactor's reference; NULL: --auth none */
+    struct jwt_rules rules; /* borrows `keys` and the configuration */
 };
 
-/* `JWT_SECRET= threadcast-bridge` is the same as none. */
 static bool given(const char *text)
 {
     return text && *text;
-}
-
-/* The secret's bytes, from where the configuration says. */
-static bool secret_text(const struct bridge_conf *conf, struct buf *out, struct buf *err)
-{
-    if (given(conf->jwt_secret)) {
-        buf_str(out, conf->jwt_secret);
-        if (out->failed)
-            buf_str(err, "out of memory");
-        return !out->failed;
-    }
-    if (conf->demo && !keyfile_make(conf->jwt_secret_file, err))
-        return false;
-    return keyfile_read(conf->jwt_secret_file, out, err);
-}
-
-/* key_from_secret or key_from_pem, with the option's name before what they complain of.
- */
-static struct key *make_key(struct key *make(const void *, size_t, struct buf *),
-                            const char *option, const struct buf *text, struct buf *err)
-{
-    struct buf why;
-    struct key *key;
-
-    buf_init(&why);
-    key = make(text->data, text->len, &why);
-    if (!key)
-        buf_printf(err, "%s: %s", option, why.failed ? "out of memory" : why.data);
-    buf_fini(&why);
-    return key;
-}
-
-static struct key *load_secret(const struct bridge_conf *conf, struct buf *err)
-{
-    struct key *key = NULL;
-    struct buf text;
-
-    buf_init(&text);
-    if (secret_text(conf, &text, err))
-        key = make_key(key_from_secret,
-                       given(conf->jwt_secret) ? "JWT_SECRET" : conf->jwt_secret_file,
-                       &text, err);
-    if (text.data)
-        OPENSSL_cleanse(text.data, text.len);
-    buf_fini(&text);
-    return key;
-}
-
-static struct key *load_public(const struct bridge_conf *conf, struct buf *err)
-{
-    struct key *key = NULL;
-    struct buf text;
-
-    buf_init(&text);
-    if (keyfile_read(conf->jwt_public_key_file, &text, err))
-        key = make_key(key_from_pem, conf->jwt_public_key_file, &text, err);
-    buf_fini(&text);
-    return key;
-}
-
-/* Which key, when the configuration names exactly one. */
-static struct key *load_key(const struct bridge_conf *conf, struct buf *err)
-{
-    bool public = given(conf->jwt_public_key_file);
-    int count = given(conf->jwt_secret) + given(conf->jwt_secret_file) + public;
-
-    if (count > 1) {
-        buf_str(err,
-                "JWT_SECRET, JWT_SECRET_FILE and JWT_PUBLIC_KEY_FILE: give one only");
-        return NULL;
-    }
-    if (count == 0) {
-        buf_str(err, conf->demo
-                         ? "--demo needs JWT_SECRET_FILE, where it keeps the key "
-                           "that it makes, or JWT_SECRET"
-                         : "no key for tokens: give JWT_SECRET, JWT_SECRET_FILE or "
-                           "JWT_PUBLIC_KEY_FILE");
-        return NULL;
-    }
-    if (conf->demo && public) {
-        buf_str(err, "--demo signs its guests in by itself and needs JWT_SECRET; it "
-                     "cannot do so with JWT_PUBLIC_KEY_FILE");
-        return NULL;
-    }
-    return public ? load_public(conf, err) : load_secret(conf, err);
-}
-
-static struct key *load_ticket_key(const struct bridge_conf *conf, const struct key *key,
-                                   struct buf *err)
-{
-    static const char label[] = "threadcast ticket 1";
-    struct key *own = NULL, *derived = NULL;
-
-    if (given(conf->ticket_secret)) {
-        struct buf text = {.data = conf->ticket_secret,
-                           .len = strlen(conf->ticket_secret)};
-        own = make_key(key_from_secret, "ticket secret", &text, err);
-        if (!own)
-            return NULL;
-    } else if (!key_symmetric(key)) {
-        log_warn("tickets are signed with a key of this process: they end with it and no "
-                 "other bridge takes them; give a ticket secret to change that");
-        own = key_random();
-    }
-    derived = own || key_symmetric(key) ? key_derive(own ? own : key, label) : NULL;
-    key_free(own);
-    if (!derived)
-        buf_str(err, "cannot make the key for tickets");
-    return derived;
 }
 
 struct auth *auth_new(const struct bridge_conf *conf, struct buf *err)
@@ -162,15 +52,14 @@ struct auth *auth_new(const struct bridge_conf *conf, struct buf *err)
         a->open = true;
         return a;
     }
-    a->key = load_key(conf, err);
-    a->ticket_key = a->key ? load_ticket_key(conf, a->key, err) : NULL;
-    a->bridge_key =
-        a->ticket_key ? key_derive(a->ticket_key, "threadcast bridge 1") : NULL;
-    if (!a->bridge_key)
+    a->keys = keyload(conf, NULL, err);
+    if (!a->keys)
         goto fail;
-    a->rules.key = a->key;
+    a->rules.keys = a->keys;
+    a->rules.issuer = given(conf->jwt_jwks_url);
     a->rules.claims.audience = given(conf->jwt_audience) ? conf->jwt_audience : NULL;
     a->rules.claims.issuer = given(conf->jwt_issuer) ? conf->jwt_issuer : NULL;
+    a->rules.claims.grants = conf->jwt_grants_claim;
     return a;
 
 fail:
@@ -178,14 +67,40 @@ fail:
     return NULL;
 }
 
+struct auth *auth_copy(const struct auth *a)
+{
+    struct auth *copy = malloc(sizeof(*copy));
+
+    if (copy) {
+        *copy = *a;
+        if (copy->keys)
+            keyset_ref(copy->keys);
+    }
+    return copy;
+}
+
 void auth_free(struct auth *a)
 {
     if (!a)
         return;
-    key_free(a->key);
-    key_free(a->ticket_key);
-    key_free(a->bridge_key);
+    keyset_unref(a->keys);
     free(a);
+}
+
+struct keyset *auth_keys(const struct auth *a)
+{
+    return a->keys;
+}
+
+void auth_take_keys(struct auth *a, struct keyset *keys)
+{
+    keyset_unref(a->keys);
+    a->rules.keys = a->keys = keys;
+}
+
+bool auth_ready(const struct auth *a)
+{
+    return !a->rules.issuer || keyset_issued(a->keys);
 }
 
 int auth_bearer(const struct request *r, struct span *ret)
@@ -207,9 +122,23 @@ int auth_bearer(const struct request *r, struct span *ret)
 static enum auth_result by_token(const struct auth *a, struct span token,
                                  struct identity **ret, const char **ret_why)
 {
-    return jwt_verify(&a->rules, token.at, token.len, clock_wall_ms(), ret, ret_why)
-               ? AUTH_OK
-               : AUTH_REFUSED;
+    if (jwt_verify(&a->rules, token.at, token.len, clock_wall_ms(), ret, ret_why))
+        return AUTH_OK;
+    return *ret_why == JWT_UNKNOWN_KEY ? AUTH_UNSURE : AUTH_REFUSED;
+}
+
+/* Signed with any of the keys: tickets live on while a secret is changed. */
+static enum auth_result by_ticket(const struct auth *a, const char *text,
+                                  struct identity **ret, const char **ret_why)
+{
+    const struct key *key;
+
+    for (size_t i = 0; (key = keyset_ticket(a->keys, i)); i++)
+        if (ticket_verify(key, text, strlen(text), clock_wall_ms(), ret, ret_why))
+            return AUTH_OK;
+        else if (strcmp(*ret_why, "signature") != 0)
+            break;
+    return AUTH_REFUSED;
 }
 
 /* A credential in the query: its name, and what takes it. */
@@ -227,9 +156,8 @@ static enum auth_result by_query(const struct auth *a, const struct request *r,
         *ret_why = "malformed";
     else if (!strcmp(name, "token"))
         result = by_token(a, (struct span){text, strlen(text)}, ret, ret_why);
-    else if (ticket_verify(a->ticket_key, text, strlen(text), clock_wall_ms(), ret,
-                           ret_why))
-        result = AUTH_OK;
+    else
+        result = by_ticket(a, text, ret, ret_why);
     OPENSSL_cleanse(text, sizeof(text));
     return result;
 }
@@ -275,15 +203,15 @@ static enum auth_result by_request(const struct auth *a, const struct request *r
     return result;
 }
 
-/* A revocation that we have not read yet would be none: then nobody is let in. */
-enum auth_result auth_identify(struct auth *a, const struct request *r,
-                               struct identity **ret, const char **ret_why)
+/* A revocation that we have not read yet would be none: then nobody is let in. Takes id,
+ * which is *ret when it may pass. */
+static enum auth_result unless_revoked(const struct request *r, struct identity *id,
+                                       struct identity **ret, const char **ret_why)
 {
     struct revoked *revoked = r->bridge->revoked;
-    struct identity *id = NULL;
-    enum auth_result result = by_request(a, r, &id, ret_why);
+    enum auth_result result = AUTH_OK;
 
-    if (result == AUTH_OK && revoked && !id->everything) {
+    if (revoked && !id->everything) {
         if (!revoked_known(revoked)) {
             *ret_why = "revocations are not known yet";
             result = AUTH_UNKNOWN;
@@ -299,8 +227,61 @@ enum auth_result auth_identify(struct auth *a, const struct request *r,
     return result;
 }
 
+enum auth_result auth_identify(struct auth *a, const struct request *r,
+                               struct identity **ret, const char **ret_why)
+{
+    struct identity *id = NULL;
+    enum auth_result result = by_request(a, r, &id, ret_why);
+
+    return result == AUTH_OK ? unless_revoked(r, id, ret, ret_why) : result;
+}
+
+/* Nothing of ours was shown: no token, or one that none of our keys has signed. What is
+ * ours and refused (expired, revoked, for another audience) stays refused, and so does
+ * what stands in the address. */
+static bool is_foreign(const struct request *r, enum auth_result result, const char *why)
+{
+    static const char *const words[] = {"malformed", "too_long", "algorithm", "signature",
+                                        "critical"};
+    char text[1];
+
+    if (http_query_get(r->http.query, "ticket", text, sizeof(text)) ||
+        http_query_get(r->http.query, "token", text, sizeof(text)))
+        return false;
+    if (result != AUTH_REFUSED)
+        return result == AUTH_MISSING;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (!strcmp(why, words[i]))
+            return true;
+    return why == JWT_UNKNOWN_KEY;
+}
+
+/* What --authorize-url has said, in the place of `result`. */
+static enum auth_result by_authorizer(struct request *r, enum auth_result result,
+                                      struct identity **ret, const char **ret_why)
+{
+    switch (r->authorized) {
+    case AUTHORIZE_YES:
+        return unless_revoked(r, identity_ref(r->authorized_as), ret, ret_why);
+    case AUTHORIZE_UNAUTHORIZED:
+        return result;
+    case AUTHORIZE_FORBIDDEN:
+        *ret_why = "forbidden";
+        return AUTH_REFUSED;
+    case AUTHORIZE_UNASKED:
+    case AUTHORIZE_FAILED:
+        break;
+    }
+    *ret_why = "the authorizer does not answer";
+    return AUTH_UNKNOWN;
+}
+
 static void refuse_token(struct request *r, const char *why)
 {
+    if (!strcmp(why, "forbidden")) {
+        request_error(r, 403, "forbidden", "the authorizer does not allow it");
+        return;
+    }
     request_header(r, "WWW-Authenticate",
                    "Bearer realm=\"threadcast\", error=\"invalid_token\"");
     if (!strcmp(why, "expired"))
@@ -313,6 +294,11 @@ static void refuse_token(struct request *r, const char *why)
 
 void auth_refuse(struct request *r, enum auth_result result, const char *why)
 {
+    if (result == AUTH_UNSURE) {
+        request_error(r, 503, "keys_unavailable",
+                      "the issuer's keys are not here yet: try again");
+        return;
+    }
     if (result == AUTH_UNKNOWN) {
         r->bridge->stats.auth_unknown++;
         if (r->busy)
@@ -346,6 +332,17 @@ bool auth_require(struct request *r, bool tickets)
         result = AUTH_REFUSED;
         why = "ticket";
     }
+    if (result == AUTH_UNSURE && r->keys == KEYS_FRESH)
+        result = AUTH_REFUSED; /* asked, and the issuer does not have it */
+    if (result == AUTH_UNSURE && r->wait) {
+        r->wait(r);
+        return false;
+    }
+    if (r->authorize && is_foreign(r, result, why)) {
+        if (r->authorized == AUTHORIZE_UNASKED && !r->authorize(r))
+            return false;
+        result = by_authorizer(r, result, &id, &why);
+    }
     if (result != AUTH_OK) {
         auth_refuse(r, result, why);
         return false;
@@ -357,7 +354,7 @@ bool auth_require(struct request *r, bool tickets)
 
 bool auth_ticket(const struct auth *a, const struct ticket *t, struct buf *out)
 {
-    return a->ticket_key && ticket_make(a->ticket_key, t, out);
+    return a->keys && ticket_make(keyset_ticket(a->keys, 0), t, out);
 }
 
 bool auth_ticket_renew(const struct auth *a, const struct identity *id, int64_t now_ms,
@@ -377,23 +374,39 @@ bool auth_ticket_renew(const struct auth *a, const struct identity *id, int64_t 
                        .by_from_ms = id->by_issued_ms};
 
     return id->ticket && end > id->expires_ms && auth_ticket(a, &t, out) &&
-           ticket_verify(a->ticket_key, out->data, out->len, now_ms, ret, &why);
+           by_ticket(a, out->data, ret, &why) == AUTH_OK;
+}
+
+/* What bridges tell each other is signed with a key of its own kind. Returns new. */
+static struct key *bridge_key(const struct auth *a, size_t i)
+{
+    const struct key *ticket = a->keys ? keyset_ticket(a->keys, i) : NULL;
+    return ticket ? key_derive(ticket, "threadcast bridge 1") : NULL;
 }
 
 bool auth_sign(const struct auth *a, const char *text, size_t len, struct buf *out)
 {
     unsigned char mac[KEY_MAC_SIZE];
+    struct key *key = bridge_key(a, 0);
+    bool ok = key && key_mac(key, text, len, mac);
 
-    if (!a->bridge_key || !key_mac(a->bridge_key, text, len, mac))
-        return false;
-    base64url_encode(out, mac, sizeof(mac));
-    return !out->failed;
+    key_free(key);
+    if (ok)
+        base64url_encode(out, mac, sizeof(mac));
+    return ok && !out->failed;
 }
 
 bool auth_signed(const struct auth *a, const char *text, size_t len,
                  const unsigned char *mac, size_t mac_len)
 {
-    return a->bridge_key && key_verify(a->bridge_key, text, len, mac, mac_len);
+    struct key *key;
+    bool ok = false;
+
+    for (size_t i = 0; !ok && (key = bridge_key(a, i)); i++) {
+        ok = key_verify(key, text, len, mac, mac_len);
+        key_free(key);
+    }
+    return ok;
 }
 
 static void add_claim(struct buf *out, const char *name, const char *value)
@@ -407,10 +420,11 @@ static void add_claim(struct buf *out, const char *name, const char *value)
 bool auth_guest(const struct auth *a, const char *sub, int64_t now_ms, int64_t expires_ms,
                 struct buf *out)
 {
+    const struct key *signer = a->keys ? keyset_signer(a->keys) : NULL;
     struct buf claims;
     bool ok;
 
-    if (!a->key)
+    if (!signer)
         return false;
     buf_init(&claims);
     buf_printf(&claims, "{\"iat\":%lld,\"exp\":%lld", (long long)(now_ms / 1000),
@@ -419,7 +433,7 @@ bool auth_guest(const struct auth *a, const char *sub, int64_t now_ms, int64_t e
     add_claim(&claims, "aud", a->rules.claims.audience);
     add_claim(&claims, "iss", a->rules.claims.issuer);
     buf_char(&claims, '}');
-    ok = !claims.failed && jwt_sign(a->key, claims.data, claims.len, out);
+    ok = !claims.failed && jwt_sign(signer, claims.data, claims.len, out);
     buf_fini(&claims);
     return ok;
 }

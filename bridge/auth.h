@@ -11,6 +11,7 @@
 
 struct auth;
 struct bridge_conf;
+struct keyset;
 struct request;
 struct span;
 
@@ -26,6 +27,7 @@ struct identity {
     int64_t end_ms;       /* of a ticket: until then its stream is given new ones */
     int64_t issued_ms;    /* for revocations: when; -1: nobody said */
     int64_t by_issued_ms; /* the same of `by` */
+    bool foreign;         /* the --authorize-url's word, no token of ours */
     bool may_revoke;      /* POST /v1/revoke */
     bool may_ticket;      /* tickets for others */
     char **read, **write; /* grants: ids or prefixes ending in '*'; NULL-terminated;
@@ -45,12 +47,21 @@ bool identity_may_own(const struct identity *id, const char *thread_id);
 /* Reads keys as the configuration says; makes the demo's key file (0600, exclusive).
  * NULL: `err` says why the bridge must not start. */
 struct auth *auth_new(const struct bridge_conf *conf, struct buf *err);
+/* One for another reactor, with the same keys. Returns new, or NULL. */
+struct auth *auth_copy(const struct auth *a);
 void auth_free(struct auth *a);
+
+/* The keys that it checks with; NULL: --auth none. Borrows, returns borrowed. */
+struct keyset *auth_keys(const struct auth *a);
+void auth_take_keys(struct auth *a, struct keyset *keys); /* takes */
+/* false: an issuer's keys are wanted, and none has come yet. */
+bool auth_ready(const struct auth *a);
 
 enum auth_result {
     AUTH_OK,
     AUTH_MISSING,
     AUTH_REFUSED,
+    AUTH_UNSURE,  /* an issuer's keys are not here, or have not the one that was named */
     AUTH_UNKNOWN, /* it cannot be said now: a transient refusal */
 };
 
@@ -61,7 +72,8 @@ enum auth_result auth_identify(struct auth *a, const struct request *r,
                                struct identity **ret, const char **ret_why);
 
 /* Identifies or answers 401 itself (WWW-Authenticate: Bearer). true: r->identity is
- * set. A ticket is refused (401) unless `tickets`. */
+ * set. A ticket is refused (401) unless `tickets`. Of whom nobody can be sure yet, the
+ * request waits for keys (keywait.h) and its route is called once more. */
 bool auth_require(struct request *r, bool tickets);
 /* The 401 for what auth_identify said; for AUTH_UNKNOWN `busy` or 503. */
 void auth_refuse(struct request *r, enum auth_result result, const char *why);

@@ -9,11 +9,15 @@
  */
 #include "bridge/bridge.h"
 
+#include "bridge/auth.h"
+#include "bridge/authorize.h"
 #include "bridge/clients.h"
 #include "bridge/conn.h"
 #include "bridge/feed.h"
 #include "bridge/forget.h"
 #include "bridge/hub.h"
+#include "bridge/keyring.h"
+#include "bridge/keywait.h"
 #include "bridge/listener.h"
 #include "bridge/owners.h"
 #include "bridge/publisher.h"
@@ -111,6 +115,23 @@ static bool make_parts(struct bridge *b)
            (b->number || !b->revoked || (b->revoker = revoker_new(b)));
 }
 
+/* Number 0 keeps the keys that all check with. */
+static bool make_auth(struct bridge *b, struct buf *err)
+{
+    b->auth = auth_copy(b->reactors->auth);
+    b->keywait = keywait_new(b);
+    if (!b->auth || !b->keywait) {
+        buf_str(err, "out of memory");
+        return false;
+    }
+    if (b->conf->authorize_url && !(b->authorize = authorize_new(b, err)))
+        return false;
+    if (b->number || b->conf->auth == AUTH_MODE_NONE)
+        return true;
+    b->keyring = keyring_new(b, err);
+    return b->keyring;
+}
+
 static bool make_loop(struct bridge *b)
 {
     b->loop = loop_new_coarse();
@@ -132,7 +153,6 @@ struct bridge *bridge_new(struct reactors *rs, size_t number, const char *addres
     b->reactors = rs;
     b->number = (unsigned)number;
     b->conf = rs->conf;
-    b->auth = rs->auth;
     b->statics = rs->statics;
     b->limits = rs->limits;
     b->revoked = rs->revoked;
@@ -144,6 +164,8 @@ struct bridge *bridge_new(struct reactors *rs, size_t number, const char *addres
         buf_str(err, "out of memory, or a connection could not be made");
         goto fail;
     }
+    if (!make_auth(b, err))
+        goto fail;
     loop_on_turn_end(b->loop, on_turn_end, b);
     b->listener = listener_new(b, address, err);
     if (!b->listener)
@@ -160,6 +182,9 @@ fail:
 void bridge_close(struct bridge *b)
 {
     listener_free(b->listener);
+    keyring_close(b->keyring);
+    keywait_close(b->keywait);
+    authorize_close(b->authorize);
     if (b->loop)
         conns_fini(b);
     forget_free(b);
@@ -180,6 +205,10 @@ void bridge_free(struct bridge *b)
 {
     hub_free(b->hub);
     reader_free(b->reader);
+    keyring_free(b->keyring);
+    keywait_free(b->keywait);
+    authorize_free(b->authorize);
+    auth_free(b->auth);
     timer_free(b->shutdown_delay);
     timer_free(b->drain_check);
     mailbox_free(b->mailbox);

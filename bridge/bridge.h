@@ -12,9 +12,12 @@
 #include <stdbool.h>
 
 struct auth;
+struct authorize;
 struct clients;
 struct feed;
 struct hub;
+struct keyring;
+struct keywait;
 struct limits;
 struct listener;
 struct owners;
@@ -37,13 +40,16 @@ struct bridge {
     unsigned number;           /* among them, from 0 */
     /* borrowed from there: immutable, or safe from any thread */
     const struct bridge_conf *conf;
-    struct auth *auth;
     const struct statics *statics; /* NULL without --demo */
     struct limits *limits;
     struct revoked *revoked; /* NULL with --auth none */
     struct loop *loop;
-    struct mailbox *mailbox; /* letters of the other reactors */
-    struct letter empty;     /* to number 0: the drain is over here */
+    struct auth *auth;           /* its own, with the keys that all have */
+    struct keyring *keyring;     /* keeps those up to date; number 0's alone */
+    struct authorize *authorize; /* NULL without --authorize-url */
+    struct keywait *keywait;     /* requests that wait for an issuer's keys */
+    struct mailbox *mailbox;     /* letters of the other reactors */
+    struct letter empty;         /* to number 0: the drain is over here */
     struct listener *listener;
     struct pg_pool *pg;          /* NULL without DATABASE_URL */
     struct pg *pg_listen;        /* thread_changed notifications; number 0's alone */

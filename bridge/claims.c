@@ -2,6 +2,8 @@
  * its right type, or the token is refused: a misspelt expiry must not become none. */
 #include "bridge/claims.h"
 
+#include "common/utf8.h"
+
 #include <string.h>
 
 #define DEPTH_MAX 32
@@ -111,9 +113,97 @@ static bool right(const json_t *value, bool *ret)
     return !value || json_is_boolean(value);
 }
 
-static bool grants(const json_t *claims, struct identity *id)
+/* The next name of a path, its ~0 and ~1 replaced; *path moves behind it. false: an
+ * escape that there is not, or too long. */
+static bool path_step(const char **path, char name[CLAIMS_PATH_MAX + 1])
 {
-    const json_t *claim = json_object_get(claims, "threadcast");
+    const char *at = *path;
+    size_t n = 0;
+    bool pointer = *at == '/';
+
+    if (pointer)
+        at++;
+    for (; *at && !(pointer && *at == '/'); at++) {
+        char c = *at;
+        if (pointer && c == '~') {
+            at++;
+            if (*at != '0' && *at != '1')
+                return false;
+            c = *at == '0' ? '~' : '/';
+        }
+        if (n == CLAIMS_PATH_MAX)
+            return false;
+        name[n++] = c;
+    }
+    name[n] = '\0';
+    *path = at;
+    return true;
+}
+
+bool claims_path_check(const char *path, struct buf *err)
+{
+    char name[CLAIMS_PATH_MAX + 1];
+    size_t len = strlen(path);
+
+    if (len < 1 || len > CLAIMS_PATH_MAX || !utf8_valid(path, len)) {
+        buf_printf(err,
+                   "must be a claim's name, or a JSON pointer that begins with /, of "
+                   "1 to %d bytes",
+                   CLAIMS_PATH_MAX);
+        return false;
+    }
+    while (*path) {
+        if (!path_step(&path, name) || !*name) {
+            buf_str(err, "is no JSON pointer: names between slashes, ~1 for / and ~0 "
+                         "for ~ in them");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What is there; NULL: nothing is. false: something on the way is no object. */
+static bool find(const json_t *claims, const char *path, const json_t **ret)
+{
+    char name[CLAIMS_PATH_MAX + 1];
+
+    *ret = claims;
+    while (*path && *ret) {
+        if (*ret != claims && json_is_null(*ret))
+            *ret = NULL; /* what has no application metadata may say so */
+        else if (!json_is_object(*ret) || !path_step(&path, name))
+            return false;
+        else
+            *ret = json_object_get(*ret, name);
+    }
+    return true;
+}
+
+bool claims_put(json_t *claims, const char *path, json_t *value)
+{
+    char name[CLAIMS_PATH_MAX + 1];
+    json_t *at = claims;
+
+    while (path_step(&path, name)) {
+        if (!*path)
+            return json_object_set_new(at, name, value) == 0;
+        json_t *next = json_object_get(at, name);
+        if (!next && json_object_set_new(at, name, json_object()) == 0)
+            next = json_object_get(at, name);
+        if (!json_is_object(next))
+            break;
+        at = next;
+    }
+    json_decref(value);
+    return false;
+}
+
+static bool grants(const json_t *claims, const char *path, struct identity *id)
+{
+    const json_t *claim;
+
+    if (!find(claims, path ? path : CLAIMS_GRANTS, &claim))
+        return false;
     const json_t *read = json_object_get(claim, "read");
     const json_t *write = json_object_get(claim, "write");
 
@@ -151,7 +241,7 @@ struct identity *claims_check(const json_t *claims, const struct claims_rules *r
         return NULL;
     }
     id->issued_ms = d.iat;
-    if (!grants(claims, id)) {
+    if (!grants(claims, rules->grants, id)) {
         identity_unref(id);
         *ret_why = "grants";
         return NULL;

@@ -8,9 +8,21 @@
 
 #define CLAIMS_LEEWAY_MS 30000 /* clocks differ */
 
+#define CLAIMS_PATH_MAX 256 /* bytes of a claim's path */
+#define CLAIMS_GRANTS                                                                    \
+    "threadcast" /* where grants are, unless the options say otherwise */
+
 struct claims_rules {
     const char *audience, *issuer; /* NULL: not checked */
+    const char *grants;            /* path of the grants; NULL: CLAIMS_GRANTS */
 };
+
+/* Where a claim is: its name as it stands, or, when it begins with '/', a JSON pointer
+ * (RFC 6901) into objects. false: `err` says what is wrong with it. */
+bool claims_path_check(const char *path, struct buf *err);
+/* Puts `value` (taken) there, making the objects on the way. false: there is something
+ * else in the way, or no memory. */
+bool claims_put(json_t *claims, const char *path, json_t *value);
 
 /* One JSON object of a token: at most 32 levels, no duplicate names, no NUL. Returns new,
  * or NULL. */

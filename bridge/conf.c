@@ -3,7 +3,9 @@
 #include "bridge/conf.h"
 
 #include "bridge/address.h"
+#include "bridge/claims.h"
 #include "bridge/origin.h"
+#include "common/fetch.h"
 #include "common/log.h"
 #include "common/names.h"
 #include "common/pg.h"
@@ -157,11 +159,49 @@ static const struct conf_option options[] = {
      .kind = CONF_STR,
      .offset = AT(jwt_secret_file),
      .help = "File with that key; --demo makes it (0600) when it is not there."},
+    {.name = "jwt-secret-previous",
+     .env = "JWT_SECRET_PREVIOUS",
+     .kind = CONF_SECRET,
+     .offset = AT(jwt_secret_previous),
+     .help = "Further keys of HS256 tokens, one a line: accepted, never used to sign."},
+    {.name = "jwt-secret-previous-file",
+     .env = "JWT_SECRET_PREVIOUS_FILE",
+     .kind = CONF_STR,
+     .offset = AT(jwt_secret_previous_file),
+     .help = "File with those keys."},
     {.name = "jwt-public-key-file",
      .env = "JWT_PUBLIC_KEY_FILE",
      .kind = CONF_STR,
      .offset = AT(jwt_public_key_file),
-     .help = "Public key (PEM) of RS256, ES256 or EdDSA tokens; its kind decides which."},
+     .help =
+         "Public keys (PEM, one after the other) of RS256, ES256 or EdDSA tokens; its "
+         "kind decides which."},
+    {.name = "jwt-jwks-url",
+     .env = "JWT_JWKS_URL",
+     .kind = CONF_STR,
+     .offset = AT(jwt_jwks_url),
+     .check = fetch_url_check,
+     .help = "Where an issuer publishes its public keys as a JSON Web Key Set."},
+    INT("jwks-refresh-s", jwks_refresh_s, "300", 1, 86400, "s",
+        "They are fetched at least so often; sooner when Cache-Control says so."),
+    INT("jwks-min-interval-s", jwks_min_interval_s, "10", 1, 3600, "s",
+        "Tokens of unknown keys make them be fetched at most so often."),
+    INT("jwks-timeout-ms", jwks_timeout_ms, "5000", 100, 60000, "ms",
+        "The issuer must have answered within this."),
+    INT("jwks-wait-ms", jwks_wait_ms, "2000", 0, 60000, "ms",
+        "How long a request waits for them before it is told to try again."),
+    {.name = "https-ca-file",
+     .kind = CONF_STR,
+     .offset = AT(https_ca_file),
+     .help = "Certificates that may sign those of the servers that the bridge asks by "
+             "HTTPS (PEM); default: the system's."},
+    {.name = "jwt-grants-claim",
+     .kind = CONF_STR,
+     .offset = AT(jwt_grants_claim),
+     .def = CLAIMS_GRANTS,
+     .check = claims_path_check,
+     .help = "Claim that holds the grants: its name, or a JSON pointer such as "
+             "/app_metadata/threadcast."},
     {.name = "jwt-audience",
      .env = "JWT_AUDIENCE",
      .kind = CONF_STR,
@@ -208,6 +248,25 @@ static const struct conf_option options[] = {
      .help = "Addresses or blocks whose X-Forwarded-For, -Proto and -Host are believed, "
              "comma separated."},
     INT("ticket-max-s", ticket_max_s, "3600", 1, 86400, "s", "Longest life of a ticket."),
+    {.name = "authorize-url",
+     .env = "AUTHORIZE_URL",
+     .kind = CONF_STR,
+     .offset = AT(authorize_url),
+     .check = fetch_url_check,
+     .help = "Asked about requests that carry no token of ours, with their cookies and "
+             "Authorization: who is that, and what may they read?"},
+    INT("authorize-timeout-ms", authorize_timeout_ms, "2000", 50, 60000, "ms",
+        "For its whole answer; then the request is told to try again."),
+    INT("authorize-concurrency", authorize_concurrency, "32", 1, 1024, NULL,
+        "Questions to it at once, dealt out to the reactors; each may ask one."),
+    INT("authorize-queue", authorize_queue, "1024", 0, 1000000, NULL,
+        "Questions that may wait for that; more are told to try again."),
+    INT("authorize-cache-max", authorize_cache_max, "10000", 0, 10000000, NULL,
+        "Answers that are kept; 0: none."),
+    INT("authorize-ttl-s", authorize_ttl_s, "60", 0, 86400, "s",
+        "An answer is used again for so long, and not after its `exp`."),
+    INT("authorize-refusal-ms", authorize_refusal_ms, "2000", 0, 60000, "ms",
+        "The same for a refusal."),
     INT("max-revocations", max_revocations, "10000", 1, 10000000, NULL,
         "Subjects and tokens that may be revoked at once; one more is refused."),
     INT("revocation-ttl-s", revocation_ttl_s, "2592000", 60, 315360000, "s",
@@ -311,7 +370,7 @@ static bool validate_listen(const struct bridge_conf *conf, struct buf *err)
                      "address");
         return false;
     }
-    if (conf->jwt_secret || conf->jwt_public_key_file) {
+    if (conf->jwt_secret || conf->jwt_public_key_file || conf->jwt_jwks_url) {
         buf_str(err, "--auth none and a JWT key exclude each other");
         return false;
     }

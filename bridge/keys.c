@@ -15,6 +15,7 @@
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@
 enum key_kind { KEY_HS256, KEY_RS256, KEY_ES256, KEY_EDDSA };
 
 struct key {
+    atomic_size_t refs;
     enum key_kind kind;
     EVP_PKEY *pkey; /* NULL for HS256 */
     size_t secret_len;
@@ -35,6 +37,7 @@ static struct key *key_new(enum key_kind kind, const void *secret, size_t len)
     struct key *k = calloc(1, sizeof(*k) + len);
     if (!k)
         return NULL;
+    atomic_init(&k->refs, 1);
     k->kind = kind;
     k->secret_len = len;
     if (len)
@@ -42,9 +45,15 @@ static struct key *key_new(enum key_kind kind, const void *secret, size_t len)
     return k;
 }
 
+struct key *key_ref(struct key *k)
+{
+    atomic_fetch_add_explicit(&k->refs, 1, memory_order_relaxed);
+    return k;
+}
+
 void key_free(struct key *k)
 {
-    if (!k)
+    if (!k || atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel) > 1)
         return;
     EVP_PKEY_free(k->pkey);
     OPENSSL_cleanse(k->secret, k->secret_len);
@@ -135,24 +144,11 @@ static bool pem_fits(const char *pem, size_t len, struct buf *err)
     return true;
 }
 
-struct key *key_from_pem(const void *pem, size_t len, struct buf *err)
+struct key *key_from_pkey(EVP_PKEY *pkey, struct buf *err)
 {
-    EVP_PKEY *pkey = NULL;
     struct key *k = NULL;
     enum key_kind kind;
-    BIO *bio;
 
-    if (!pem_fits(pem, len, err))
-        return NULL;
-    bio = BIO_new_mem_buf(pem, (int)len);
-    if (bio)
-        pkey = PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
-    BIO_free(bio);
-    ERR_clear_error();
-    if (!pkey) {
-        buf_str(err, "it is not a PEM public key (-----BEGIN PUBLIC KEY-----)");
-        return NULL;
-    }
     if (!kind_of(pkey, &kind, err))
         goto fail;
     if (!sound(pkey)) {
@@ -171,6 +167,33 @@ fail:
     ERR_clear_error();
     EVP_PKEY_free(pkey);
     return NULL;
+}
+
+struct key *key_from_pem(const void *pem, size_t len, struct buf *err)
+{
+    EVP_PKEY *pkey = NULL;
+    BIO *bio;
+
+    if (!pem_fits(pem, len, err))
+        return NULL;
+    bio = BIO_new_mem_buf(pem, (int)len);
+    if (bio)
+        pkey = PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
+    BIO_free(bio);
+    ERR_clear_error();
+    if (!pkey) {
+        buf_str(err, "it is not a PEM public key (-----BEGIN PUBLIC KEY-----)");
+        return NULL;
+    }
+    return key_from_pkey(pkey, err);
+}
+
+bool key_is(const struct key *k, const EVP_PKEY *pkey)
+{
+    bool same = k->pkey && EVP_PKEY_eq(k->pkey, pkey) == 1;
+
+    ERR_clear_error();
+    return same;
 }
 
 const char *key_alg(const struct key *k)

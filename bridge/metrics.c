@@ -4,6 +4,7 @@
 
 #include "bridge/bridge.h"
 #include "bridge/feed.h"
+#include "bridge/keyring.h"
 #include "bridge/publisher.h"
 #include "bridge/reactors.h"
 #include "bridge/reader.h"
@@ -18,6 +19,8 @@
 
 void report_fill(struct report *report, struct bridge *b)
 {
+    if (b->keyring)
+        keyring_note(b->keyring);
     *report = (struct report){
         .stats = b->stats,
         .feed_up = b->feed && feed_ready(b->feed),

@@ -6,6 +6,7 @@
 #include "bridge/reactors.h"
 
 #include "bridge/bridge.h"
+#include "bridge/keyring.h"
 #include "bridge/limits.h"
 #include "bridge/listener.h"
 #include "bridge/metrics.h"
@@ -80,6 +81,14 @@ static void on_drain(void *arg)
         on_overdue(rs);
 }
 
+static void on_hup(void *arg)
+{
+    struct reactors *rs = arg;
+
+    if (rs->all[0]->keyring)
+        keyring_reload(rs->all[0]->keyring);
+}
+
 static void count_empty(struct reactors *rs)
 {
     static const struct round_kind stop = {.each = stop_one};
@@ -122,7 +131,7 @@ static bool make(struct reactors *rs, struct buf *err)
         }
     }
     rs->overdue = timer_new(rs->all[0]->loop, on_overdue, rs);
-    if (!rs->overdue || !loop_signals(rs->all[0]->loop, on_drain, NULL, rs)) {
+    if (!rs->overdue || !loop_signals(rs->all[0]->loop, on_drain, on_hup, rs)) {
         buf_str(err, "out of memory");
         return false;
     }

@@ -23,11 +23,11 @@ struct timer;
 
 struct reactors {
     const struct bridge_conf *conf; /* borrowed, like the two below; immutable */
-    struct auth *auth;
-    const struct statics *statics; /* NULL without --demo */
-    struct limits *limits;         /* of the process */
-    struct revoked *revoked;       /* of the process; NULL with --auth none */
-    struct report *reports;        /* what each said of itself last (metrics.c) */
+    struct auth *auth;              /* each gets a copy */
+    const struct statics *statics;  /* NULL without --demo */
+    struct limits *limits;          /* of the process */
+    struct revoked *revoked;        /* of the process; NULL with --auth none */
+    struct report *reports;         /* what each said of itself last (metrics.c) */
     struct bridge **all;
     size_t count, made;
     size_t empty; /* of a drain: those that have nobody left; number 0's thread */

@@ -4,6 +4,7 @@
 #ifndef THREADCAST_REQUEST_H
 #define THREADCAST_REQUEST_H
 
+#include "bridge/authorized.h"
 #include "bridge/http.h"
 #include "common/buf.h"
 #include "common/names.h"
@@ -15,6 +16,9 @@
 struct bridge;
 struct conn;
 struct identity;
+
+/* Has it waited for an issuer's keys, and did they come? */
+enum request_keys { KEYS_UNASKED, KEYS_FRESH, KEYS_FAILED };
 
 struct request {
     struct bridge *bridge;
@@ -34,6 +38,15 @@ struct request {
     void (*busy)(struct request *r, const char *why);
     bool overloaded; /* one connection too many: only a stream may still take it over */
     bool scarce;     /* not even that: few descriptors are left */
+    bool stream;     /* a transient refusal is `busy`, not 503 */
+    enum request_keys keys;
+    void (*wait)(struct request *r);  /* when nobody can say yet who asks; may be NULL */
+    void (*again)(struct request *r); /* after that: its route from the beginning */
+    /* Asks --authorize-url; NULL: there is none. true: `authorized` says it, else `again`
+     * is called when it does. */
+    bool (*authorize)(struct request *r);
+    enum authorize_state authorized;
+    struct identity *authorized_as; /* owned reference; of AUTHORIZE_YES */
 };
 
 /* For conn.c: returns new, or NULL. */

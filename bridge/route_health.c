@@ -1,5 +1,6 @@
 /* route_health: is it alive, is it ready, its numbers: of the whole process, whichever
  * reactor is asked. Needs no token; tells nothing about anybody. */
+#include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/feed.h"
 #include "bridge/metrics.h"
@@ -100,7 +101,7 @@ void route_metrics(struct request *r)
 /* What one reactor finds: both are asked at once; the last answer is its answer. */
 struct ready {
     int waiting;
-    bool redis, pg;
+    bool redis, pg, keys;
 };
 
 static void one_less(struct round_part *part)
@@ -141,6 +142,7 @@ static void ready_one(struct round_part *part)
     struct bridge *b = part->bridge;
     struct ready *a = part->answer;
 
+    a->keys = auth_ready(b->auth);
     a->waiting = 1; /* ours, so that an early answer does not end it */
     if ((!b->revoked || revoked_known(b->revoked)) && feed_ready(b->feed) &&
         publisher_ready(b->publisher) && reader_redis(b->reader) &&
@@ -161,19 +163,22 @@ static void on_ready(const struct round *round, void *arg)
 {
     struct request *r = arg;
     struct bridge *b = r->bridge;
-    bool redis = true, pg = true, with_pg = b->conf->database_url != NULL;
+    bool redis = true, pg = true, keys = true;
+    bool with_pg = b->conf->database_url != NULL;
 
     for (size_t i = 0; i < round_size(round); i++) {
         const struct ready *a = round_said(round, i);
         redis &= a && a->redis;
         pg &= a && a->pg;
+        keys &= a && a->keys;
     }
-    bool ok = redis && (pg || !with_pg) && !b->draining;
+    bool ok = redis && (pg || !with_pg) && keys && !b->draining;
     if (!ok)
         request_header(r, "Retry-After", "1");
     request_json(r, ok ? 200 : 503,
-                 json_pack("{s:b, s:s, s:s, s:b}", "ready", ok, "redis",
+                 json_pack("{s:b, s:s, s:s, s:s, s:b}", "ready", ok, "redis",
                            state_word(true, redis), "postgres", state_word(with_pg, pg),
+                           "keys", state_word(b->conf->jwt_jwks_url != NULL, keys),
                            "draining", b->draining));
     request_unref(r);
 }

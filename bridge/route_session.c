@@ -57,6 +57,11 @@ void route_session_post(struct request *r)
         reply_identity(r, r->identity->sub, INT64_MAX);
         return;
     }
+    if (r->identity->foreign) {
+        request_error(r, 400, "foreign_token",
+                      "this token is not ours to keep: send it, or your own cookie");
+        return;
+    }
     if (token.len > COOKIE_TOKEN_MAX) {
         request_error(r, 400, "token_too_long",
                       "the token is too long for a cookie: at most 3800 bytes");

@@ -3,7 +3,9 @@
 #include "bridge/routes.h"
 
 #include "bridge/auth.h"
+#include "bridge/authorize.h"
 #include "bridge/bridge.h"
+#include "bridge/keywait.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
 #include "bridge/stream.h"
@@ -167,13 +169,16 @@ static void run_route(struct request *r, const struct route *route, struct span 
     }
     if (param.at && !take_param(r, route, param))
         return;
+    r->stream = route->flags & ROUTE_STREAM;
+    r->busy = r->stream ? stream_busy : NULL;
+    r->wait = keywait_park;
+    r->again = routes_dispatch;
+    r->authorize = r->bridge->authorize ? authorize_ask : NULL;
     if ((route->flags & ROUTE_PG) && !r->bridge->pg) {
         if (auth_require(r, false)) /* 401 comes first: strangers learn nothing */
             request_error(r, 501, "no_database", "This bridge runs without a database.");
         return;
     }
-    if (route->flags & ROUTE_STREAM)
-        r->busy = stream_busy;
     route->fn(r);
 }
 

@@ -14,8 +14,12 @@ struct bridge_stats {
     uint64_t auth_missing, auth_refused, auth_revoked, auth_unknown, access_denied,
         origin_refused;
     uint64_t limit_connections, limit_clients, limit_per_ip, limit_per_user;
+    uint64_t authorize_yes, authorize_no, authorize_failed, authorize_known,
+        authorize_shared, authorize_waiting, limit_authorize_queue, limit_authorize_cache;
     uint64_t limit_revocations, revocations, revocations_made;
     uint64_t limit_demo_sessions, limit_descriptors, reserve_lent;
+    uint64_t jwks_fetched, jwks_failed, jwks_waits, jwks_wait_over, limit_jwks_asked;
+    uint64_t jwks_keys, jwks_skipped, jwks_age_s; /* number 0's alone */
     /* streams */
     uint64_t tickets_renewed, streams_extended;
     uint64_t clients, streams_opened, streams_http10, topics;

@@ -23,6 +23,7 @@ pc:libevent_openssl|libevent-dev
 pc:jansson|libjansson-dev
 pc:libpq|libpq-dev
 pc:openssl|libssl-dev
+pc:libcurl|libcurl4-openssl-dev
 "
 PACKAGES_REDIS="cmd:redis-server|redis-server"
 PACKAGES_POSTGRES="pg:postgres|postgresql"

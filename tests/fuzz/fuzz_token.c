@@ -19,6 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 bool token_input(const char *data, size_t size);
 
 static struct key *keys[4];
+static struct keyset *sets[4];
 static struct key *ticket_key;
 
 static void make_keys(void)
@@ -32,7 +33,10 @@ static void make_keys(void)
         keys[i + 1] = key_from_pem(pems[i], strlen(pems[i]), &err);
     ticket_key = key_derive(keys[0], "threadcast ticket 1");
     buf_fini(&err);
-    if (!keys[0] || !keys[1] || !keys[2] || !keys[3] || !ticket_key)
+    for (int i = 0; i < 4; i++)
+        sets[i] = keys[i] ? keyset_of(keys[i]) : NULL;
+    if (!keys[0] || !keys[1] || !keys[2] || !keys[3] || !sets[0] || !sets[1] ||
+        !sets[2] || !sets[3] || !ticket_key)
         abort();
 }
 
@@ -67,9 +71,9 @@ static bool check_identity(struct identity *id, bool ticket)
     return true;
 }
 
-static bool try_token(const struct key *key, const char *text, size_t len)
+static bool try_token(const struct keyset *set, const char *text, size_t len)
 {
-    struct jwt_rules rules = {.key = key};
+    struct jwt_rules rules = {.keys = set};
     struct identity *id = NULL;
     const char *why = NULL;
 
@@ -88,7 +92,7 @@ static bool try_signed(const char *text, size_t len)
     buf_init(&b);
     token_add(&b, keys[0], text, header, line ? line + 1 : "",
               line ? len - header - 1 : 0);
-    ok = !b.failed && try_token(keys[0], b.data, b.len);
+    ok = !b.failed && try_token(sets[0], b.data, b.len);
     buf_fini(&b);
     return ok;
 }
@@ -182,7 +186,7 @@ bool token_input(const char *data, size_t size)
     char first = *data++;
     size--;
     if (kind)
-        return try_token(keys[kind - kinds], data, size);
+        return try_token(sets[kind - kinds], data, size);
     switch (first) {
     case 'S':
         return try_signed(data, size);

@@ -73,9 +73,10 @@ static void assert_refuses(const struct bridge_conf *c, const char *word)
     buf_fini(&err);
 }
 
-static void starts_with_exactly_one_key(void **state)
+static void starts_with_the_keys_that_it_is_given(void **state)
 {
     char empty[] = "", shortest[] = "0123456789abcdef0123456789abcde";
+    char url[] = "https://issuer.example/keys";
     (void)state;
     write_file(path, TEST_SECRET "\n");
     write_file(pem_path, TEST_EC_PEM);
@@ -90,9 +91,9 @@ static void starts_with_exactly_one_key(void **state)
     assert_refuses(&(struct bridge_conf){.jwt_secret = empty}, "no key");
     assert_refuses(&(struct bridge_conf){.jwt_secret = secret, .jwt_secret_file = path},
                    "one only");
-    assert_refuses(
-        &(struct bridge_conf){.jwt_secret = secret, .jwt_public_key_file = pem_path},
-        "one only");
+    assert_starts(
+        &(struct bridge_conf){.jwt_secret = secret, .jwt_public_key_file = pem_path});
+    assert_starts(&(struct bridge_conf){.jwt_jwks_url = url});
     assert_refuses(&(struct bridge_conf){.jwt_secret = shortest},
                    "JWT_SECRET: the secret has 31");
     assert_refuses(&(struct bridge_conf){.jwt_secret = secret, .ticket_secret = shortest},
@@ -440,7 +441,7 @@ static void guests_get_the_claims_that_are_asked_for(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(starts_with_exactly_one_key),
+        cmocka_unit_test(starts_with_the_keys_that_it_is_given),
         cmocka_unit_test(origins_are_checked_at_start),
         cmocka_unit_test(the_demo_makes_its_key),
         with_bridge(finds_each_kind),

@@ -136,7 +136,7 @@ static void audience_and_issuer_when_configured(void **state)
     assert_claims(TOKEN(",\"aud\":1"), "audience");
     assert_claims(TOKEN(",\"aud\":[\"x\",1]"), "audience");
     assert_claims(TOKEN(",\"iss\":[\"y\"]"), "issuer");
-    rules.claims = (struct claims_rules){"me", "them"};
+    rules.claims = (struct claims_rules){"me", "them", NULL};
     assert_claims(TOKEN(""), "audience");
     assert_claims(TOKEN(",\"aud\":\"me\""), "issuer");
     assert_claims(TOKEN(",\"aud\":\"me\",\"iss\":\"them\""), "");
@@ -147,7 +147,7 @@ static void audience_and_issuer_when_configured(void **state)
     assert_claims(TOKEN(",\"aud\":\"me \",\"iss\":\"them\""), "audience");
     assert_claims(TOKEN(",\"aud\":\"me\",\"iss\":\"Them\""), "issuer");
     assert_claims(TOKEN(",\"aud\":\"me\",\"iss\":[\"them\"]"), "issuer");
-    rules.claims = (struct claims_rules){NULL, NULL};
+    rules.claims = (struct claims_rules){NULL, NULL, NULL};
 }
 
 static void grants_of_the_wrong_type_refuse_the_token(void **state)

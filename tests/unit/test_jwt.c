@@ -48,11 +48,12 @@ static void the_rfc_example_is_signed_well(void **state)
         "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4"
         "hcgUuTwjAzZr1Z9CAow";
     assert_true(base64url_decode(text, strlen(text), bytes, sizeof(bytes), &len));
-    rules.key = key_from_secret(bytes, len, &err);
-    assert_string_equal(verdict_of(token, strlen(token), 1300819379000), "subject");
-    assert_string_equal(verdict_of(token, strlen(token), TEST_NOW_MS), "expired");
-    key_free((struct key *)(uintptr_t)rules.key);
-    rules.key = secret;
+    assert_string_equal(verdict_by(key_from_secret(bytes, len, &err), token,
+                                   strlen(token), 1300819379000),
+                        "subject");
+    assert_string_equal(
+        verdict_by(key_from_secret(bytes, len, &err), token, strlen(token), TEST_NOW_MS),
+        "expired");
     assert_string_equal(verdict_of(token, strlen(token), TEST_NOW_MS), "signature");
     buf_fini(&err);
 }
@@ -114,13 +115,12 @@ static void a_pem_is_no_secret(void **state)
                  (unsigned char *)b.data, b.len, mac, &size);
             buf_char(&b, '.');
             base64url_encode(&b, mac, size);
-            rules.key = key_from_pem(pems[i], strlen(pems[i]), &err);
-            assert_string_equal(verdict_of(b.data, b.len, TEST_NOW_MS), "algorithm");
-            key_free((struct key *)(uintptr_t)rules.key);
+            assert_string_equal(verdict_by(key_from_pem(pems[i], strlen(pems[i]), &err),
+                                           b.data, b.len, TEST_NOW_MS),
+                                "algorithm");
             buf_fini(&b);
         }
     }
-    rules.key = secret;
     buf_fini(&err);
 }
 

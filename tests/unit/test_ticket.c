@@ -165,7 +165,8 @@ static void every_change_is_refused(void **state)
 
 static void keys_and_kinds_do_not_mix(void **state)
 {
-    struct jwt_rules rules = {.key = key};
+    struct keyset *keys = keyset_of(key);
+    struct jwt_rules rules = {.keys = keys};
     struct identity *id = NULL;
     const char *why = NULL;
     struct buf ticket, token;
@@ -179,6 +180,7 @@ static void keys_and_kinds_do_not_mix(void **state)
     assert_string_equal(verdict(key, token.data, token.len, TEST_NOW_MS), "malformed");
     buf_fini(&token);
     buf_fini(&ticket);
+    keyset_unref(keys);
 }
 
 /* Well signed, by a bridge that has gone mad. */

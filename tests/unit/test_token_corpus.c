@@ -51,8 +51,10 @@ static void every_seed_has_its_verdict(void **state)
     closedir(d);
     assert_true(accepted >= 10);
     assert_true(refused >= 50);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
+        keyset_unref(sets[i]);
         key_free(keys[i]);
+    }
     key_free(ticket_key);
 }
 

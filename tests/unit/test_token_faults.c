@@ -46,6 +46,7 @@ static void *json_malloc(size_t size)
 }
 
 static struct key *keys[4];
+static struct keyset *sets[4];
 
 static void make_keys(void)
 {
@@ -55,6 +56,8 @@ static void make_keys(void)
     keys[0] = key_from_secret(TEST_SECRET, strlen(TEST_SECRET), &err);
     for (int i = 0; i < 3; i++)
         keys[i + 1] = key_from_pem(pems[i], strlen(pems[i]), &err);
+    for (int i = 0; i < 4; i++)
+        sets[i] = keyset_of(keys[i]);
     buf_fini(&err);
 }
 
@@ -77,14 +80,15 @@ static void with_each_failure(bool accepts(void *arg), void *arg, bool may_accep
 }
 
 struct candidate {
-    const struct key *key;
+    const struct keyset *keys; /* of a token */
+    const struct key *key;     /* of a ticket */
     struct buf text;
 };
 
 static bool token_accepted(void *arg)
 {
     const struct candidate *c = arg;
-    struct jwt_rules rules = {.key = c->key};
+    struct jwt_rules rules = {.keys = c->keys};
     struct identity *id = NULL;
     const char *why = NULL;
     bool ok = jwt_verify(&rules, c->text.data, c->text.len, TEST_NOW_MS, &id, &why);
@@ -108,7 +112,7 @@ static void a_forged_token_is_never_accepted(void **state)
     static const size_t sizes[] = {32, 256, 64, 64};
     (void)state;
     for (int i = 0; i < 4; i++) {
-        struct candidate c = {.key = keys[i]};
+        struct candidate c = {.keys = sets[i]};
         unsigned char signature[256];
         char header[32];
         int len = snprintf(header, sizeof(header), "{\"alg\":\"%s\"}", algs[i]);
@@ -127,7 +131,7 @@ static void a_forged_token_is_never_accepted(void **state)
 
 static void a_good_token_at_worst_is_refused(void **state)
 {
-    struct candidate c = {.key = keys[0]};
+    struct candidate c = {.keys = sets[0]};
     (void)state;
     buf_init(&c.text);
     token_text(&c.text, keys[0], HS256_HEADER,
@@ -149,7 +153,7 @@ static void bad_claims_are_never_accepted(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct candidate c = {.key = keys[0]};
+        struct candidate c = {.keys = sets[0]};
         buf_init(&c.text);
         token_text(&c.text, keys[0], HS256_HEADER, rows[i]);
         with_each_failure(token_accepted, &c, false);
@@ -210,7 +214,9 @@ int main(void)
     json_set_alloc_funcs(json_malloc, free);
     make_keys();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
+        keyset_unref(sets[i]);
         key_free(keys[i]);
+    }
     return failed;
 }

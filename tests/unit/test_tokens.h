@@ -4,6 +4,7 @@
 
 #include "bridge/base64url.h"
 #include "bridge/keys.h"
+#include "bridge/keyset.h"
 #include "common/buf.h"
 
 #include <openssl/evp.h>
@@ -36,6 +37,17 @@
 #define HS256_HEADER "{\"alg\":\"HS256\",\"typ\":\"JWT\"}"
 /* an hour, an hour ago to come */
 #define GOOD_CLAIMS "{\"sub\":\"ann\",\"iat\":1699999000,\"exp\":1700003600}"
+
+/* A set of this key alone. Shares it. */
+static inline struct keyset *keyset_of(struct key *key)
+{
+    struct keyset *set = keyset_new();
+
+    if (set && key && keyset_add_own(set, key))
+        return set;
+    keyset_unref(set);
+    return NULL;
+}
 
 /* header.payload.HMAC, whatever the header says. Appends to out. */
 static inline void token_add(struct buf *out, const struct key *key, const char *header,

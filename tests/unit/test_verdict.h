@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 static struct key *secret;
+static struct keyset *keys;
 static struct jwt_rules rules;
 
 static int setup(void **state)
@@ -22,14 +23,16 @@ static int setup(void **state)
     (void)state;
     buf_init(&err);
     secret = key_from_secret(TEST_SECRET, strlen(TEST_SECRET), &err);
-    rules = (struct jwt_rules){.key = secret};
+    keys = secret ? keyset_of(secret) : NULL;
+    rules = (struct jwt_rules){.keys = keys};
     buf_fini(&err);
-    return secret ? 0 : -1;
+    return keys ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
     (void)state;
+    keyset_unref(keys);
     key_free(secret);
     return 0;
 }
@@ -64,6 +67,20 @@ static const char *verdict_at(const char *header, const char *payload, int64_t n
 static const char *verdict(const char *header, const char *payload)
 {
     return verdict_at(header, payload, TEST_NOW_MS);
+}
+
+/* The same with this key (taken) in place of the secret. */
+static inline const char *verdict_by(struct key *key, const char *token, size_t len,
+                                     int64_t now)
+{
+    struct keyset *set = keyset_of(key);
+    assert_non_null(set);
+    rules.keys = set;
+    const char *why = verdict_of(token, len, now);
+    rules.keys = keys;
+    keyset_unref(set);
+    key_free(key);
+    return why;
 }
 
 #define assert_claims(payload_, why_)                                                    \

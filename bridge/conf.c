@@ -253,8 +253,8 @@ static const struct conf_option options[] = {
      .kind = CONF_STR,
      .offset = AT(authorize_url),
      .check = fetch_url_check,
-     .help = "Asked about requests that carry no token of ours, with their cookies and "
-             "Authorization: who is that, and what may they read?"},
+     .help = "Says who a request without a token of ours is, and what they may read; "
+             "asked with its cookies and Authorization."},
     INT("authorize-timeout-ms", authorize_timeout_ms, "2000", 50, 60000, "ms",
         "For its whole answer; then the request is told to try again."),
     INT("authorize-concurrency", authorize_concurrency, "32", 1, 1024, NULL,
@@ -370,8 +370,9 @@ static bool validate_listen(const struct bridge_conf *conf, struct buf *err)
                      "address");
         return false;
     }
-    if (conf->jwt_secret || conf->jwt_public_key_file || conf->jwt_jwks_url) {
-        buf_str(err, "--auth none and a JWT key exclude each other");
+    if (conf->jwt_secret || conf->jwt_public_key_file || conf->jwt_jwks_url ||
+        conf->authorize_url) {
+        buf_str(err, "--auth none and a JWT key or an authorizer exclude each other");
         return false;
     }
     return true;

@@ -185,8 +185,10 @@ bool claims_put(json_t *claims, const char *path, json_t *value)
     json_t *at = claims;
 
     while (path_step(&path, name)) {
-        if (!*path)
+        if (!*path && !json_object_get(at, name))
             return json_object_set_new(at, name, value) == 0;
+        if (!*path)
+            break;
         json_t *next = json_object_get(at, name);
         if (!next && json_object_set_new(at, name, json_object()) == 0)
             next = json_object_get(at, name);

@@ -196,6 +196,7 @@ static const struct conf_option options[] = {
      .help = "Certificates that may sign those of the servers that the bridge asks by "
              "HTTPS (PEM); default: the system's."},
     {.name = "jwt-grants-claim",
+     .env = "JWT_GRANTS_CLAIM",
      .kind = CONF_STR,
      .offset = AT(jwt_grants_claim),
      .def = CLAIMS_GRANTS,
@@ -348,12 +349,15 @@ static const struct conf_option options[] = {
      .help = "How a line looks."},
 };
 
+static const char *const commands[] = {"token", NULL};
+
 const struct conf_spec bridge_conf_spec = {
     .program = "threadcast-bridge",
     .about = "Serves the events of threads to browsers as Server-Sent Events.",
     .env_prefix = "BRIDGE_",
     .options = options,
     .option_count = sizeof options / sizeof *options,
+    .commands = commands,
 };
 
 static bool validate_listen(const struct bridge_conf *conf, struct buf *err)

@@ -7,6 +7,7 @@
 #include "bridge/keys.h"
 
 #include <openssl/bio.h>
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/ecdsa.h>
@@ -124,6 +125,23 @@ static bool sound(EVP_PKEY *pkey)
     return ok;
 }
 
+/* The same at once for RSA: what is wrong with a modulus is its owner's harm, an exponent
+ * of 1 everybody's. */
+static bool plausible(EVP_PKEY *pkey)
+{
+    BIGNUM *n = NULL, *e = NULL;
+    bool ok;
+
+    if (!EVP_PKEY_is_a(pkey, "RSA"))
+        return sound(pkey);
+    ok = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n) == 1 &&
+         EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) == 1 && BN_is_odd(n) &&
+         BN_is_odd(e) && !BN_is_one(e);
+    BN_free(n);
+    BN_free(e);
+    return ok;
+}
+
 /* What can be said of the text alone. */
 static bool pem_fits(const char *pem, size_t len, struct buf *err)
 {
@@ -144,14 +162,15 @@ static bool pem_fits(const char *pem, size_t len, struct buf *err)
     return true;
 }
 
-struct key *key_from_pkey(EVP_PKEY *pkey, struct buf *err)
+/* Takes pkey. */
+static struct key *from_pkey(EVP_PKEY *pkey, bool check(EVP_PKEY *pkey), struct buf *err)
 {
     struct key *k = NULL;
     enum key_kind kind;
 
     if (!kind_of(pkey, &kind, err))
         goto fail;
-    if (!sound(pkey)) {
+    if (!check(pkey)) {
         buf_str(err, "the key is not a sound one");
         goto fail;
     }
@@ -167,6 +186,11 @@ fail:
     ERR_clear_error();
     EVP_PKEY_free(pkey);
     return NULL;
+}
+
+struct key *key_from_pkey(EVP_PKEY *pkey, struct buf *err)
+{
+    return from_pkey(pkey, plausible, err);
 }
 
 struct key *key_from_pem(const void *pem, size_t len, struct buf *err)
@@ -185,7 +209,7 @@ struct key *key_from_pem(const void *pem, size_t len, struct buf *err)
         buf_str(err, "it is not a PEM public key (-----BEGIN PUBLIC KEY-----)");
         return NULL;
     }
-    return key_from_pkey(pkey, err);
+    return from_pkey(pkey, sound, err);
 }
 
 bool key_is(const struct key *k, const EVP_PKEY *pkey)

@@ -22,7 +22,8 @@ struct key *key_from_secret(const void *secret, size_t len, struct buf *err);
 /* One public key: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA). Private keys are
  * refused: they have no business here. */
 struct key *key_from_pem(const void *pem, size_t len, struct buf *err);
-/* The same rules for a key that OpenSSL has read. Takes it, whatever comes of it. */
+/* The same rules for a key that OpenSSL has read; but a modulus is not examined for small
+ * factors, which takes 15 ms. Takes it, whatever comes of it. */
 struct key *key_from_pkey(struct evp_pkey_st *pkey, struct buf *err);
 struct key *key_ref(struct key *k);
 void key_free(struct key *k); /* gives one reference up; the last wipes the secret */

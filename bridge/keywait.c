@@ -8,6 +8,7 @@
 #include "bridge/keywait.h"
 
 #include "bridge/bridge.h"
+#include "bridge/identity.h"
 #include "bridge/keyring.h"
 #include "bridge/request.h"
 #include "bridge/round.h"
@@ -31,11 +32,21 @@ struct keywait {
     int64_t not_before_ms; /* monotonic: the issuer is not asked before */
 };
 
+/* A stream counts as somebody's, if only for the moment of its `busy`. */
+static bool stranger(struct request *r)
+{
+    static const char sub[] = "(unknown)";
+
+    if (!r->identity)
+        r->identity = identity_new(sub, sizeof(sub) - 1, INT64_MAX, INT64_MAX);
+    return r->identity != NULL;
+}
+
 static void refuse(struct request *r)
 {
     if (!r->conn)
         return;
-    if (r->stream)
+    if (r->stream && stranger(r))
         stream_busy(r, "the issuer's keys are not here yet");
     else
         request_error(r, 503, "keys_unavailable",

@@ -1,6 +1,7 @@
 /* threadcast-bridge: serves what is published to Redis as Server-Sent Events. */
 #include "bridge/auth.h"
 #include "bridge/conf.h"
+#include "bridge/mint.h"
 #include "bridge/reactors.h"
 #include "bridge/static.h"
 #include "common/log.h"
@@ -9,6 +10,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -66,11 +68,13 @@ int main(int argc, char **argv)
 {
     struct bridge_conf conf = {.auth = AUTH_MODE_JWT};
     int status = 0;
+    json_object_seed(0);
+    if (argc > 1 && !strcmp(argv[1], "token"))
+        return mint_command(argc, argv, environ);
     switch (conf_load(&bridge_conf_spec, &conf, argc, argv, environ, NULL,
                       bridge_conf_validate)) {
     case CONF_RUN:
         log_setup(conf.log_level, conf.log_format);
-        json_object_seed(0);
         raise_descriptor_limit();
         status = run(&conf);
         break;

@@ -222,6 +222,88 @@ static void rights_and_what_revocations_go_by(void **state)
     assert_claims(TOKEN(",\"jti\":null"), "jti");
 }
 
+static void grants_stand_where_the_rules_say(void **state)
+{
+    static const struct {
+        const char *path, *claims, *why; /* "": accepted */
+        bool reads;                      /* t1 */
+    } rows[] = {
+        {"grants", ",\"grants\":{\"read\":[\"t1\"]}", "", true},
+        {"grants", ",\"threadcast\":{\"read\":[\"t1\"]}", "", false},
+        {"https://a.example/x", ",\"https://a.example/x\":{\"read\":[\"t1\"]}", "", true},
+        {"a.b", ",\"a.b\":{\"read\":[\"t1\"]}", "", true},
+        {"a.b", ",\"a\":{\"b\":{\"read\":[\"t1\"]}}", "", false},
+        {"/a/b", ",\"a\":{\"b\":{\"read\":[\"t1\"]}}", "", true},
+        {"/a/b", ",\"a\":{\"b\":{\"read\":\"t1\"}}", "grants", false},
+        {"/a/b", ",\"a\":{\"b\":null}", "grants", false},
+        {"/a/b", ",\"a\":{\"b\":[]}", "grants", false},
+        {"/a/b", ",\"a\":{}", "", false},
+        {"/a/b", ",\"a\":null", "", false},
+        {"/a/b", ",\"a\":\"b\"", "grants", false},
+        {"/a/b", ",\"a\":[{\"read\":[\"t1\"]}]", "grants", false},
+        {"/a/0", ",\"a\":[{\"read\":[\"t1\"]}]", "grants", false},
+        {"/a~1b/c~0d", ",\"a/b\":{\"c~d\":{\"read\":[\"t1\"]}}", "", true},
+        {"/a~01", ",\"a~1\":{\"read\":[\"t1\"]}", "", true},
+        {"/sub/x", "", "grants", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct identity *id = NULL;
+        const char *why = "";
+        char payload[256];
+        snprintf(payload, sizeof(payload), TOKEN("%s"), rows[i].claims);
+        json_t *claims = claims_object(payload, strlen(payload));
+        assert_non_null(claims);
+        id = claims_check(claims, &(struct claims_rules){NULL, NULL, rows[i].path},
+                          TEST_NOW_MS, &why);
+        if (strcmp(id ? "" : why, rows[i].why) != 0 ||
+            (id && identity_reads(id, "t1") != rows[i].reads))
+            fail_msg("%s in %s: %s", rows[i].path, payload, id ? "accepted" : why);
+        identity_unref(id);
+        json_decref(claims);
+    }
+}
+
+static void paths_are_checked(void **state)
+{
+    static const char *const good[] = {"threadcast", "a.b",   "https://a/b", "/a",
+                                       "/a/b",       "/~0~1", "a~b"};
+    static const char *const bad[] = {"", "/", "/a/", "//a", "/a//b", "/~", "/~2", "/a~"};
+    struct buf err;
+    (void)state;
+    buf_init(&err);
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        if (!claims_path_check(good[i], &err))
+            fail_msg("%s: %s", good[i], err.data);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (claims_path_check(bad[i], &err))
+            fail_msg("%s is good?", bad[i]);
+    char longest[CLAIMS_PATH_MAX + 2];
+    memset(longest, 'a', sizeof(longest));
+    longest[CLAIMS_PATH_MAX + 1] = '\0';
+    assert_false(claims_path_check(longest, &err));
+    longest[CLAIMS_PATH_MAX] = '\0';
+    assert_true(claims_path_check(longest, &err));
+    buf_fini(&err);
+}
+
+static void what_is_put_is_found(void **state)
+{
+    json_t *claims = json_pack("{s:s}", "sub", "ann");
+    char *text;
+    (void)state;
+    assert_true(claims_put(claims, "/a~1b/c", json_integer(1)));
+    assert_true(claims_put(claims, "/a~1b/d", json_integer(2)));
+    assert_true(claims_put(claims, "x/y", json_integer(3)));
+    assert_false(claims_put(claims, "/sub", json_integer(4)));
+    assert_false(claims_put(claims, "/sub/x", json_integer(4)));
+    assert_false(claims_put(claims, "x/y", json_integer(4)));
+    text = json_dumps(claims, JSON_COMPACT);
+    assert_string_equal(text, "{\"sub\":\"ann\",\"a/b\":{\"c\":1,\"d\":2},\"x/y\":3}");
+    free(text);
+    json_decref(claims);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +315,9 @@ int main(void)
         cmocka_unit_test(audience_and_issuer_when_configured),
         cmocka_unit_test(grants_of_the_wrong_type_refuse_the_token),
         cmocka_unit_test(rights_and_what_revocations_go_by),
+        cmocka_unit_test(grants_stand_where_the_rules_say),
+        cmocka_unit_test(paths_are_checked),
+        cmocka_unit_test(what_is_put_is_found),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

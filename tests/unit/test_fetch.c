@@ -61,10 +61,11 @@ static const char *canned(const char *path)
                "fghij\r\n0\r\n\r\n";
     }
     if (!strncmp(path, "/headers", 8)) {
-        snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n");
+        int n = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n");
         for (int i = 0; i < 1000; i++)
-            strcat(text, "X-More: 0123456789012345678901234567890123456789\r\n");
-        return strcat(text, "\r\n");
+            n += snprintf(text + n, sizeof(text) - (size_t)n, "X-More: %0100d\r\n", i);
+        snprintf(text + n, sizeof(text) - (size_t)n, "\r\n");
+        return text;
     }
     return NULL; /* silence */
 }

@@ -44,7 +44,7 @@ export class Issuer {
         };
         this.#server = tls ? https.createServer(tls, onRequest) : http.createServer(onRequest);
         this.#server.on('connection', (socket) => {
-            this.#sockets.add(socket);
+            this.#sockets.add(socket.unref()); // it must not keep a failed test alive
             socket.on('close', () => this.#sockets.delete(socket));
         });
         this.#server.on('tlsClientError', () => {}); // whom it does not trust, it leaves
@@ -58,6 +58,7 @@ export class Issuer {
     async start() {
         this.#server.listen(this.port, '127.0.0.1');
         await once(this.#server, 'listening');
+        this.#server.unref();
         this.port = /** @type {import('node:net').AddressInfo} */ (this.#server.address()).port;
         return this;
     }

@@ -3,13 +3,16 @@
  * logged, only the word why it was refused. */
 #include "bridge/auth.h"
 
+#include "bridge/base64url.h"
 #include "bridge/bridge.h"
 #include "bridge/cookie.h"
 #include "bridge/jwt.h"
 #include "bridge/keyload.h"
+#include "bridge/keys.h"
 #include "bridge/keyset.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
+#include "bridge/revoked.h"
 #include "bridge/ticket.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -166,8 +169,8 @@ static enum auth_result by_cookie(const struct auth *a, const struct request *r,
     return cookie.len ? by_token(a, cookie, ret, ret_why) : AUTH_MISSING;
 }
 
-enum auth_result auth_identify(struct auth *a, const struct request *r,
-                               struct identity **ret, const char **ret_why)
+static enum auth_result by_request(const struct auth *a, const struct request *r,
+                                   struct identity **ret, const char **ret_why)
 {
     struct span token;
     enum auth_result result;
@@ -200,11 +203,108 @@ enum auth_result auth_identify(struct auth *a, const struct request *r,
     return result;
 }
 
+/* A revocation that we have not read yet would be none: then nobody is let in. Takes id,
+ * which is *ret when it may pass. */
+static enum auth_result unless_revoked(const struct request *r, struct identity *id,
+                                       struct identity **ret, const char **ret_why)
+{
+    struct revoked *revoked = r->bridge->revoked;
+    enum auth_result result = AUTH_OK;
+
+    if (revoked && !id->everything) {
+        if (!revoked_known(revoked)) {
+            *ret_why = "revocations are not known yet";
+            result = AUTH_UNKNOWN;
+        } else if (revoked_covers(revoked, id)) {
+            *ret_why = "revoked";
+            result = AUTH_REFUSED;
+        }
+    }
+    if (result == AUTH_OK)
+        *ret = id;
+    else
+        identity_unref(id);
+    return result;
+}
+
+enum auth_result auth_identify(struct auth *a, const struct request *r,
+                               struct identity **ret, const char **ret_why)
+{
+    struct identity *id = NULL;
+    enum auth_result result = by_request(a, r, &id, ret_why);
+
+    return result == AUTH_OK ? unless_revoked(r, id, ret, ret_why) : result;
+}
+
+/* Nothing of ours was shown: no token, or one that none of our keys has signed. What is
+ * ours and refused (expired, revoked, for another audience) stays refused, and so does
+ * what stands in the address. */
+static bool is_foreign(const struct request *r, enum auth_result result, const char *why)
+{
+    static const char *const words[] = {"malformed", "too_long", "algorithm", "signature",
+                                        "critical"};
+    char text[1];
+
+    if (http_query_get(r->http.query, "ticket", text, sizeof(text)) ||
+        http_query_get(r->http.query, "token", text, sizeof(text)))
+        return false;
+    if (result != AUTH_REFUSED)
+        return result == AUTH_MISSING;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (!strcmp(why, words[i]))
+            return true;
+    return why == JWT_UNKNOWN_KEY;
+}
+
+/* What --authorize-url has said, in the place of `result`. */
+static enum auth_result by_authorizer(struct request *r, enum auth_result result,
+                                      struct identity **ret, const char **ret_why)
+{
+    switch (r->authorized) {
+    case AUTHORIZE_YES:
+        return unless_revoked(r, identity_ref(r->authorized_as), ret, ret_why);
+    case AUTHORIZE_UNAUTHORIZED:
+        return result;
+    case AUTHORIZE_FORBIDDEN:
+        *ret_why = "forbidden";
+        return AUTH_REFUSED;
+    case AUTHORIZE_UNASKED:
+    case AUTHORIZE_FAILED:
+        break;
+    }
+    *ret_why = "the authorizer does not answer";
+    return AUTH_UNKNOWN;
+}
+
+static void refuse_token(struct request *r, const char *why)
+{
+    if (!strcmp(why, "forbidden")) {
+        request_error(r, 403, "forbidden", "the authorizer does not allow it");
+        return;
+    }
+    request_header(r, "WWW-Authenticate",
+                   "Bearer realm=\"threadcast\", error=\"invalid_token\"");
+    if (!strcmp(why, "expired"))
+        request_error(r, 401, "token_expired", "the token has expired");
+    else if (!strcmp(why, "revoked"))
+        request_error(r, 401, "revoked", "the token has been revoked");
+    else
+        request_error(r, 401, "token_invalid", "the token is not accepted");
+}
+
 void auth_refuse(struct request *r, enum auth_result result, const char *why)
 {
     if (result == AUTH_UNSURE) {
         request_error(r, 503, "keys_unavailable",
                       "the issuer's keys are not here yet: try again");
+        return;
+    }
+    if (result == AUTH_UNKNOWN) {
+        r->bridge->stats.auth_unknown++;
+        if (r->busy)
+            r->busy(r, why);
+        else
+            request_error(r, 503, "busy", "it cannot be said who you are: try again");
         return;
     }
     if (result == AUTH_MISSING) {
@@ -213,14 +313,12 @@ void auth_refuse(struct request *r, enum auth_result result, const char *why)
         request_error(r, 401, "unauthorized", "a token is needed");
         return;
     }
-    r->bridge->stats.auth_refused++;
-    log_debug("credentials refused", LOG_S("why", why));
-    request_header(r, "WWW-Authenticate",
-                   "Bearer realm=\"threadcast\", error=\"invalid_token\"");
-    if (!strcmp(why, "expired"))
-        request_error(r, 401, "token_expired", "the token has expired");
+    if (!strcmp(why, "revoked"))
+        r->bridge->stats.auth_revoked++;
     else
-        request_error(r, 401, "token_invalid", "the token is not accepted");
+        r->bridge->stats.auth_refused++;
+    log_debug("credentials refused", LOG_S("why", why));
+    refuse_token(r, why);
 }
 
 bool auth_require(struct request *r, bool tickets)
@@ -240,6 +338,11 @@ bool auth_require(struct request *r, bool tickets)
         r->wait(r);
         return false;
     }
+    if (r->authorize && is_foreign(r, result, why)) {
+        if (r->authorized == AUTHORIZE_UNASKED && !r->authorize(r))
+            return false;
+        result = by_authorizer(r, result, &id, &why);
+    }
     if (result != AUTH_OK) {
         auth_refuse(r, result, why);
         return false;
@@ -249,12 +352,61 @@ bool auth_require(struct request *r, bool tickets)
     return true;
 }
 
-bool auth_ticket(const struct auth *a, const struct identity *id,
-                 const char *const *granted, const char *const *owned, int64_t now_ms,
-                 int64_t expires_ms, struct buf *out)
+bool auth_ticket(const struct auth *a, const struct ticket *t, struct buf *out)
 {
-    struct ticket t = {id->sub, granted, owned, now_ms, expires_ms};
-    return a->keys && ticket_make(keyset_ticket(a->keys, 0), &t, out);
+    return a->keys && ticket_make(keyset_ticket(a->keys, 0), t, out);
+}
+
+bool auth_ticket_renew(const struct auth *a, const struct identity *id, int64_t now_ms,
+                       int64_t max_ms, struct buf *out, struct identity **ret)
+{
+    int64_t end = now_ms + max_ms < id->end_ms ? now_ms + max_ms : id->end_ms;
+    const char *why;
+    struct ticket t = {.sub = id->sub,
+                       .granted = (const char *const *)id->read,
+                       .owned = (const char *const *)id->owned,
+                       .issued_ms = now_ms,
+                       .expires_ms = end,
+                       .end_ms = id->end_ms,
+                       .from_ms = id->issued_ms,
+                       .jti = id->jti,
+                       .by = id->by,
+                       .by_from_ms = id->by_issued_ms};
+
+    return id->ticket && end > id->expires_ms && auth_ticket(a, &t, out) &&
+           by_ticket(a, out->data, ret, &why) == AUTH_OK;
+}
+
+/* What bridges tell each other is signed with a key of its own kind. Returns new. */
+static struct key *bridge_key(const struct auth *a, size_t i)
+{
+    const struct key *ticket = a->keys ? keyset_ticket(a->keys, i) : NULL;
+    return ticket ? key_derive(ticket, "threadcast bridge 1") : NULL;
+}
+
+bool auth_sign(const struct auth *a, const char *text, size_t len, struct buf *out)
+{
+    unsigned char mac[KEY_MAC_SIZE];
+    struct key *key = bridge_key(a, 0);
+    bool ok = key && key_mac(key, text, len, mac);
+
+    key_free(key);
+    if (ok)
+        base64url_encode(out, mac, sizeof(mac));
+    return ok && !out->failed;
+}
+
+bool auth_signed(const struct auth *a, const char *text, size_t len,
+                 const unsigned char *mac, size_t mac_len)
+{
+    struct key *key;
+    bool ok = false;
+
+    for (size_t i = 0; !ok && (key = bridge_key(a, i)); i++) {
+        ok = key_verify(key, text, len, mac, mac_len);
+        key_free(key);
+    }
+    return ok;
 }
 
 static void add_claim(struct buf *out, const char *name, const char *value)

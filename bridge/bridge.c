@@ -10,6 +10,7 @@
 #include "bridge/bridge.h"
 
 #include "bridge/auth.h"
+#include "bridge/authorize.h"
 #include "bridge/clients.h"
 #include "bridge/conn.h"
 #include "bridge/feed.h"
@@ -23,6 +24,7 @@
 #include "bridge/publisher.h"
 #include "bridge/reactors.h"
 #include "bridge/reader.h"
+#include "bridge/revoke.h"
 #include "bridge/watch.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -114,7 +116,8 @@ static bool make_parts(struct bridge *b)
 {
     return (b->clients = clients_new(b)) && (b->hub = hub_new(b)) &&
            (b->reader = reader_new(b)) && (b->publisher = publisher_new(b)) &&
-           (b->feed = feed_new(b)) && (b->watch = watch_new(b)) && make_postgres(b);
+           (b->feed = feed_new(b)) && (b->watch = watch_new(b)) && make_postgres(b) &&
+           (b->number || !b->revoked || (b->revoker = revoker_new(b)));
 }
 
 /* Number 0 keeps the keys that all check with. */
@@ -126,6 +129,8 @@ static bool make_auth(struct bridge *b, struct buf *err)
         buf_str(err, "out of memory");
         return false;
     }
+    if (b->conf->authorize_url && !(b->authorize = authorize_new(b, err)))
+        return false;
     if (b->number || b->conf->auth == AUTH_MODE_NONE)
         return true;
     b->keyring = keyring_new(b, err);
@@ -155,6 +160,7 @@ struct bridge *bridge_new(struct reactors *rs, size_t number,
     b->conf = rs->conf;
     b->statics = rs->statics;
     b->limits = rs->limits;
+    b->revoked = rs->revoked;
     list_init(&b->empty.node);
     list_init(&b->forgetting);
     snprintf(b->instance, sizeof(b->instance), "%s-%u", rs->instance,
@@ -186,6 +192,7 @@ void bridge_close(struct bridge *b)
     listener_free(b->admin);
     keyring_close(b->keyring);
     keywait_close(b->keywait);
+    authorize_close(b->authorize);
     if (b->loop)
         conns_fini(b);
     forget_free(b);
@@ -193,6 +200,8 @@ void bridge_close(struct bridge *b)
     reader_close(b->reader);
     publisher_free(b->publisher);
     owners_free(b->owners);
+    revoker_free(b->revoker);
+    b->revoker = NULL;
     pg_pool_free(b->pg);
     clients_free(b->clients);
     legacy_free(b->legacy);
@@ -207,6 +216,7 @@ void bridge_free(struct bridge *b)
     reader_free(b->reader);
     keyring_free(b->keyring);
     keywait_free(b->keywait);
+    authorize_free(b->authorize);
     auth_free(b->auth);
     timer_free(b->shutdown_delay);
     timer_free(b->drain_check);

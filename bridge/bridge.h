@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 struct auth;
+struct authorize;
 struct clients;
 struct feed;
 struct hub;
@@ -29,6 +30,8 @@ struct publisher;
 struct reactors;
 struct reader;
 struct redis;
+struct revoked;
+struct revoker;
 struct statics;
 struct strmap;
 struct timer;
@@ -41,12 +44,14 @@ struct bridge {
     const struct bridge_conf *conf;
     const struct statics *statics; /* NULL without --demo */
     struct limits *limits;
+    struct revoked *revoked; /* NULL with --auth none */
     struct loop *loop;
-    struct auth *auth;       /* its own, with the keys that all have */
-    struct keyring *keyring; /* keeps those up to date; number 0's alone */
-    struct keywait *keywait; /* requests that wait for an issuer's keys */
-    struct mailbox *mailbox; /* letters of the other reactors */
-    struct letter empty;     /* to number 0: the drain is over here */
+    struct auth *auth;           /* its own, with the keys that all have */
+    struct keyring *keyring;     /* keeps those up to date; number 0's alone */
+    struct authorize *authorize; /* NULL without --authorize-url */
+    struct keywait *keywait;     /* requests that wait for an issuer's keys */
+    struct mailbox *mailbox;     /* letters of the other reactors */
+    struct letter empty;         /* to number 0: the drain is over here */
     uint32_t
         unanswered[REACTORS_MAX]; /* parts of our rounds, by who has them (round.c) */
     struct listener *listener, *admin; /* the latter NULL without --admin-listen */
@@ -59,6 +64,9 @@ struct bridge {
     struct clients *clients; /* open streams */
     struct legacy *legacy;   /* readers of older runs; NULL until there is one */
     struct owners *owners;   /* changes of ownership; number 0's alone */
+    struct revoker *revoker; /* keeps `revoked` as Redis has it; number 0's alone */
+    /* What another bridge says on FEED_BRIDGES_CHANNEL; number 0's alone. (revoke.c) */
+    void (*on_hint)(struct bridge *b, const char *data, size_t len);
     struct list conns;      /* struct conn: HTTP connections (conn.c: conns_init/_fini) */
     struct list conns_dead; /* closed in this turn, freed at its end */
     size_t conn_count;

@@ -106,6 +106,13 @@ static bool names(const json_t *value, const char *wanted, bool lists)
     return found;
 }
 
+/* A right that is absent or true or false, and nothing else. */
+static bool right(const json_t *value, bool *ret)
+{
+    *ret = json_is_true(value);
+    return !value || json_is_boolean(value);
+}
+
 /* The next name of a path, its ~0 and ~1 replaced; *path moves behind it. false: an
  * escape that there is not, or too long. */
 static bool path_step(const char **path, char name[CLAIMS_PATH_MAX + 1])
@@ -205,7 +212,9 @@ static bool grants(const json_t *claims, const char *path, struct identity *id)
     if (!claim)
         return true;
     return json_is_object(claim) && (!read || grants_parse(read, true, &id->read)) &&
-           (!write || grants_parse(write, true, &id->write));
+           (!write || grants_parse(write, true, &id->write)) &&
+           right(json_object_get(claim, "revoke"), &id->may_revoke) &&
+           right(json_object_get(claim, "tickets"), &id->may_ticket);
 }
 
 struct identity *claims_check(const json_t *claims, const struct claims_rules *rules,
@@ -233,9 +242,15 @@ struct identity *claims_check(const json_t *claims, const struct claims_rules *r
         *ret_why = "subject";
         return NULL;
     }
+    id->issued_ms = d.iat;
     if (!grants(claims, rules->grants, id)) {
         identity_unref(id);
         *ret_why = "grants";
+        return NULL;
+    }
+    if (!identity_name(json_object_get(claims, "jti"), &id->jti)) {
+        identity_unref(id);
+        *ret_why = "jti";
         return NULL;
     }
     return id;

@@ -103,6 +103,8 @@ struct client {
     char *run_id;
     struct legacy_stream *older; /* reads an older run's list; NULL: none */
     char *request_id;            /* NULL: none, or no memory: it is a label */
+    char *
+        connection; /* its name for POST /v1/session/extend, once it was told (renew.c) */
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes;

@@ -3,17 +3,15 @@
  * has no order: joins that hang and tokens that end. */
 #include "bridge/clients.h"
 
-#include "bridge/access.h"
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/hub.h"
+#include "bridge/renew.h"
 #include "bridge/sub.h"
 #include "bridge/tour.h"
 #include "common/clock.h"
 #include "common/loop.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +19,6 @@ enum {
     TICK_MS = 250,
     SCAN_TICKS = 2,
     DRAIN_STEP_MS = 20,
-    WARN_MAX_MS = 60000,
     AGE_MAX_MS = 600000 /* an older `ts` is somebody's clock, not our latency */
 };
 
@@ -56,24 +53,6 @@ void client_refuse(struct client *c, const char *json)
     client_say(c, "busy", json, clients_retry_ms(c->set));
     c->set->bridge->stats.busy++;
     client_end(c, CLOSE_BUSY);
-}
-
-static void check_token(struct client *c)
-{
-    const struct identity *id = c->identity;
-    int64_t left = id->expires_ms - c->set->wall_ms;
-    int64_t warn = id->life_ms / 2 < WARN_MAX_MS ? id->life_ms / 2 : WARN_MAX_MS;
-    char json[96];
-    if (id->expires_ms == INT64_MAX)
-        return;
-    if (left <= 0) {
-        client_say(c, "auth", "{\"reason\":\"the token has ended\"}", 0);
-        client_end(c, CLOSE_TOKEN);
-    } else if (left <= warn && !c->warned) {
-        c->warned = true;
-        snprintf(json, sizeof(json), "{\"expiresAt\":%" PRId64 "}", id->expires_ms);
-        client_say(c, "auth", json, 0);
-    }
 }
 
 static void say_bye(struct client *c, const char *json, enum close_reason reason)
@@ -119,7 +98,7 @@ static void scan(struct clients *set)
         else if (is_old(c))
             say_bye(c, "{\"reason\":\"this connection is old\"}", CLOSE_AGED);
         else
-            check_token(c);
+            renew_check(c);
     }
 }
 

@@ -251,6 +251,30 @@ static const struct conf_option options[] = {
      .help = "Addresses or blocks whose X-Forwarded-For, -Proto and -Host are believed, "
              "comma separated."},
     INT("ticket-max-s", ticket_max_s, "3600", 1, 86400, "s", "Longest life of a ticket."),
+    {.name = "authorize-url",
+     .env = "AUTHORIZE_URL",
+     .kind = CONF_STR,
+     .offset = AT(authorize_url),
+     .check = fetch_url_check,
+     .help = "Says who a request without a token of ours is, and what they may read; "
+             "asked with its cookies and Authorization."},
+    INT("authorize-timeout-ms", authorize_timeout_ms, "2000", 50, 60000, "ms",
+        "For its whole answer; then the request is told to try again."),
+    INT("authorize-concurrency", authorize_concurrency, "32", 1, 1024, NULL,
+        "Questions to it at once, dealt out to the reactors; each may ask one."),
+    INT("authorize-queue", authorize_queue, "1024", 0, 1000000, NULL,
+        "Questions that may wait for that; more are told to try again."),
+    INT("authorize-cache-max", authorize_cache_max, "10000", 0, 10000000, NULL,
+        "Answers that are kept; 0: none."),
+    INT("authorize-ttl-s", authorize_ttl_s, "60", 0, 86400, "s",
+        "An answer is used again for so long, and not after its `exp`."),
+    INT("authorize-refusal-ms", authorize_refusal_ms, "2000", 0, 60000, "ms",
+        "The same for a refusal."),
+    INT("max-revocations", max_revocations, "10000", 1, 10000000, NULL,
+        "Subjects and tokens that may be revoked at once; one more is refused."),
+    INT("revocation-ttl-s", revocation_ttl_s, "2592000", 60, 315360000, "s",
+        "How long a revocation counts: not below the longest life of a token; the same "
+        "for all bridges."),
     INT("guest-ttl-s", guest_ttl_s, "604800", 60, 31536000, "s",
         "How long a guest of the demo stays who it is."),
     INT("demo-sessions-per-min", demo_sessions_per_min, "60", 1, 1000000, "1/min",
@@ -362,8 +386,9 @@ static bool validate_listen(const struct bridge_conf *conf, struct buf *err)
         buf_str(err, "with --auth none --admin-listen must be a loopback address, too");
         return false;
     }
-    if (conf->jwt_secret || conf->jwt_public_key_file || conf->jwt_jwks_url) {
-        buf_str(err, "--auth none and a JWT key exclude each other");
+    if (conf->jwt_secret || conf->jwt_public_key_file || conf->jwt_jwks_url ||
+        conf->authorize_url) {
+        buf_str(err, "--auth none and a JWT key or an authorizer exclude each other");
         return false;
     }
     return true;

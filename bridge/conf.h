@@ -21,6 +21,10 @@ struct bridge_conf {
     /* who */
     int auth; /* enum auth_mode */
     char *jwt_secret, *jwt_secret_file, *jwt_public_key_file, *jwt_audience, *jwt_issuer;
+    char *authorize_url;
+    int64_t authorize_timeout_ms, authorize_concurrency, authorize_queue,
+        authorize_cache_max, authorize_ttl_s, authorize_refusal_ms;
+    int64_t max_revocations, revocation_ttl_s;
     char *jwt_secret_previous, *jwt_secret_previous_file; /* one secret a line */
     char *jwt_jwks_url, *https_ca_file;
     int64_t jwks_refresh_s, jwks_min_interval_s, jwks_timeout_ms, jwks_wait_ms;

@@ -24,6 +24,8 @@ struct feed {
     int64_t canary_sent_ms; /* 0: none is out */
     char canary_channel[NAMES_PREFIX_MAX + 64];
     size_t canary_len;
+    char bridges_channel[NAMES_PREFIX_MAX + 64];
+    size_t bridges_len;
 };
 
 static void canary_send(void *arg)
@@ -52,6 +54,8 @@ static void on_ready(struct redis *r, void *arg)
     f->down = false;
     f->canary_sent_ms = 0;
     redis_subscribe(r, f->canary_channel, f->canary_len);
+    if (f->bridge->on_hint)
+        redis_subscribe(r, f->bridges_channel, f->bridges_len);
     log_info("subscriber connected", LOG_S("redis", redis_version(r)),
              LOG_I("reactor", f->bridge->number));
     hub_feed_ready(f->bridge->hub);
@@ -118,6 +122,9 @@ static void on_message(struct redis *r, const char *channel, size_t channel_len,
     } else if (is_canary(f, channel, channel_len) && f->canary_sent_ms) {
         f->canary_sent_ms = 0;
         timer_start(f->canary, CANARY_EVERY_MS);
+    } else if (f->bridge->on_hint && channel_len == f->bridges_len &&
+               memcmp(channel, f->bridges_channel, channel_len) == 0) {
+        f->bridge->on_hint(f->bridge, data, len);
     }
 }
 
@@ -130,6 +137,9 @@ struct feed *feed_new(struct bridge *b)
     f->canary_len =
         (size_t)snprintf(f->canary_channel, sizeof(f->canary_channel),
                          "%sthreadcast:canary:%s", b->conf->redis_prefix, b->instance);
+    f->bridges_len =
+        (size_t)snprintf(f->bridges_channel, sizeof(f->bridges_channel), "%s%s",
+                         b->conf->redis_prefix, FEED_BRIDGES_CHANNEL);
     char name[64];
     snprintf(name, sizeof(name), "threadcast-bridge:%s:subscribe", b->instance);
     struct redis_options o = {.url = &b->conf->redis,

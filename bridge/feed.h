@@ -10,6 +10,8 @@
 struct bridge;
 struct feed;
 
+#define FEED_BRIDGES_CHANNEL "threadcast:bridges" /* what bridges tell each other */
+
 struct feed *feed_new(struct bridge *b);
 void feed_free(struct feed *f);
 bool feed_ready(const struct feed *f);

@@ -1,10 +1,12 @@
-/* forget: see forget.h. Called for every change of a thread; only a definite "there is no
- * such row" deletes. Somebody who takes the id meanwhile is refused, because its log is
- * still there. */
+/* forget: see forget.h. Its readers are told, whatever let them in. Called for every
+ * change of a thread; only a definite "there is no such row" deletes. Somebody who takes
+ * the id meanwhile is refused, because its log is still there. */
 #include "bridge/forget.h"
 
 #include "bridge/bridge.h"
+#include "bridge/hub.h"
 #include "bridge/publisher.h"
+#include "bridge/round.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -33,6 +35,30 @@ static void question_free(struct question *q)
     free(q);
 }
 
+/* The thread's id. */
+struct gone {
+    char thread_id[THREAD_ID_MAX + 1];
+};
+
+static void gone_one(struct round_part *part)
+{
+    const struct gone *gone = part->question;
+
+    if (part->bridge->hub)
+        hub_gone(part->bridge->hub, gone->thread_id);
+    round_answer(part);
+}
+
+static bool tell_readers(const struct question *q)
+{
+    static const struct round_kind kind = {.question_size = sizeof(struct gone),
+                                           .each = gone_one};
+    struct gone gone;
+
+    memcpy(gone.thread_id, q->thread_id, sizeof(gone.thread_id));
+    return round_ask(q->b, &kind, &gone, NULL);
+}
+
 static void on_answer(enum pg_outcome outcome, const struct pg_result *res,
                       const struct pg_error *err, void *arg)
 {
@@ -47,7 +73,7 @@ static void on_answer(enum pg_outcome outcome, const struct pg_result *res,
     }
     if (outcome == PG_OK && pg_bool(res, 0, 0)) {
         question_free(q); /* it is there */
-    } else if (outcome == PG_OK && publisher_ready(q->b->publisher)) {
+    } else if (outcome == PG_OK && tell_readers(q) && publisher_ready(q->b->publisher)) {
         log_info("thread forgotten", LOG_S("thread", q->thread_id));
         publisher_forget(q->b->publisher, q->thread_id);
         question_free(q);

@@ -88,6 +88,8 @@ void hub_ask_cursor(struct topic *t);
 /* Asks again whether readers who came in as owners still are; NULL: every thread. */
 void hub_recheck(struct hub *h, const char *thread_id);
 void hub_recheck_client(struct hub *h, struct client *c);
+/* The thread is no more: all its readers are told so and closed. */
+void hub_gone(struct hub *h, const char *thread_id);
 /* Asks for cursors again where Redis did not answer; from the tick. */
 void hub_tick(struct hub *h);
 

@@ -35,6 +35,8 @@ struct identity *identity_new(const char *sub, size_t len, int64_t expires_ms,
     memcpy(id->sub, sub, len);
     id->expires_ms = expires_ms;
     id->life_ms = life_ms;
+    id->end_ms = expires_ms;
+    id->issued_ms = id->by_issued_ms = -1;
     return id;
 }
 
@@ -55,11 +57,24 @@ void identity_unref(struct identity *id)
     grants_free(id->read);
     grants_free(id->write);
     grants_free(id->owned);
+    free(id->jti);
+    free(id->by);
     free(id);
 }
 
 /* A run of the older interface (legacy_access.c); no thread's id holds a colon. */
 static const char run_grant[] = "agent_run:";
+
+bool identity_name(const json_t *value, char **ret)
+{
+    if (!value)
+        return true;
+    if (!json_is_string(value) ||
+        !sub_valid(json_string_value(value), json_string_length(value)))
+        return false;
+    *ret = strdup(json_string_value(value));
+    return *ret;
+}
 
 static bool grant_valid(const char *s, size_t len, bool prefixes)
 {

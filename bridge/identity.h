@@ -16,6 +16,10 @@ bool sub_valid(const char *sub, size_t len);
 struct identity *identity_new(const char *sub, size_t len, int64_t expires_ms,
                               int64_t life_ms);
 
+/* Of `jti` and `by`: an optional string that could be a subject's. Returns new in *ret,
+ * which stays NULL when there is none. */
+bool identity_name(const json_t *value, char **ret);
+
 /* A list of grants from a JSON array of strings: thread ids, and where `prefixes` also
  * beginnings of such with one '*' at the end. Everything else is refused. Returns new in
  * *ret, which must be NULL before: one block, the texts behind the pointers. */

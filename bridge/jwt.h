@@ -21,7 +21,7 @@ struct jwt_rules {
 
 /* true: *ret is a new identity. false: *ret_why is one of "too_long" "malformed"
  * "algorithm" "critical" "signature" "dates" "expired" "not_yet" "audience" "issuer"
- * "subject" "grants", or JWT_UNKNOWN_KEY; *ret is untouched. */
+ * "subject" "grants" "jti", or JWT_UNKNOWN_KEY; *ret is untouched. */
 bool jwt_verify(const struct jwt_rules *rules, const char *token, size_t len,
                 int64_t now_ms, struct identity **ret, const char **ret_why);
 

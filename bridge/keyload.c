@@ -224,7 +224,8 @@ static const char *contradiction(const struct bridge_conf *conf)
     if (!secret &&
         (given(conf->jwt_secret_previous) || given(conf->jwt_secret_previous_file)))
         return "JWT_SECRET_PREVIOUS is of no use without JWT_SECRET";
-    if (!secret && !given(conf->jwt_public_key_file) && !given(conf->jwt_jwks_url))
+    if (!secret && !given(conf->jwt_public_key_file) && !given(conf->jwt_jwks_url) &&
+        !given(conf->authorize_url))
         return "no key for tokens: give JWT_SECRET, JWT_SECRET_FILE, JWT_PUBLIC_KEY_FILE "
                "or JWT_JWKS_URL";
     return NULL;

@@ -45,6 +45,9 @@ struct live_run;
 void publisher_end(struct publisher *p, const char *thread_id, const struct live_run *run,
                    struct span event, publish_fn *fn, void *arg);
 
+/* For what is neither an event nor a hint (revoke.c). */
+struct redis *publisher_redis(struct publisher *p);
+
 /* A hint on a channel (threadcast:control); nobody waits for it. */
 void publisher_hint(struct publisher *p, const char *channel, const char *json);
 

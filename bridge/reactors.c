@@ -10,6 +10,7 @@
 #include "bridge/limits.h"
 #include "bridge/listener.h"
 #include "bridge/metrics.h"
+#include "bridge/revoked.h"
 #include "bridge/round.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -165,7 +166,10 @@ struct reactors *reactors_new(const struct bridge_conf *conf, struct auth *auth,
     rs->limits = limits_new(conf, descriptors(conf, rs->count));
     rs->all = calloc(rs->count, sizeof(*rs->all));
     rs->reports = calloc(rs->count, sizeof(*rs->reports));
-    if (!rs->limits || !rs->all || !rs->reports)
+    if (conf->auth != AUTH_MODE_NONE)
+        rs->revoked = revoked_new(conf->revocation_ttl_s * 1000);
+    if (!rs->limits || !rs->all || !rs->reports ||
+        (!rs->revoked && conf->auth != AUTH_MODE_NONE))
         buf_str(err, "out of memory");
     else if (make(rs, err))
         return rs;
@@ -196,6 +200,7 @@ void reactors_free(struct reactors *rs)
     for (size_t i = 0; i < rs->made; i++)
         bridge_free(rs->all[i]);
     limits_free(rs->limits);
+    revoked_free(rs->revoked);
     free(rs->reports);
     free(rs->all);
     pthread_mutex_destroy(&rs->lock);

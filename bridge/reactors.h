@@ -16,6 +16,7 @@ struct bridge;
 struct bridge_conf;
 struct limits;
 struct report;
+struct revoked;
 struct statics;
 struct timer;
 
@@ -26,6 +27,7 @@ struct reactors {
     struct auth *auth;              /* each gets a copy */
     const struct statics *statics;  /* NULL without --demo */
     struct limits *limits;          /* of the process */
+    struct revoked *revoked;        /* of the process; NULL with --auth none */
     struct report *reports;         /* what each said of itself last (metrics.c) */
     struct bridge **all;
     size_t count, made;

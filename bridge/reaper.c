@@ -102,10 +102,11 @@ static void reap(struct client *c)
     identity_unref(c->identity);
     free(c->run_id);
     free(c->request_id);
+    free(c->connection);
     c->fd = -1;
     c->identity = NULL;
     c->writable = NULL;
-    c->run_id = c->request_id = NULL;
+    c->run_id = c->request_id = c->connection = NULL;
     c->count = 0;
 }
 

@@ -1,9 +1,10 @@
 /* recheck: readers who came in as a thread's owner are asked about again when ownership
- * may have changed; who is not the owner any more is cut with its reason. */
+ * may have changed; who is not the owner any more is told so and closed. */
 #include "bridge/access.h"
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
 #include "bridge/hub.h"
+#include "bridge/renew.h"
 #include "common/strmap.h"
 
 #include <string.h>
@@ -19,7 +20,7 @@ static void on_access(enum access_result result, void *arg)
     case ACCESS_OWNER:
         break;
     case ACCESS_DENIED:
-        client_close(c, CLOSE_REVOKED);
+        renew_end(c, "forbidden", CLOSE_REVOKED);
         break;
     case ACCESS_UNKNOWN:
         c->recheck = true; /* the tick asks again */
@@ -62,4 +63,13 @@ void hub_recheck_client(struct hub *h, struct client *c)
     for (size_t i = 0; i < c->count; i++)
         if (c->subs[i].topic)
             recheck_sub(h->bridge, &c->subs[i]);
+}
+
+void hub_gone(struct hub *h, const char *thread_id)
+{
+    struct topic *t = strmap_get(h->topics, thread_id, strlen(thread_id));
+    if (!t)
+        return;
+    LIST_EACH(node, next, &t->subs)
+        renew_end(LIST_ITEM(node, struct sub, node)->client, "deleted", CLOSE_REVOKED);
 }

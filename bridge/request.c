@@ -42,8 +42,8 @@ void request_unref(struct request *r)
 {
     if (--r->refs > 0)
         return;
-    if (r->identity)
-        identity_unref(r->identity);
+    identity_unref(r->identity);
+    identity_unref(r->authorized_as);
     if (r->state_free)
         r->state_free(r->state);
     buf_fini(&r->extra);

@@ -4,6 +4,7 @@
 #ifndef THREADCAST_REQUEST_H
 #define THREADCAST_REQUEST_H
 
+#include "bridge/authorized.h"
 #include "bridge/http.h"
 #include "common/buf.h"
 #include "common/names.h"
@@ -35,6 +36,8 @@ struct request {
     bool answered;
     void *state; /* of the route, freed with the request */
     void (*state_free)(void *state);
+    /* Set for streams: their transient refusal. NULL: 503. `why` is a literal. */
+    void (*busy)(struct request *r, const char *why);
     bool overloaded; /* one connection too many: only a stream may still take it over */
     bool scarce;     /* not even that: few descriptors are left */
     bool admin;      /* came in at --admin-listen */
@@ -42,6 +45,11 @@ struct request {
     enum request_keys keys;
     void (*wait)(struct request *r);  /* when nobody can say yet who asks; may be NULL */
     void (*again)(struct request *r); /* after that: its route from the beginning */
+    /* Asks --authorize-url; NULL: there is none. true: `authorized` says it, else `again`
+     * is called when it does. */
+    bool (*authorize)(struct request *r);
+    enum authorize_state authorized;
+    struct identity *authorized_as; /* owned reference; of AUTHORIZE_YES */
 };
 
 /* For conn.c: returns new, or NULL. */

@@ -8,6 +8,7 @@
 #include "bridge/reactors.h"
 #include "bridge/reader.h"
 #include "bridge/request.h"
+#include "bridge/revoked.h"
 #include "bridge/round.h"
 #include "bridge/routes.h"
 #include "common/pg.h"
@@ -145,7 +146,8 @@ static void ready_one(struct round_part *part)
 
     a->keys = auth_ready(b->auth);
     a->waiting = 1; /* ours, so that an early answer does not end it */
-    if (feed_ready(b->feed) && publisher_ready(b->publisher) && reader_redis(b->reader) &&
+    if ((!b->revoked || revoked_known(b->revoked)) && feed_ready(b->feed) &&
+        publisher_ready(b->publisher) && reader_redis(b->reader) &&
         redis_sendv(reader_redis(b->reader), on_redis, part, "PING", NULL))
         a->waiting++;
     if (b->pg && pg_pool_query(b->pg, "SELECT 1", 0, NULL, b->conf->upstream_timeout_ms,

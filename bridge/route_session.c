@@ -5,6 +5,7 @@
 #include "bridge/base_path.h"
 #include "bridge/bridge.h"
 #include "bridge/cookie.h"
+#include "bridge/identity.h"
 #include "bridge/limits.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
@@ -19,6 +20,7 @@
 #include <string.h>
 
 #define GUEST_PREFIX "guest:"
+#define TTL_MAX_S (INT64_C(10) * 366 * 86400) /* of a ticket: its token is shorter */
 
 static void set_cookie(struct request *r, const char *token, size_t len,
                        int64_t max_age_s)
@@ -57,6 +59,11 @@ void route_session_post(struct request *r)
         reply_identity(r, r->identity->sub, INT64_MAX);
         return;
     }
+    if (r->identity->foreign) {
+        request_error(r, 400, "foreign_token",
+                      "this token is not ours to keep: send it, or your own cookie");
+        return;
+    }
     if (token.len > COOKIE_TOKEN_MAX) {
         request_error(r, 400, "token_too_long",
                       "the token is too long for a cookie: at most 3800 bytes");
@@ -80,6 +87,8 @@ void route_session_delete(struct request *r)
 /* One request for a ticket while its threads are asked about. */
 struct wish {
     struct request *r;
+    const char *sub; /* whose it will be, when somebody else's; in `body` */
+    int64_t ttl_ms;  /* 0: not said */
     size_t count, waiting;
     bool unknown, denied;
     const char **granted, **owned; /* NULL-terminated; filled as the answers come */
@@ -100,21 +109,48 @@ static void wish_free(struct wish *w)
     free(w);
 }
 
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Its stream is given new ones until `end`, which is never behind that of the token it is
+ * made from. A service's is not renewed beyond what the service said: whether its user is
+ * still there is the service's to know. */
+static struct ticket wish_ticket(const struct wish *w)
+{
+    const struct identity *id = w->r->identity;
+    int64_t now = clock_wall_ms(), max = w->r->bridge->conf->ticket_max_s * 1000;
+    int64_t life = w->ttl_ms ? w->ttl_ms : w->sub ? max : INT64_MAX - now;
+    int64_t end = sooner(now + life, id->expires_ms);
+    struct ticket t = {.sub = w->sub ? w->sub : id->sub,
+                       .granted = w->granted,
+                       .owned = w->owned,
+                       .issued_ms = now,
+                       .expires_ms = sooner(now + max, end),
+                       .end_ms = end,
+                       .from_ms = w->sub ? now : id->issued_ms,
+                       .jti = id->jti};
+
+    if (w->sub) {
+        t.by = id->sub;
+        t.by_from_ms = id->issued_ms;
+    }
+    return t;
+}
+
 static void wish_grant(struct wish *w)
 {
     struct request *r = w->r;
-    int64_t now = clock_wall_ms();
-    int64_t end = now + r->bridge->conf->ticket_max_s * 1000;
+    struct ticket t = wish_ticket(w);
     struct buf ticket;
 
-    if (end > r->identity->expires_ms)
-        end = r->identity->expires_ms;
     buf_init(&ticket);
-    if (auth_ticket(r->bridge->auth, r->identity, w->granted, w->owned, now, end,
-                    &ticket))
-        request_json(
-            r, 200,
-            json_pack("{s:s, s:I}", "ticket", ticket.data, "expiresAt", (json_int_t)end));
+    if (auth_ticket(r->bridge->auth, &t, &ticket))
+        request_json(r, 200,
+                     json_pack("{s:s, s:I, s:I}", "ticket", ticket.data, "expiresAt",
+                               (json_int_t)t.expires_ms, "renewableUntil",
+                               (json_int_t)t.end_ms));
     else if (ticket.failed)
         request_error(r, 503, "busy", "try again");
     else
@@ -207,6 +243,59 @@ static struct wish *wish_new(struct request *r, json_t *body, const json_t *list
     return w;
 }
 
+/* sub and ttl of the body. false: answered. */
+static bool read_terms(struct wish *w)
+{
+    const json_t *sub = json_object_get(w->body, "sub");
+    const json_t *ttl = json_object_get(w->body, "ttl");
+
+    if (ttl && (!json_is_integer(ttl) || json_integer_value(ttl) < 1 ||
+                json_integer_value(ttl) > TTL_MAX_S)) {
+        request_error(w->r, 400, "bad_ttl", "ttl must be seconds, at least one");
+        return false;
+    }
+    w->ttl_ms = json_integer_value(ttl) * 1000;
+    if (!sub)
+        return true;
+    if (!json_is_string(sub) ||
+        !sub_valid(json_string_value(sub), json_string_length(sub))) {
+        request_error(w->r, 400, "bad_sub", "not a subject");
+        return false;
+    }
+    if (w->r->identity->may_ticket) {
+        w->sub = json_string_value(sub);
+        return true;
+    }
+    w->r->bridge->stats.access_denied++;
+    request_error(w->r, 403, "forbidden", "this token may not make tickets for others");
+    return false;
+}
+
+/* A service's grants, and nothing else: what it owns, or who it names owns, is not asked.
+ */
+static enum access_result service_reads(const struct request *r, const char *thread_id)
+{
+    if (identity_reads(r->identity, thread_id))
+        return ACCESS_GRANTED;
+    r->bridge->stats.access_denied++;
+    return ACCESS_DENIED;
+}
+
+static void ask_threads(struct wish *w)
+{
+    struct request *r = w->r;
+
+    for (size_t i = 0, count = w->count; i < count; i++) {
+        if (w->sub)
+            on_access(service_reads(r, w->threads[i].id), &w->threads[i]);
+        else
+            access_check(r->bridge, r->identity, w->threads[i].id, ACCESS_READ, on_access,
+                         &w->threads[i]);
+    }
+    if (--w->waiting == 0)
+        wish_end(w);
+}
+
 void route_tickets_post(struct request *r)
 {
     if (!auth_require(r, false))
@@ -229,11 +318,10 @@ void route_tickets_post(struct request *r)
         request_error(r, 503, "busy", "try again");
         return;
     }
-    for (size_t i = 0, count = w->count; i < count; i++)
-        access_check(r->bridge, r->identity, w->threads[i].id, ACCESS_READ, on_access,
-                     &w->threads[i]);
-    if (--w->waiting == 0)
-        wish_end(w);
+    if (read_terms(w))
+        ask_threads(w);
+    else
+        wish_free(w);
 }
 
 /* --- POST /v1/demo/session ------------------------------------------------------------
@@ -308,7 +396,7 @@ void route_demo_session(struct request *r)
     enum auth_result result = auth_identify(r->bridge->auth, r, &id, &why);
     if (result == AUTH_OK && !id->ticket)
         stay(r, id);
-    else if (result != AUTH_OK && auth_bearer(r, &token) != 0)
+    else if (result == AUTH_UNKNOWN || (result != AUTH_OK && auth_bearer(r, &token) != 0))
         auth_refuse(r, result, why); /* who shows a token wants to be that one */
     else
         new_guest(r);

@@ -4,12 +4,14 @@
 #include "bridge/routes.h"
 
 #include "bridge/auth.h"
+#include "bridge/authorize.h"
 #include "bridge/base_path.h"
 #include "bridge/bridge.h"
 #include "bridge/keywait.h"
 #include "bridge/legacy_names.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
+#include "bridge/stream.h"
 #include "common/log.h"
 #include "common/names.h"
 
@@ -64,6 +66,8 @@ static const struct route {
     {HTTP_POST, "/v1/threads/*/messages", route_messages_post, ROUTE_THREAD | ROUTE_PG},
     {HTTP_POST, "/v1/session", route_session_post, 0},
     {HTTP_DELETE, "/v1/session", route_session_delete, 0},
+    {HTTP_POST, "/v1/session/extend", route_session_extend, 0},
+    {HTTP_POST, "/v1/revoke", route_revoke, 0},
     {HTTP_POST, "/v1/tickets", route_tickets_post, 0},
     {HTTP_POST, "/v1/demo/session", route_demo_session, ROUTE_DEMO},
     {HTTP_POST, "/v1/demo/cut", route_demo_cut, ROUTE_DEMO},
@@ -234,8 +238,10 @@ static void run_route(struct request *r, const struct route *route, struct span 
     if (param.at && !take_param(r, route, param))
         return;
     r->stream = route->flags & ROUTE_STREAM;
+    r->busy = r->stream ? stream_busy : NULL;
     r->wait = keywait_park;
     r->again = routes_dispatch;
+    r->authorize = r->bridge->authorize ? authorize_ask : NULL;
     if ((route->flags & ROUTE_PG) && !r->bridge->pg) {
         if (auth_require(r, false)) /* 401 comes first: strangers learn nothing */
             request_error(r, 501, "no_database", "This bridge runs without a database.");

@@ -25,6 +25,10 @@ route_fn route_run_retry;
 route_fn route_events_post;
 /* route_session.c */
 route_fn route_session_post, route_session_delete, route_tickets_post, route_demo_session;
+/* route_extend.c */
+route_fn route_session_extend;
+/* route_revoke.c */
+route_fn route_revoke;
 /* route_demo.c (in the event path: drops the visitor's own streams) */
 route_fn route_demo_cut;
 /* route_health.c */

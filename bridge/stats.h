@@ -11,12 +11,17 @@ struct bridge_stats {
     /* http */
     uint64_t accepted, connections, http_requests, http_refused, accept_errors;
     uint64_t responses_2xx, responses_4xx, responses_5xx;
-    uint64_t auth_missing, auth_refused, access_denied, origin_refused;
+    uint64_t auth_missing, auth_refused, auth_revoked, auth_unknown, access_denied,
+        origin_refused;
     uint64_t limit_connections, limit_clients, limit_per_ip, limit_per_user;
+    uint64_t authorize_yes, authorize_no, authorize_failed, authorize_known,
+        authorize_shared, authorize_waiting, limit_authorize_queue, limit_authorize_cache;
+    uint64_t limit_revocations, revocations, revocations_made;
     uint64_t limit_demo_sessions, limit_descriptors, limit_rounds, reserve_lent;
     uint64_t jwks_fetched, jwks_failed, jwks_waits, jwks_wait_over, limit_jwks_asked;
     uint64_t jwks_keys, jwks_skipped, jwks_age_s; /* number 0's alone */
     /* streams */
+    uint64_t tickets_renewed, streams_extended;
     uint64_t clients, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
         closed_drain, closed_aged, closed_ended, closed_wrote, closed_demo, closed_memory,

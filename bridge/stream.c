@@ -10,10 +10,12 @@
 #include "bridge/clients.h"
 #include "bridge/conn.h"
 #include "bridge/hub.h"
+#include "bridge/identity.h"
 #include "bridge/legacy_stream.h"
 #include "bridge/limits.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
+#include "bridge/revoked.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,12 +186,25 @@ static const char *take_seat(struct request *r, bool anyway, struct limit_seat *
     return "out of memory";
 }
 
+/* Whose identity could not be found out. */
+static bool is_somebody(struct request *r)
+{
+    static const char nobody[] = "nobody";
+    if (!r->identity)
+        r->identity = identity_new(nobody, strlen(nobody), INT64_MAX, INT64_MAX);
+    return r->identity;
+}
+
 void stream_busy(struct request *r, const char *why)
 {
     char json[128];
     struct client_spec spec = {.threads = 0};
     if (!r->conn)
         return;
+    if (!is_somebody(r)) {
+        request_error(r, 503, "busy", "Out of memory, try again.");
+        return;
+    }
     r->bridge->stats.busy++;
     if (!r->stream) {
         request_error(r, 503, "unavailable", why);
@@ -211,6 +226,13 @@ static const char *why_not(struct request *r, struct limit_seat *ret)
     if (r->scarce)
         return "no descriptors are left";
     return take_seat(r, false, ret);
+}
+
+/* While access was asked about; from here on the sweep finds it (revoke.c). */
+static bool is_revoked(const struct request *r)
+{
+    struct revoked *revoked = r->bridge->revoked;
+    return revoked && !r->identity->everything && revoked_covers(revoked, r->identity);
 }
 
 /* The older interface: who reads the run's list for this client. */
@@ -236,6 +258,10 @@ static struct client *open_client(struct stream_plan *plan, bool postgres)
                                .threads = plan->count};
     if (!r->conn)
         return NULL;
+    if (is_revoked(r)) {
+        auth_refuse(r, AUTH_REFUSED, "revoked");
+        return NULL;
+    }
     const char *why = why_not(r, &spec.seat);
     if (!why)
         return read_older(take_socket(r, spec), plan, postgres);

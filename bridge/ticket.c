@@ -22,6 +22,14 @@ static void add_list(struct buf *out, const char *name, const char *const *list)
     buf_char(out, ']');
 }
 
+static void add_text(struct buf *out, const char *name, const char *text)
+{
+    if (!text)
+        return;
+    buf_printf(out, ",\"%s\":", name);
+    buf_json(out, text, strlen(text));
+}
+
 bool ticket_make(const struct key *key, const struct ticket *t, struct buf *out)
 {
     unsigned char mac[KEY_MAC_SIZE];
@@ -36,6 +44,12 @@ bool ticket_make(const struct key *key, const struct ticket *t, struct buf *out)
                (long long)t->expires_ms);
     add_list(&json, "read", t->granted);
     add_list(&json, "owned", t->owned);
+    buf_printf(&json, ",\"end\":%lld,\"from\":%lld",
+               (long long)(t->end_ms ? t->end_ms : t->expires_ms), (long long)t->from_ms);
+    add_text(&json, "jti", t->jti);
+    add_text(&json, "by", t->by);
+    if (t->by)
+        buf_printf(&json, ",\"byFrom\":%lld", (long long)t->by_from_ms);
     buf_char(&json, '}');
     buf_str(out, MARK);
     if (!json.failed)
@@ -52,6 +66,28 @@ done:
     return ok;
 }
 
+/* -1: absent, which is what bridges before this made. */
+static int64_t moment(const json_t *payload, const char *name)
+{
+    const json_t *value = json_object_get(payload, name);
+    return json_is_integer(value) ? json_integer_value(value) : -1;
+}
+
+static bool read_origin(const json_t *payload, struct identity *id)
+{
+    int64_t end = moment(payload, "end");
+
+    id->ticket = true;
+    if (end > id->expires_ms)
+        id->end_ms = end;
+    id->issued_ms = moment(payload, "from");
+    id->by_issued_ms = moment(payload, "byFrom");
+    return identity_name(json_object_get(payload, "jti"), &id->jti) &&
+           identity_name(json_object_get(payload, "by"), &id->by) &&
+           grants_parse(json_object_get(payload, "read"), false, &id->read) &&
+           grants_parse(json_object_get(payload, "owned"), false, &id->owned);
+}
+
 /* From the payload of a ticket that is ours. Returns new, or NULL. */
 static struct identity *read_payload(const char *text, size_t len)
 {
@@ -64,13 +100,9 @@ static struct identity *read_payload(const char *text, size_t len)
     if (exp > 0 && iat > 0 && iat < exp)
         id =
             identity_new(json_string_value(sub), json_string_length(sub), exp, exp - iat);
-    if (id) {
-        id->ticket = true;
-        if (!grants_parse(json_object_get(payload, "read"), false, &id->read) ||
-            !grants_parse(json_object_get(payload, "owned"), false, &id->owned)) {
-            identity_unref(id);
-            id = NULL;
-        }
+    if (id && !read_origin(payload, id)) {
+        identity_unref(id);
+        id = NULL;
     }
     json_decref(payload);
     return id;

@@ -16,6 +16,11 @@ struct ticket {
     const char *const *granted; /* threads by the token's grants */
     const char *const *owned;   /* threads that `sub` owns: asked again at every use */
     int64_t issued_ms, expires_ms;
+    int64_t end_ms;     /* new ones are made until then; 0: none are */
+    int64_t from_ms;    /* for revocations: when `sub` was let in; -1: nobody said */
+    const char *jti;    /* of the token it is made from; NULL: none */
+    const char *by;     /* the service that made it for `sub`; NULL: it made its own */
+    int64_t by_from_ms; /* when that one's token was issued */
 };
 
 /* Appends the text. false: no memory, or longer than TICKET_MAX. */

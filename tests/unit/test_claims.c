@@ -177,6 +177,10 @@ static void grants_of_the_wrong_type_refuse_the_token(void **state)
         "{\"read\":[\"a*\\n\"]}",
         "{\"read\":[\"\xc3\xa4*\"]}",
         "{\"read\":[],\"read\":[\"*\"]}",
+        "{\"revoke\":1}",
+        "{\"revoke\":\"true\"}",
+        "{\"revoke\":null}",
+        "{\"tickets\":[\"*\"]}",
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -191,6 +195,31 @@ static void grants_of_the_wrong_type_refuse_the_token(void **state)
     assert_claims(TOKEN(",\"threadcast\":{\"read\":[],\"write\":[]}"), "");
     assert_claims(TOKEN(",\"threadcast\":{\"read\":[\"*\",\"a*\",\"t1\"],\"later\":1}"),
                   "");
+}
+
+/* Rights are said by name; `jti` and `iat` are what revocations go by. */
+static void rights_and_what_revocations_go_by(void **state)
+{
+    static const char claims[] =
+        "{\"sub\":\"ann\",\"exp\":1700003600,\"iat\":1700000000,\"jti\":\"j1\","
+        "\"threadcast\":{\"revoke\":true,\"tickets\":false}}";
+    struct identity *id = NULL;
+    const char *why;
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    token_text(&b, secret, HS256_HEADER, claims);
+    assert_true(jwt_verify(&rules, b.data, b.len, 1700000000000, &id, &why));
+    assert_true(id->may_revoke);
+    assert_false(id->may_ticket);
+    assert_string_equal(id->jti, "j1");
+    assert_int_equal(id->issued_ms, 1700000000000);
+    assert_int_equal(id->end_ms, id->expires_ms);
+    identity_unref(id);
+    buf_fini(&b);
+    assert_claims(TOKEN(",\"jti\":1"), "jti");
+    assert_claims(TOKEN(",\"jti\":\"\""), "jti");
+    assert_claims(TOKEN(",\"jti\":null"), "jti");
 }
 
 static void grants_stand_where_the_rules_say(void **state)
@@ -285,6 +314,7 @@ int main(void)
         cmocka_unit_test(subjects_are_required_and_clean),
         cmocka_unit_test(audience_and_issuer_when_configured),
         cmocka_unit_test(grants_of_the_wrong_type_refuse_the_token),
+        cmocka_unit_test(rights_and_what_revocations_go_by),
         cmocka_unit_test(grants_stand_where_the_rules_say),
         cmocka_unit_test(paths_are_checked),
         cmocka_unit_test(what_is_put_is_found),

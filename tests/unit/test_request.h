@@ -8,6 +8,7 @@
 #include "bridge/conn.h"
 #include "bridge/origin.h"
 #include "bridge/request.h"
+#include "bridge/ticket.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -116,6 +117,18 @@ static void request_begin(struct request *r, struct bridge *b, enum http_method 
                 (struct http_header){{name, strlen(name)}, {value, strlen(value)}};
     }
     va_end(args);
+}
+
+/* A ticket of ann's for these threads. */
+static inline bool ticket_for_ann(const struct auth *a, const char *const *threads,
+                                  int64_t now_ms, int64_t life_ms, struct buf *out)
+{
+    struct ticket t = {.sub = "ann",
+                       .granted = threads,
+                       .issued_ms = now_ms,
+                       .expires_ms = now_ms + life_ms,
+                       .from_ms = now_ms};
+    return auth_ticket(a, &t, out);
 }
 
 static void request_done(struct request *r)

@@ -37,7 +37,11 @@ static const char *const owned[] = {"mine", NULL};
 
 static void make(struct buf *out)
 {
-    struct ticket t = {"ann \"x\"", granted, owned, TEST_NOW_MS, TEST_NOW_MS + 1000};
+    struct ticket t = {.sub = "ann \"x\"",
+                       .granted = granted,
+                       .owned = owned,
+                       .issued_ms = TEST_NOW_MS,
+                       .expires_ms = TEST_NOW_MS + 1000};
     buf_init(out);
     assert_true(ticket_make(key, &t, out));
 }
@@ -70,6 +74,64 @@ static void a_ticket_says_what_it_reads(void **state)
     assert_true(identity_may_own(id, "mine"));
     assert_false(identity_may_own(id, "t1") || identity_may_own(id, "t2"));
     assert_false(identity_writes(id, "t1"));
+    identity_unref(id);
+    buf_fini(&b);
+}
+
+/* What ends its stream: the token, the service, a moment. */
+static void a_ticket_remembers_what_it_is_made_from(void **state)
+{
+    struct ticket t = {.sub = "ann",
+                       .granted = granted,
+                       .issued_ms = TEST_NOW_MS,
+                       .expires_ms = TEST_NOW_MS + 1000,
+                       .end_ms = TEST_NOW_MS + 5000,
+                       .from_ms = 77,
+                       .jti = "j \"1\"",
+                       .by = "backend",
+                       .by_from_ms = 78};
+    struct identity *id = NULL;
+    const char *why;
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    assert_true(ticket_make(key, &t, &b));
+    assert_true(ticket_verify(key, b.data, b.len, TEST_NOW_MS, &id, &why));
+    assert_int_equal(id->end_ms, TEST_NOW_MS + 5000);
+    assert_int_equal(id->issued_ms, 77);
+    assert_string_equal(id->jti, "j \"1\"");
+    assert_string_equal(id->by, "backend");
+    assert_int_equal(id->by_issued_ms, 78);
+    identity_unref(id);
+    buf_fini(&b);
+    make(&b); /* says no more than that it ends */
+    assert_true(ticket_verify(key, b.data, b.len, TEST_NOW_MS, &id, &why));
+    assert_int_equal(id->end_ms, id->expires_ms);
+    assert_null(id->jti);
+    assert_null(id->by);
+    identity_unref(id);
+    buf_fini(&b);
+}
+
+/* As bridges before this one made them. */
+static void an_older_ticket_is_as_old_as_any(void **state)
+{
+    const char *payload = "{\"sub\":\"a\",\"iat\":1,\"exp\":1800000000000,\"read\":[],"
+                          "\"owned\":[]}";
+    unsigned char mac[KEY_MAC_SIZE];
+    struct identity *id = NULL;
+    const char *why;
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    buf_str(&b, "t1.");
+    base64url_encode(&b, payload, strlen(payload));
+    assert_true(key_mac(key, b.data, b.len, mac));
+    buf_char(&b, '.');
+    base64url_encode(&b, mac, sizeof(mac));
+    assert_true(ticket_verify(key, b.data, b.len, TEST_NOW_MS, &id, &why));
+    assert_int_equal(id->end_ms, 1800000000000);
+    assert_int_equal(id->issued_ms, -1);
     identity_unref(id);
     buf_fini(&b);
 }
@@ -132,6 +194,10 @@ static void payloads_are_checked_all_the_same(void **state)
         "{\"sub\":\"a\",\"iat\":1,\"exp\":1800000000000,\"read\":[],\"owned\":[\"a*\"]}",
         "{\"sub\":\"\",\"iat\":1,\"exp\":1800000000000,\"read\":[],\"owned\":[]}",
         "{\"sub\":\"a\",\"exp\":1800000000000,\"read\":[],\"owned\":[]}",
+        "{\"sub\":\"a\",\"iat\":1,\"exp\":1800000000000,\"read\":[],\"owned\":[],"
+        "\"jti\":1}",
+        "{\"sub\":\"a\",\"iat\":1,\"exp\":1800000000000,\"read\":[],\"owned\":[],"
+        "\"by\":\"\"}",
         "{\"sub\":\"a\",\"iat\":1,\"exp\":\"1800000000000\",\"read\":[],\"owned\":[]}",
     };
     (void)state;
@@ -157,7 +223,10 @@ static void length_is_limited(void **state)
     for (size_t i = 0; i < 32; i++) {
         memset(ids[i], 'a', 128);
         list[i] = ids[i];
-        struct ticket t = {"ann", list, NULL, TEST_NOW_MS, TEST_NOW_MS + 1};
+        struct ticket t = {.sub = "ann",
+                           .granted = list,
+                           .issued_ms = TEST_NOW_MS,
+                           .expires_ms = TEST_NOW_MS + 1};
         struct buf b;
         buf_init(&b);
         bool ok = ticket_make(key, &t, &b);
@@ -174,6 +243,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ticket_says_what_it_reads),
+        cmocka_unit_test(a_ticket_remembers_what_it_is_made_from),
+        cmocka_unit_test(an_older_ticket_is_as_old_as_any),
         cmocka_unit_test(it_ends),
         cmocka_unit_test(every_change_is_refused),
         cmocka_unit_test(keys_and_kinds_do_not_mix),

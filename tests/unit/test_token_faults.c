@@ -164,7 +164,13 @@ static void bad_claims_are_never_accepted(void **state)
 static void tickets_likewise(void **state)
 {
     static const char *const threads[] = {"t1", NULL};
-    struct ticket t = {"ann", threads, threads, TEST_NOW_MS - 1, TEST_NOW_MS + 1000};
+    struct ticket t = {.sub = "ann",
+                       .granted = threads,
+                       .owned = threads,
+                       .issued_ms = TEST_NOW_MS - 1,
+                       .expires_ms = TEST_NOW_MS + 1000,
+                       .jti = "j",
+                       .by = "b"};
     struct candidate c = {.key = keys[0]};
     (void)state;
     buf_init(&c.text);

@@ -15,6 +15,9 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -54,6 +57,16 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 
+/* Else the kernel takes megabytes for a reader who never reads, and many of those are a
+ * system call an event each until it is full. Wide: who is about to be called slow may
+ * use all of it, or a burst would be the end of a reader who reads. */
+static void limit_socket(struct client *c, bool wide)
+{
+    int bytes = wide ? INT_MAX : (int)c->set->bridge->conf->client_socket_bytes;
+    if (setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes)) == 0)
+        c->wide = wide;
+}
+
 static struct client *client_alloc(struct clients *set, const struct client_spec *spec)
 {
     struct client *c = calloc(1, sizeof(*c) + spec->threads * sizeof(struct sub));
@@ -92,6 +105,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->seat = seat;
     c->identity = identity_ref(spec->identity);
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
+    limit_socket(c, false);
     struct msg *head = sse_head(spec->http10, spec->headers, clients_retry_ms(set));
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;
@@ -286,6 +300,7 @@ void client_close(struct client *c, enum close_reason reason)
     list_remove(&c->node);
     list_remove(&c->dirty);
     list_remove(&c->quiet);
+    c->set->bridge->stats.clients_blocked -= list_linked(&c->blocked);
     list_remove(&c->blocked);
     list_push(&c->set->dead, &c->node);
 }
@@ -312,6 +327,7 @@ static void block(struct client *c)
         return;
     c->blocked_ms = c->set->now_ms;
     list_push(&c->set->blocked, &c->blocked);
+    c->set->bridge->stats.clients_blocked++;
     if (!c->writable)
         c->writable = event_new(loop_base(c->set->bridge->loop), c->fd,
                                 EV_WRITE | EV_PERSIST, on_writable, c);
@@ -321,10 +337,13 @@ static void block(struct client *c)
 
 static void unblock(struct client *c)
 {
+    c->set->bridge->stats.clients_blocked -= list_linked(&c->blocked);
     list_remove(&c->blocked);
     if (c->writable)
         event_free(c->writable);
     c->writable = NULL;
+    if (c->wide)
+        limit_socket(c, false);
 }
 
 /* true: go on writing */
@@ -380,6 +399,8 @@ static void settle(struct client *c)
 
 static void write_out(struct client *c)
 {
+    if (c->over && !c->wide)
+        limit_socket(c, true);
     for (int i = 0; i < WRITES_A_TURN && c->out.bytes; i++)
         if (!write_some(c))
             break;

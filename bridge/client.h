@@ -113,6 +113,7 @@ struct client {
     bool closed, ending, merge, warned;
     bool greeted; /* it has been told a position, or had one */
     bool over;    /* its queue passed the limit in this turn */
+    bool wide; /* its socket may hold what the kernel likes, until its queue is empty */
     bool recheck; /* its right could not be asked about: again */
     uint16_t count;
     struct sub subs[];

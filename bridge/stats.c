@@ -47,6 +47,8 @@ static const struct stats_row rows[] = {
             "Connections that got the descriptor kept in reserve."),
     /* streams */
     GAUGE("clients", NULL, clients, "Streams open."),
+    GAUGE("clients_blocked", NULL, clients_blocked,
+          "Of those, whose socket takes no more at the moment."),
     GAUGE("topics", NULL, topics, "Threads subscribed."),
     COUNTER("streams_total", NULL, streams_opened, "Streams begun."),
     COUNTER("streams_http10_total", NULL, streams_http10,

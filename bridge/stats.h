@@ -15,7 +15,7 @@ struct bridge_stats {
     uint64_t limit_connections, limit_clients, limit_per_ip, limit_per_user;
     uint64_t limit_demo_sessions, limit_descriptors, limit_rounds, reserve_lent;
     /* streams */
-    uint64_t clients, streams_opened, streams_http10, topics;
+    uint64_t clients, clients_blocked, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
         closed_drain, closed_aged, closed_ended, closed_wrote, closed_demo, closed_memory,
         closed_busy;

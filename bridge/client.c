@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum {
-    IOV_MAX_TURN = 64,
+    IOV_MAX_TURN = 256,
     WRITES_A_TURN = 8,       /* then others first */
     TURN_BYTES = 4 << 20,    /* shared ones, beyond the limit, until the turn's write */
     READ_MAX = 4096,         /* bytes a reader may send on a stream in its life */

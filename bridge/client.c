@@ -32,6 +32,11 @@ enum {
     PAGE_LOW_MARK = 64 << 10 /* ask for the next page below this */
 };
 
+static bool is_blocked(const struct client *c)
+{
+    return c->writable != NULL;
+}
+
 static void mark_dirty(struct client *c)
 {
     if (!list_linked(&c->dirty))
@@ -74,8 +79,7 @@ static struct client *client_alloc(struct clients *set, const struct client_spec
         return NULL;
     list_init(&c->node);
     list_init(&c->dirty);
-    list_init(&c->quiet);
-    list_init(&c->blocked);
+    list_init(&c->waits);
     c->set = set;
     c->fd = spec->fd;
     c->count = (uint16_t)spec->threads;
@@ -119,7 +123,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     }
     if (spec->http10)
         set->bridge->stats.streams_http10++;
-    list_push(&set->quiet, &c->quiet);
+    list_push(&set->quiet, &c->waits);
     mark_dirty(c);
     return c;
 }
@@ -299,10 +303,17 @@ void client_close(struct client *c, enum close_reason reason)
     c->reason = (uint8_t)reason;
     list_remove(&c->node);
     list_remove(&c->dirty);
-    list_remove(&c->quiet);
-    c->set->bridge->stats.clients_blocked -= list_linked(&c->blocked);
-    list_remove(&c->blocked);
+    list_remove(&c->waits);
+    c->set->bridge->stats.clients_blocked -= is_blocked(c);
     list_push(&c->set->dead, &c->node);
+}
+
+/* As the last one of that list, with its time. */
+static void waits_in(struct client *c, struct list *list)
+{
+    c->wrote_ms = c->set->now_ms;
+    list_remove(&c->waits);
+    list_push(list, &c->waits);
 }
 
 static void on_progress(struct client *c, size_t n)
@@ -311,39 +322,35 @@ static void on_progress(struct client *c, size_t n)
     outbuf_consume(&c->out, n);
     c->bytes += n;
     set->bridge->stats.bytes_out += n;
-    c->wrote_ms = set->now_ms;
-    list_remove(&c->quiet);
-    list_push(&set->quiet, &c->quiet);
-    if (list_linked(&c->blocked)) {
-        list_remove(&c->blocked);
-        c->blocked_ms = set->now_ms;
-        list_push(&set->blocked, &c->blocked);
-    }
+    waits_in(c, is_blocked(c) ? &set->blocked : &set->quiet);
 }
 
 static void block(struct client *c)
 {
-    if (list_linked(&c->blocked))
+    if (is_blocked(c))
         return;
-    c->blocked_ms = c->set->now_ms;
-    list_push(&c->set->blocked, &c->blocked);
+    c->writable = event_new(loop_base(c->set->bridge->loop), c->fd, EV_WRITE | EV_PERSIST,
+                            on_writable, c);
+    if (!c->writable) {
+        client_close(c, CLOSE_MEMORY);
+        return;
+    }
     c->set->bridge->stats.clients_blocked++;
-    if (!c->writable)
-        c->writable = event_new(loop_base(c->set->bridge->loop), c->fd,
-                                EV_WRITE | EV_PERSIST, on_writable, c);
-    if (!c->writable || event_add(c->writable, NULL) != 0)
+    waits_in(c, &c->set->blocked);
+    if (event_add(c->writable, NULL) != 0)
         client_close(c, CLOSE_MEMORY);
 }
 
 static void unblock(struct client *c)
 {
-    c->set->bridge->stats.clients_blocked -= list_linked(&c->blocked);
-    list_remove(&c->blocked);
-    if (c->writable)
-        event_free(c->writable);
-    c->writable = NULL;
     if (c->wide)
         limit_socket(c, false);
+    if (!is_blocked(c))
+        return;
+    event_free(c->writable);
+    c->writable = NULL;
+    c->set->bridge->stats.clients_blocked--;
+    waits_in(c, &c->set->quiet);
 }
 
 /* true: go on writing */
@@ -421,7 +428,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
  * cost as many system calls as those who do; only before its reader is called slow. */
 void client_flush(struct client *c)
 {
-    if (list_linked(&c->blocked) && !c->over)
+    if (is_blocked(c) && !c->over)
         settle(c);
     else
         write_out(c);

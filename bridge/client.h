@@ -89,10 +89,9 @@ struct client_spec {
 };
 
 struct client {
-    struct list node;    /* clients->all, or clients->dead */
-    struct list dirty;   /* clients->dirty: something to flush this turn */
-    struct list quiet;   /* clients->quiet, least recently written first */
-    struct list blocked; /* clients->blocked, longest first */
+    struct list node;  /* clients->all, or clients->dead */
+    struct list dirty; /* clients->dirty: something to flush this turn */
+    struct list waits; /* clients->quiet, or ->blocked; least recently written first */
     struct clients *set;
     struct event readable;
     struct event *writable; /* only while blocked */
@@ -102,7 +101,7 @@ struct client {
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes;
-    int64_t opened_ms, wrote_ms, blocked_ms;
+    int64_t opened_ms, wrote_ms; /* the latter also: blocked since, without a byte */
     /* ending: closed then, whatever is left. Before that: every sub must have had a page
      * by then, unless Redis is busy answering others; 0: it has. */
     int64_t by_ms;

@@ -17,19 +17,27 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-    IOV_MAX_TURN = 64,
+    IOV_MAX_TURN = 256,
     WRITES_A_TURN = 8,       /* then others first */
     TURN_BYTES = 4 << 20,    /* shared ones, beyond the limit, until the turn's write */
     READ_MAX = 4096,         /* bytes a reader may send on a stream in its life */
     END_MS = 4000,           /* what an ending stream has for its last bytes */
     PAGE_LOW_MARK = 64 << 10 /* ask for the next page below this */
 };
+
+static bool is_blocked(const struct client *c)
+{
+    return c->writable != NULL;
+}
 
 static void mark_dirty(struct client *c)
 {
@@ -56,6 +64,16 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 
+/* Else the kernel takes megabytes for a reader who never reads, and many of those are a
+ * system call an event each until it is full. Wide: who is about to be called slow may
+ * use all of it, or a burst would be the end of a reader who reads. */
+static void limit_socket(struct client *c, bool wide)
+{
+    int bytes = wide ? INT_MAX : (int)c->set->bridge->conf->client_socket_bytes;
+    if (setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes)) == 0)
+        c->wide = wide;
+}
+
 static struct client *client_alloc(struct clients *set, const struct client_spec *spec)
 {
     struct client *c = calloc(1, sizeof(*c) + spec->threads * sizeof(struct sub));
@@ -63,8 +81,7 @@ static struct client *client_alloc(struct clients *set, const struct client_spec
         return NULL;
     list_init(&c->node);
     list_init(&c->dirty);
-    list_init(&c->quiet);
-    list_init(&c->blocked);
+    list_init(&c->waits);
     c->set = set;
     c->fd = spec->fd;
     c->count = (uint16_t)spec->threads;
@@ -96,6 +113,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
     bool labelled = spec->request_id && *spec->request_id;
     c->request_id = labelled ? strdup(spec->request_id) : NULL;
+    limit_socket(c, false);
     struct msg *head = sse_head(spec->http10, spec->headers, clients_retry_ms(set));
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;
@@ -109,7 +127,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     }
     if (spec->http10)
         set->bridge->stats.streams_http10++;
-    list_push(&set->quiet, &c->quiet);
+    list_push(&set->quiet, &c->waits);
     mark_dirty(c);
     return c;
 }
@@ -306,9 +324,17 @@ void client_close(struct client *c, enum close_reason reason)
     tours_step_over(c->set, &c->node);
     list_remove(&c->node);
     list_remove(&c->dirty);
-    list_remove(&c->quiet);
-    list_remove(&c->blocked);
+    list_remove(&c->waits);
+    c->set->bridge->stats.clients_blocked -= is_blocked(c);
     list_push(&c->set->dead, &c->node);
+}
+
+/* As the last one of that list, with its time. */
+static void waits_in(struct client *c, struct list *list)
+{
+    c->wrote_ms = c->set->now_ms;
+    list_remove(&c->waits);
+    list_push(list, &c->waits);
 }
 
 static void on_progress(struct client *c, size_t n)
@@ -317,35 +343,35 @@ static void on_progress(struct client *c, size_t n)
     outbuf_consume(&c->out, n);
     c->bytes += n;
     set->bridge->stats.bytes_out += n;
-    c->wrote_ms = set->now_ms;
-    list_remove(&c->quiet);
-    list_push(&set->quiet, &c->quiet);
-    if (list_linked(&c->blocked)) {
-        list_remove(&c->blocked);
-        c->blocked_ms = set->now_ms;
-        list_push(&set->blocked, &c->blocked);
-    }
+    waits_in(c, is_blocked(c) ? &set->blocked : &set->quiet);
 }
 
 static void block(struct client *c)
 {
-    if (list_linked(&c->blocked))
+    if (is_blocked(c))
         return;
-    c->blocked_ms = c->set->now_ms;
-    list_push(&c->set->blocked, &c->blocked);
-    if (!c->writable)
-        c->writable = event_new(loop_base(c->set->bridge->loop), c->fd,
-                                EV_WRITE | EV_PERSIST, on_writable, c);
-    if (!c->writable || event_add(c->writable, NULL) != 0)
+    c->writable = event_new(loop_base(c->set->bridge->loop), c->fd, EV_WRITE | EV_PERSIST,
+                            on_writable, c);
+    if (!c->writable) {
+        client_close(c, CLOSE_MEMORY);
+        return;
+    }
+    c->set->bridge->stats.clients_blocked++;
+    waits_in(c, &c->set->blocked);
+    if (event_add(c->writable, NULL) != 0)
         client_close(c, CLOSE_MEMORY);
 }
 
 static void unblock(struct client *c)
 {
-    list_remove(&c->blocked);
-    if (c->writable)
-        event_free(c->writable);
+    if (c->wide)
+        limit_socket(c, false);
+    if (!is_blocked(c))
+        return;
+    event_free(c->writable);
     c->writable = NULL;
+    c->set->bridge->stats.clients_blocked--;
+    waits_in(c, &c->set->quiet);
 }
 
 /* true: go on writing */
@@ -403,6 +429,8 @@ static void settle(struct client *c)
 
 static void write_out(struct client *c)
 {
+    if (c->over && !c->wide)
+        limit_socket(c, true);
     for (int i = 0; i < WRITES_A_TURN && c->out.bytes; i++)
         if (!write_some(c))
             break;
@@ -423,7 +451,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
  * cost as many system calls as those who do; only before its reader is called slow. */
 void client_flush(struct client *c)
 {
-    if (list_linked(&c->blocked) && !c->over)
+    if (is_blocked(c) && !c->over)
         settle(c);
     else
         write_out(c);

@@ -91,10 +91,9 @@ struct client_spec {
 };
 
 struct client {
-    struct list node;    /* clients->all, or clients->dead */
-    struct list dirty;   /* clients->dirty: something to flush this turn */
-    struct list quiet;   /* clients->quiet, least recently written first */
-    struct list blocked; /* clients->blocked, longest first */
+    struct list node;  /* clients->all, or clients->dead */
+    struct list dirty; /* clients->dirty: something to flush this turn */
+    struct list waits; /* clients->quiet, or ->blocked; least recently written first */
     struct clients *set;
     struct event readable;
     struct event *writable; /* only while blocked */
@@ -108,8 +107,8 @@ struct client {
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes;
-    struct event_id first; /* of what was sent; zero: nothing with an id yet */
-    int64_t opened_ms, wrote_ms, blocked_ms;
+    struct event_id first;       /* of what was sent; zero: nothing with an id yet */
+    int64_t opened_ms, wrote_ms; /* the latter also: blocked since, without a byte */
     /* ending: closed then, whatever is left. Before that: every sub must have had a page
      * by then, unless Redis is busy answering others; 0: it has. */
     int64_t by_ms;
@@ -120,6 +119,7 @@ struct client {
     bool closed, ending, merge, warned;
     bool greeted; /* it has been told a position, or had one */
     bool over;    /* its queue passed the limit in this turn */
+    bool wide; /* its socket may hold what the kernel likes, until its queue is empty */
     bool recheck; /* its right could not be asked about: again */
     uint16_t count;
     struct sub subs[];

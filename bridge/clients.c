@@ -26,11 +26,11 @@ static void keep_alive(struct clients *set)
 {
     int64_t due = set->now_ms - set->bridge->conf->keepalive_ms;
     LIST_EACH(node, next, &set->quiet) {
-        struct client *c = LIST_ITEM(node, struct client, quiet);
+        struct client *c = LIST_ITEM(node, struct client, waits);
         if (c->wrote_ms > due)
             break;
         if (c->out.bytes)
-            continue; /* blocked: the stall limit is its business */
+            continue; /* it is about to be written to */
         client_keepalive(c);
     }
 }
@@ -39,8 +39,8 @@ static void cut_stalled(struct clients *set)
 {
     int64_t due = set->now_ms - set->bridge->conf->write_stall_ms;
     LIST_EACH(node, next, &set->blocked) {
-        struct client *c = LIST_ITEM(node, struct client, blocked);
-        if (c->blocked_ms > due)
+        struct client *c = LIST_ITEM(node, struct client, waits);
+        if (c->wrote_ms > due)
             break;
         client_close(c, CLOSE_STALLED);
     }

@@ -286,6 +286,10 @@ static const struct conf_option options[] = {
         "What a stream tells a browser to wait before it reconnects (jittered)."),
     INT("client-queue-bytes", client_queue_bytes, "262144", 1024, 1024 * MIB, "bytes",
         "Live events that may wait for a slow reader before it is closed."),
+    INT("client-socket-bytes", client_socket_bytes, "32768", 1024, 1024 * MIB, "bytes",
+        "What the kernel may hold of a stream that is not on the wire; what is behind "
+        "that "
+        "waits in the queue, where tokens are merged."),
     INT("client-merge-percent", client_merge_percent, "20", 0, 100, "%",
         "Fill of that queue above which neighbouring tokens are merged."),
     INT("max-clients", max_clients, "10000", 1, 1000000, NULL, "Streams open at once."),

@@ -38,6 +38,7 @@ struct bridge_conf {
     int64_t demo_sessions_per_min;
     /* streams */
     int64_t keepalive_ms, retry_ms, client_queue_bytes, client_merge_percent;
+    int64_t client_socket_bytes;
     int64_t max_clients, max_clients_per_ip, max_streams_per_user, max_threads_per_stream;
     int64_t worker_lease_ms;
     int64_t max_stream_age_ms, write_stall_ms, replay_page, replay_concurrency, verify_ms;

@@ -75,6 +75,8 @@ static const struct stats_row rows[] = {
           "How long ago its keys were last fetched."),
     /* streams */
     GAUGE("clients", NULL, clients, "Streams open."),
+    GAUGE("clients_blocked", NULL, clients_blocked,
+          "Of those, whose socket takes no more at the moment."),
     GAUGE("topics", NULL, topics, "Threads subscribed."),
     COUNTER("streams_total", NULL, streams_opened, "Streams begun."),
     COUNTER("streams_http10_total", NULL, streams_http10,

@@ -22,7 +22,7 @@ struct bridge_stats {
     uint64_t jwks_keys, jwks_skipped, jwks_age_s; /* number 0's alone */
     /* streams */
     uint64_t tickets_renewed, streams_extended;
-    uint64_t clients, streams_opened, streams_http10, topics;
+    uint64_t clients, clients_blocked, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
         closed_drain, closed_aged, closed_ended, closed_wrote, closed_demo, closed_memory,
         closed_busy;

@@ -415,3 +415,25 @@ test('questions about live runs are asked a few at once, the others wait and get
     for (const stream of [...first, ...second]) stream.close();
     await bridge.stop();
 });
+
+test('the kernel holds only a little for a reader who does not read', async () => {
+    const BYTES = 600_000;
+    /** Does a stream block that is sent so much and reads none of it? @param {string} thread @param {Record<string, number>} options */
+    const isBlocked = async (thread, options) => {
+        const bridge = await stack.startBridge({ reactors: 1, 'client-queue-bytes': 8 << 20, ...options });
+        const stream = stack.threadEvents(thread, '', { ...reader, bridge });
+        await stream.named('ready');
+        stream.pause();
+        const run = new ScriptRun(stack.redis.client, thread);
+        await run.begin();
+        await blocks(run, BYTES / 10_000, 10_000);
+        await until(async () => (await bridge.metrics()).threadcast_bridge_events_in_total > BYTES / 10_000, { what: 'all is there' });
+        const blocked = (await bridge.metrics()).threadcast_bridge_clients_blocked;
+        stream.close();
+        await until(async () => (await bridge.metrics()).threadcast_bridge_clients_blocked === 0, { what: 'it is gone' });
+        await bridge.stop();
+        return blocked;
+    };
+    assert.equal(await isBlocked('unread-1', {}), 1);
+    assert.equal(await isBlocked('unread-2', { 'client-socket-bytes': 64 << 20 }), 0, 'the kernel takes it all, or this shows nothing');
+});

@@ -67,6 +67,7 @@ PACKAGES_FULL="
 cmd:slowhttptest|slowhttptest
 cmd:valgrind|valgrind
 cmd:systemd-analyze|systemd
+cmd:promtool|prometheus
 "
 # Older ones have holes that reach us: request smuggling and a use after free in libevent,
 # the fixes of each minor release of PostgreSQL and Redis.
@@ -164,7 +165,7 @@ need() {
     services_off "${missing[@]}" >>"$log" 2>&1
 }
 
-# Debian starts what it installs. The proxies are there for tests, which start their own.
+# Debian starts what it installs. These are there for tests, which start their own.
 services_off() {
     local name sudo=()
     [ "$(id -u)" = 0 ] || sudo=(sudo)
@@ -173,6 +174,7 @@ services_off() {
         case $name in
         nginx-light) "${sudo[@]}" systemctl disable --now nginx || true ;;
         haproxy) "${sudo[@]}" systemctl disable --now haproxy || true ;;
+        prometheus) "${sudo[@]}" systemctl disable --now prometheus || true ;;
         esac
     done
 }

@@ -1,5 +1,6 @@
 // What operators see: the door of their own (--admin-listen) with metrics and the list of open
-// streams, the line that a stream leaves behind, versions, the worker's probes.
+// streams, the line that a stream leaves behind, versions, the worker's probes, and whether the
+// alerts and the dashboard of monitoring/ ask for what is there.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -7,6 +8,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { BIN, ROOT, run as runToEnd, Stack, until } from './harness.mjs';
+import { expressions, missing, Prometheus, seriesOf } from './lib/monitoring.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 
 const REACTORS = 3;
@@ -149,6 +151,54 @@ test('versions: by --version, in the metrics of both, and as the files of the so
                                 `script_version="${script}",schema_version="${schema}"} 1\n`), text);
     }
     assert.match(fs.readFileSync(path.join(ROOT, 'common/publish.lua'), 'utf8'), /ARGV\[1\] ~= '1'/);
+});
+
+const MONITORING = path.join(ROOT, 'monitoring');
+
+test('every metric that the alerts and the dashboard name is there, with its labels', async () => {
+    const series = seriesOf(await (await inside('/metrics')).text() + await (await fetch(`http://${worker}/metrics`)).text());
+    const asked = expressions(MONITORING);
+    assert.ok(asked.length >= 50 && series.length > 200, `${asked.length} of ${series.length}`);
+    for (const { at, expr } of asked) {
+        assert.match(expr, /threadcast_/, at);
+        assert.deepEqual(missing(expr, series), [], at);
+    }
+    assert.deepEqual(missing('rate(threadcast_bridge_nothing[5m]) + threadcast_bridge_drops_total{reason="x"}', series),
+                     ['threadcast_bridge_nothing', 'threadcast_bridge_drops_total{reason="x"}']);
+});
+
+test('runbooks of the alerts are sections of the documentation', () => {
+    const sections = fs.readFileSync(path.join(ROOT, 'docs/OPERATIONS.md'), 'utf8');
+    const alerts = fs.readFileSync(path.join(MONITORING, 'alerts.yml'), 'utf8');
+    for (const [, name] of alerts.matchAll(/runbook: (.*)/g)) assert.ok(sections.includes(`## ${name}\n`), name);
+});
+
+test('Prometheus loads the alerts and answers the dashboard', { skip: !process.env.THREADCAST_FULL }, async (t) => {
+    const prometheus = new Prometheus(path.join(stack.dir, 'prometheus'), path.join(MONITORING, 'alerts.yml'),
+                                      { 'threadcast-bridge': admin, 'threadcast-worker': worker });
+    t.after(() => prometheus.stop());
+    await prometheus.start();
+    const { code, stdout, stderr } = await prometheus.check();
+    assert.equal(code, 0, stdout + stderr);
+    await until(async () => (await prometheus.ask('/api/v1/targets')).data.activeTargets
+        .every((/** @type {any} */ target) => target.health === 'up'), { what: 'both are scraped' });
+    const rules = await until(async () => {
+        const { data } = await prometheus.ask('/api/v1/rules');
+        const all = data.groups.flatMap((/** @type {any} */ group) => group.rules);
+        return all.every((/** @type {any} */ rule) => rule.health === 'ok') && all;
+    }, { what: 'the rules are evaluated' });
+    assert.ok(rules.length >= 15);
+    assert.deepEqual(rules.filter((/** @type {any} */ rule) => rule.state === 'firing').map((/** @type {any} */ rule) => rule.name), []);
+    const quiet = /> 0$|histogram_quantile/; // nothing to show when nothing happens
+    for (const { at, expr } of expressions(MONITORING).filter((one) => one.at.startsWith('panel'))) {
+        const plain = expr.replaceAll('$__rate_interval', '5s').replaceAll(/\$(bridge|worker)/g, '.*');
+        const answer = await until(async () => {
+            const { status, data, error } = await prometheus.query(plain);
+            assert.equal(status, 'success', `${at}: ${error}`);
+            return (data.result.length || quiet.test(expr)) && data;
+        }, { what: () => `${at}: ${plain}` });
+        assert.ok(answer);
+    }
 });
 
 test('the worker is ready while Redis and PostgreSQL answer', async () => {

@@ -19,7 +19,7 @@ let worker = '';
 before(async () => {
     stack = await Stack.start({ demo: true,
         bridge: { 'admin-listen': '127.0.0.1:0', reactors: REACTORS, 'drain-ms': 500 },
-        worker: { 'metrics-listen': '127.0.0.1:0' } });
+        worker: { 'metrics-listen': '127.0.0.1:0', 'demo-rate': 0 } });
     [, admin] = await stack.bridge.child.line(/ info admin listening address=(\S+)/);
     [, worker] = await stack.worker.child.line(/ info metrics address=(\S+)/);
 });
@@ -221,4 +221,34 @@ test('with --auth none the door has to be on this machine, too', async () => {
         ['--check-config', '--auth', 'none', '--admin-listen', '0.0.0.0:0']);
     assert.equal(code, 2);
     assert.match(stderr, /--admin-listen must be a loopback address/);
+});
+
+test('a thread that a newer version keeps: nothing is guessed or broken, and it is said', async () => {
+    const thread = await stack.thread();
+    const { runId, cursor } = await stack.post(thread, 'before the upgrade');
+    await stack.threadEvents(thread, `since=${cursor}`).type('done');
+    const key = `{thread:${thread}}:state`;
+    await stack.redis.client.hset(key, 'v', '2');
+    const log = await stack.redis.client.xlen(`{thread:${thread}}:log`);
+    // whoever wants to write is refused by the script, and told so
+    const outside = await stack.publish(thread, { type: 'token', content: 'from before' });
+    assert.equal(outside.status, 503);
+    assert.match(stack.bridge.output, /publishing refused reply="THREADCAST layout \{thread:\S+\}:state is of version 2"/);
+    const { runId: waiting } = await stack.post(thread, 'in the middle of it');
+    await stack.worker.child.line(new RegExp(`redis refuses thread=${thread} run=${waiting} why="THREADCAST layout`));
+    // whoever wants to read what the state says is sent away for a while
+    await stack.threadEvents(thread).named('busy');
+    await stack.events(`/v1/runs/${runId}/events`).named('busy');
+    assert.match(stack.bridge.output, new RegExp(`a newer version wrote this thread" thread=${thread} script=2 ours=1|` +
+                                                 `a newer version wrote this thread thread=${thread} script=2 ours=1`));
+    const metrics = await (await inside('/metrics')).text();
+    assert.ok(Number(metrics.match(/\nthreadcast_bridge_state_newer_total (\d+)/)?.[1]) >= 2);
+    assert.equal(await stack.redis.client.xlen(`{thread:${thread}}:log`), log, 'nothing was written');
+    const row = await stack.run(waiting);
+    assert.ok(row.status !== 'failed' && row.end_published_at === null, `the run waits: ${JSON.stringify(row)}`);
+    // with a daemon that knows it (here: the old layout again), the same run goes on
+    await stack.redis.client.hset(key, 'v', '1');
+    await until(async () => (await stack.run(waiting)).end_published_at, { what: () => `its end is published\n${stack.logs(20)}` });
+    assert.equal((await stack.run(waiting)).status, 'done');
+    assert.ok(await stack.redis.client.xlen(`{thread:${thread}}:log`) > log);
 });

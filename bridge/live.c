@@ -18,6 +18,7 @@ struct question {
     struct live_run runs[LIVE_RUNS_MAX];
     size_t count, answered;
     bool failed;
+    char thread_id[THREAD_ID_MAX + 1];
 };
 
 static void answer(struct question *q)
@@ -82,7 +83,8 @@ static void on_state(struct redis *r, const struct redis_reply *reply, void *arg
 {
     (void)r;
     struct question *q = arg;
-    q->failed = !reply || reply->type != REDIS_ARRAY;
+    q->failed = !reply || reply->type != REDIS_ARRAY ||
+                !reader_knows_state(q->reader, q->thread_id, reply);
     for (size_t i = 0; !q->failed && i + 1 < reply->count; i += 2)
         if (q->count < LIVE_RUNS_MAX &&
             read_run(reply->items[i], reply->items[i + 1], &q->runs[q->count]))
@@ -100,6 +102,8 @@ void live_ask(struct reader *r, const char *thread_id, live_fn *fn, void *arg)
     names_state(state, reader_bridge(r)->conf->redis_prefix, thread_id);
     if (q)
         *q = (struct question){.reader = r, .fn = fn, .arg = arg};
+    if (q)
+        snprintf(q->thread_id, sizeof(q->thread_id), "%s", thread_id);
     if (q && redis_sendv(reader_redis(r), on_state, q, "HGETALL", state, NULL))
         return;
     free(q);

@@ -160,7 +160,7 @@ struct reactors *reactors_new(const struct bridge_conf *conf, struct auth *auth,
     instance_new(rs->instance);
     if (getentropy(rs->pseudonym_key, sizeof(rs->pseudonym_key)) != 0) {
         buf_str(err, "no random bytes");
-        free(rs);
+        reactors_free(rs);
         return NULL;
     }
     rs->limits = limits_new(conf, descriptors(conf, rs->count));

@@ -12,12 +12,16 @@
 #include "bridge/bridge.h"
 #include "bridge/pages.h"
 #include "bridge/state_word.h"
+#include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
+#include "common/versions.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { SAY_EVERY_MS = 60000 };
 
 struct reader {
     struct bridge *bridge;
@@ -25,7 +29,8 @@ struct reader {
     struct pages *pages;
     struct list line; /* struct ask.node, not asked yet */
     int64_t asked;
-    bool down; /* said so */
+    bool down;             /* said so */
+    int64_t newer_said_ms; /* that a later version was here; 0: never */
 };
 
 /* One question about one thread, until `fn` is called. */
@@ -127,12 +132,40 @@ static void one_less(struct ask *a)
     }
 }
 
+bool reader_knows(struct reader *r, const char *thread_id, const struct redis_reply *v)
+{
+    char version[17] = "";
+    int64_t now = clock_ms();
+
+    if (v->type != REDIS_STRING || (v->len == 1 && v->str[0] == '0' + VERSION_SCRIPT))
+        return true;
+    r->bridge->stats.state_newer++;
+    if (!r->newer_said_ms || now - r->newer_said_ms >= SAY_EVERY_MS) {
+        snprintf(version, sizeof(version), "%.*s", (int)(v->len < 16 ? v->len : 16),
+                 v->str);
+        log_error("a newer version wrote this thread", LOG_S("thread", thread_id),
+                  LOG_S("script", version), LOG_I("ours", VERSION_SCRIPT));
+        r->newer_said_ms = now;
+    }
+    return false;
+}
+
+bool reader_knows_state(struct reader *r, const char *thread_id,
+                        const struct redis_reply *state)
+{
+    for (size_t i = 0; i + 1 < state->count; i += 2)
+        if (state->items[i]->len == 1 && state->items[i]->str[0] == 'v')
+            return reader_knows(r, thread_id, state->items[i + 1]);
+    return true;
+}
+
 static void on_state(struct redis *r, const struct redis_reply *reply, void *arg)
 {
     (void)r;
     struct ask *a = arg;
     struct reader *reader = a->reader;
-    if (!reply || reply->type != REDIS_ARRAY) {
+    if (!reply || reply->type != REDIS_ARRAY ||
+        !reader_knows_state(reader, a->thread_id, reply)) {
         a->failed = true;
     } else {
         a->cursor.exists |= reply->count > 0;

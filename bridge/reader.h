@@ -24,6 +24,13 @@ struct redis *reader_redis(struct reader *r);
 struct pages *reader_pages(struct reader *r);
 struct bridge *reader_bridge(struct reader *r);
 
+/* Do we know what `v` of a thread's state says? false: a later version keeps it, and what
+ * it means is not ours to guess (counted, and logged now and then). */
+bool reader_knows(struct reader *r, const char *thread_id, const struct redis_reply *v);
+/* The same, of a whole state (HGETALL). */
+bool reader_knows_state(struct reader *r, const char *thread_id,
+                        const struct redis_reply *state);
+
 /* Where the live runs of a thread stand, from {thread:<id>}:state and the tail of the
  * log, read in one go. */
 struct thread_cursor {

@@ -1,4 +1,4 @@
-/* run_state: XREVRANGE (the tail, first), HMGET r:<run> x:<run>, then one look whether
+/* run_state: XREVRANGE (the tail, first), HMGET r:<run> x:<run> v, then one look whether
  * the run's first entry is still there. */
 #include "bridge/run_state.h"
 
@@ -12,12 +12,14 @@
 #include <string.h>
 
 struct ask {
+    struct reader *reader;
     struct redis *redis;
     run_state_fn *fn;
     void *arg;
     struct run_state state;
     bool failed;
     char log[NAMES_KEY_SIZE], key[NAMES_KEY_SIZE];
+    char thread_id[THREAD_ID_MAX + 1];
     char live[UUID_SIZE + 2], ended[UUID_SIZE + 2]; /* fields of the state */
 };
 
@@ -53,7 +55,8 @@ static void on_fields(struct redis *r, const struct redis_reply *reply, void *ar
     (void)r;
     struct ask *a = arg;
     struct run_state *s = &a->state;
-    if (!reply || reply->type != REDIS_ARRAY || reply->count != 2) {
+    if (!reply || reply->type != REDIS_ARRAY || reply->count != 3 ||
+        !reader_knows(a->reader, a->thread_id, reply->items[2])) {
         a->failed = true;
     } else {
         const struct redis_reply *live = reply->items[0], *ended = reply->items[1];
@@ -78,8 +81,8 @@ static void on_tail(struct redis *r, const struct redis_reply *reply, void *arg)
     else if (reply->count && reply->items[0]->count == 2)
         event_id_parse(reply->items[0]->items[0]->str, reply->items[0]->items[0]->len,
                        &a->state.tail);
-    if (a->failed ||
-        !redis_sendv(a->redis, on_fields, a, "HMGET", a->key, a->live, a->ended, NULL)) {
+    if (a->failed || !redis_sendv(a->redis, on_fields, a, "HMGET", a->key, a->live,
+                                  a->ended, "v", NULL)) {
         a->failed = true;
         answer(a);
     }
@@ -94,7 +97,8 @@ void run_state_ask(struct reader *r, const char *thread_id, const char *run_id,
         fn(&(struct run_state){.ok = false}, arg);
         return;
     }
-    *a = (struct ask){.redis = reader_redis(r), .fn = fn, .arg = arg};
+    *a = (struct ask){.reader = r, .redis = reader_redis(r), .fn = fn, .arg = arg};
+    snprintf(a->thread_id, sizeof(a->thread_id), "%s", thread_id);
     names_log(a->log, prefix, thread_id);
     names_state(a->key, prefix, thread_id);
     snprintf(a->live, sizeof(a->live), "r:%s", run_id);

@@ -106,6 +106,8 @@ static const struct stats_row rows[] = {
             "Ends that Redis had lost and a worker publishes again."),
     COUNTER("runs_ended_lost_total", NULL, runs_ended_lost,
             "Runs without a database row ended for their silent publisher."),
+    COUNTER("state_newer_total", NULL, state_newer,
+            "Looks at threads that a newer version keeps."),
     COUNTER("keepalives_total", NULL, keepalives, "Keepalive lines sent."),
     COUNTER("resumes_total", "result=\"hit\"", resume_hits,
             "Streams begun at a position, by whether it was still good."),

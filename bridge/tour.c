@@ -96,7 +96,7 @@ static void add_thread(struct buf *out, const struct sub *s)
 static void add_line(struct tour *t, const struct client *c)
 {
     struct buf *out = &t->lines;
-    int64_t blocked = list_linked(&c->blocked) ? t->now_ms - c->blocked_ms : 0;
+    int64_t blocked = c->writable ? t->now_ms - c->wrote_ms : 0;
 
     buf_printf(out, "{\"connection\":%" PRIu64 ",\"reactor\":%u", c->number,
                t->set->bridge->number);

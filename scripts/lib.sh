@@ -75,6 +75,7 @@ cmd:valgrind|valgrind
 cmd:systemd-analyze|systemd
 py:setuptools|python3-setuptools
 py:wheel|python3-wheel
+cmd:promtool|prometheus
 "
 # Older ones have holes that reach us: request smuggling and a use after free in libevent,
 # the fixes of each minor release of PostgreSQL and Redis.
@@ -172,7 +173,7 @@ need() {
     services_off "${missing[@]}" >>"$log" 2>&1
 }
 
-# Debian starts what it installs. The proxies are there for tests, which start their own.
+# Debian starts what it installs. These are there for tests, which start their own.
 services_off() {
     local name sudo=()
     [ "$(id -u)" = 0 ] || sudo=(sudo)
@@ -182,6 +183,7 @@ services_off() {
         nginx-light) "${sudo[@]}" systemctl disable --now nginx || true ;;
         haproxy) "${sudo[@]}" systemctl disable --now haproxy || true ;;
         caddy) "${sudo[@]}" systemctl disable --now caddy || true ;;
+        prometheus) "${sudo[@]}" systemctl disable --now prometheus || true ;;
         esac
     done
 }

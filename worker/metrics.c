@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/pg.h"
+#include "common/resolve.h"
 #include "common/stats.h"
 #include "common/versions.h"
 #include "worker/publisher.h"
@@ -180,20 +181,11 @@ static bool parse_address(const char *listen, struct sockaddr_storage *ss, int *
 
 static void say_where(struct evconnlistener *l)
 {
-    struct sockaddr_storage sa = {0};
-    socklen_t len = sizeof(sa);
-    char host[INET6_ADDRSTRLEN] = "", text[64];
-    const struct sockaddr_in *in = (const void *)&sa;
-    const struct sockaddr_in6 *in6 = (const void *)&sa;
+    struct resolve_address at = {.len = sizeof(at.addr)};
+    char text[RESOLVE_TEXT_SIZE];
 
-    getsockname(evconnlistener_get_fd(l), (struct sockaddr *)&sa, &len);
-    if (sa.ss_family == AF_INET6) {
-        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-        snprintf(text, sizeof(text), "[%s]:%u", host, ntohs(in6->sin6_port));
-    } else {
-        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-        snprintf(text, sizeof(text), "%s:%u", host, ntohs(in->sin_port));
-    }
+    getsockname(evconnlistener_get_fd(l), (struct sockaddr *)&at.addr, &at.len);
+    resolve_text(&at, true, text);
     log_info("metrics", LOG_S("address", text));
 }
 

@@ -146,10 +146,12 @@ static void call_answered(struct publish_call *c, const struct publish_answer *a
         fn(answer, arg);
 }
 
+/* With a thread of a later version's the run waits: a worker of that one gets it when we
+ * are told to leave. */
 static bool is_permanent(const struct redis_reply *reply)
 {
     return redis_is_error(reply, "THREADCAST") && !strstr(reply->str, " wrongtype ") &&
-           !strstr(reply->str, " epoch ");
+           !strstr(reply->str, " epoch ") && !strstr(reply->str, " layout ");
 }
 
 static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg)

@@ -1,5 +1,6 @@
 // What operators see: the door of their own (--admin-listen) with metrics and the list of open
-// streams, the line that a stream leaves behind, versions, the worker's probes.
+// streams, the line that a stream leaves behind, versions, the worker's probes, and whether the
+// alerts and the dashboard of monitoring/ ask for what is there.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -7,6 +8,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { BIN, ROOT, run as runToEnd, Stack, until } from './harness.mjs';
+import { expressions, missing, Prometheus, seriesOf } from './lib/monitoring.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 
 const REACTORS = 3;
@@ -17,7 +19,7 @@ let worker = '';
 before(async () => {
     stack = await Stack.start({ demo: true,
         bridge: { 'admin-listen': '127.0.0.1:0', reactors: REACTORS, 'drain-ms': 500 },
-        worker: { 'metrics-listen': '127.0.0.1:0' } });
+        worker: { 'metrics-listen': '127.0.0.1:0', 'demo-rate': 0 } });
     [, admin] = await stack.bridge.child.line(/ info admin listening address=(\S+)/);
     [, worker] = await stack.worker.child.line(/ info metrics address=(\S+)/);
 });
@@ -151,6 +153,54 @@ test('versions: by --version, in the metrics of both, and as the files of the so
     assert.match(fs.readFileSync(path.join(ROOT, 'common/publish.lua'), 'utf8'), /ARGV\[1\] ~= '1'/);
 });
 
+const MONITORING = path.join(ROOT, 'monitoring');
+
+test('every metric that the alerts and the dashboard name is there, with its labels', async () => {
+    const series = seriesOf(await (await inside('/metrics')).text() + await (await fetch(`http://${worker}/metrics`)).text());
+    const asked = expressions(MONITORING);
+    assert.ok(asked.length >= 50 && series.length > 200, `${asked.length} of ${series.length}`);
+    for (const { at, expr } of asked) {
+        assert.match(expr, /threadcast_/, at);
+        assert.deepEqual(missing(expr, series), [], at);
+    }
+    assert.deepEqual(missing('rate(threadcast_bridge_nothing[5m]) + threadcast_bridge_drops_total{reason="x"}', series),
+                     ['threadcast_bridge_nothing', 'threadcast_bridge_drops_total{reason="x"}']);
+});
+
+test('runbooks of the alerts are sections of the documentation', () => {
+    const sections = fs.readFileSync(path.join(ROOT, 'docs/OPERATIONS.md'), 'utf8');
+    const alerts = fs.readFileSync(path.join(MONITORING, 'alerts.yml'), 'utf8');
+    for (const [, name] of alerts.matchAll(/runbook: (.*)/g)) assert.ok(sections.includes(`## ${name}\n`), name);
+});
+
+test('Prometheus loads the alerts and answers the dashboard', { skip: !process.env.THREADCAST_FULL }, async (t) => {
+    const prometheus = new Prometheus(path.join(stack.dir, 'prometheus'), path.join(MONITORING, 'alerts.yml'),
+                                      { 'threadcast-bridge': admin, 'threadcast-worker': worker });
+    t.after(() => prometheus.stop());
+    await prometheus.start();
+    const { code, stdout, stderr } = await prometheus.check();
+    assert.equal(code, 0, stdout + stderr);
+    await until(async () => (await prometheus.ask('/api/v1/targets')).data.activeTargets
+        .every((/** @type {any} */ target) => target.health === 'up'), { what: 'both are scraped' });
+    const rules = await until(async () => {
+        const { data } = await prometheus.ask('/api/v1/rules');
+        const all = data.groups.flatMap((/** @type {any} */ group) => group.rules);
+        return all.every((/** @type {any} */ rule) => rule.health === 'ok') && all;
+    }, { what: 'the rules are evaluated' });
+    assert.ok(rules.length >= 15);
+    assert.deepEqual(rules.filter((/** @type {any} */ rule) => rule.state === 'firing').map((/** @type {any} */ rule) => rule.name), []);
+    const quiet = /> 0$|histogram_quantile/; // nothing to show when nothing happens
+    for (const { at, expr } of expressions(MONITORING).filter((one) => one.at.startsWith('panel'))) {
+        const plain = expr.replaceAll('$__rate_interval', '5s').replaceAll(/\$(bridge|worker)/g, '.*');
+        const answer = await until(async () => {
+            const { status, data, error } = await prometheus.query(plain);
+            assert.equal(status, 'success', `${at}: ${error}`);
+            return (data.result.length || quiet.test(expr)) && data;
+        }, { what: () => `${at}: ${plain}` });
+        assert.ok(answer);
+    }
+});
+
 test('the worker is ready while Redis and PostgreSQL answer', async () => {
     const ready = () => fetch(`http://${worker}/readyz`);
     await until(async () => (await ready()).ok, { what: 'it is ready' });
@@ -171,4 +221,34 @@ test('with --auth none the door has to be on this machine, too', async () => {
         ['--check-config', '--auth', 'none', '--admin-listen', '0.0.0.0:0']);
     assert.equal(code, 2);
     assert.match(stderr, /--admin-listen must be a loopback address/);
+});
+
+test('a thread that a newer version keeps: nothing is guessed or broken, and it is said', async () => {
+    const thread = await stack.thread();
+    const { runId, cursor } = await stack.post(thread, 'before the upgrade');
+    await stack.threadEvents(thread, `since=${cursor}`).type('done');
+    const key = `{thread:${thread}}:state`;
+    await stack.redis.client.hset(key, 'v', '2');
+    const log = await stack.redis.client.xlen(`{thread:${thread}}:log`);
+    // whoever wants to write is refused by the script, and told so
+    const outside = await stack.publish(thread, { type: 'token', content: 'from before' });
+    assert.equal(outside.status, 503);
+    assert.match(stack.bridge.output, /publishing refused reply="THREADCAST layout \{thread:\S+\}:state is of version 2"/);
+    const { runId: waiting } = await stack.post(thread, 'in the middle of it');
+    await stack.worker.child.line(new RegExp(`redis refuses thread=${thread} run=${waiting} why="THREADCAST layout`));
+    // whoever wants to read what the state says is sent away for a while
+    await stack.threadEvents(thread).named('busy');
+    await stack.events(`/v1/runs/${runId}/events`).named('busy');
+    assert.match(stack.bridge.output, new RegExp(`a newer version wrote this thread" thread=${thread} script=2 ours=1|` +
+                                                 `a newer version wrote this thread thread=${thread} script=2 ours=1`));
+    const metrics = await (await inside('/metrics')).text();
+    assert.ok(Number(metrics.match(/\nthreadcast_bridge_state_newer_total (\d+)/)?.[1]) >= 2);
+    assert.equal(await stack.redis.client.xlen(`{thread:${thread}}:log`), log, 'nothing was written');
+    const row = await stack.run(waiting);
+    assert.ok(row.status !== 'failed' && row.end_published_at === null, `the run waits: ${JSON.stringify(row)}`);
+    // with a daemon that knows it (here: the old layout again), the same run goes on
+    await stack.redis.client.hset(key, 'v', '1');
+    await until(async () => (await stack.run(waiting)).end_published_at, { what: () => `its end is published\n${stack.logs(20)}` });
+    assert.equal((await stack.run(waiting)).status, 'done');
+    assert.ok(await stack.redis.client.xlen(`{thread:${thread}}:log`) > log);
 });

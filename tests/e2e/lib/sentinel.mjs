@@ -94,6 +94,7 @@ export class Sentinels {
         /** @type {Map<number, number>} */
         const votes = new Map();
         for (let i = 0; i < this.count; i++) {
+            if (!this.sentinels[i].child?.running) continue;
             const [, port] = /** @type {string[]} */ (await this.ask(i, 'GET-MASTER-ADDR-BY-NAME', MASTER));
             votes.set(Number(port), (votes.get(Number(port)) ?? 0) + 1);
         }

@@ -130,12 +130,12 @@ static const struct truth_run *find_run(const struct truth_run *runs, int count,
     return NULL;
 }
 
-/* HMGET key r:<run> x:<run>: the values alone */
+/* HMGET key r:<run> x:<run> v: the values alone */
 static void answer_run(char *const *argv, struct buf *out)
 {
     const struct truth_thread *t = thread_of_key(argv[1], "state");
 
-    buf_str(out, "*2\r\n");
+    buf_str(out, "*3\r\n");
     for (int side = 0; side < 2; side++) {
         const struct truth_run *found =
             side ? find_run(t->ended, t->ended_count, argv[3] + 2)
@@ -147,6 +147,7 @@ static void answer_run(char *const *argv, struct buf *out)
         buf_str(out, found ? strchr(both.data + 1, '$') : "$-1\r\n");
         buf_fini(&both);
     }
+    buf_str(out, "$1\r\n1\r\n");
 }
 
 void redis_answer(char *const *argv, const char *error, struct buf *out)

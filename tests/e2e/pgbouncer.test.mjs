@@ -77,7 +77,7 @@ test('the pooler restarts in mid-run: the run ends once, its reader gets every w
     const thread = await stack.thread();
     const { runId, cursor } = await stack.post(thread, 'the pool is drained meanwhile');
     const stream = stack.threadEvents(thread, `since=${cursor}`);
-    await stream.type('token');
+    const first = await stream.type('token');
     await bouncer.stop('SIGKILL');
     assert.equal((await stack.request('GET', '/readyz', { token: null })).status, 503);
     await bouncer.start();
@@ -86,6 +86,10 @@ test('the pooler restarts in mid-run: the run ends once, its reader gets every w
     assert.deepEqual([row.status, row.attempt], ['done', 1]);
     assert.equal(stream.text(runId), await stack.messageText(row.reply_id));
     await until(async () => (await stack.bridge.fetch('/readyz')).ok, { what: 'the bridge is ready again' });
+    const resumed = stack.threadEvents(thread, '', { lastEventId: first.id });
+    await resumed.type('done');
+    assert.equal(first.json.content + resumed.text(runId), stream.text(runId), 'resumed where it was cut');
+    resumed.close();
     const next = await stack.post(thread, 'and the next one');
     assert.equal((await stack.ended(next.runId)).status, 'done');
 });

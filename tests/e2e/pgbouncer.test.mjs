@@ -130,3 +130,32 @@ test('what needs a session is refused through it, and says what to do', async ()
         await lax.stop('SIGKILL');
     }
 });
+
+test('the pooler dies again and again under many runs: each ends once, as it is recorded', {
+    skip: !process.env.THREADCAST_FULL && 'THREADCAST_FULL=1' }, async () => {
+    await stack.startWorker({ 'demo-rate': 200, 'poll-ms': 500, 'lease-ms': 5000 }, env);
+    const asked = [];
+    for (let i = 0; i < 20; i++) {
+        const thread = await stack.thread();
+        const { runId, cursor } = await stack.post(thread, `run ${i} of many`);
+        asked.push({ runId, stream: stack.threadEvents(thread, `since=${cursor}`) });
+    }
+    await Promise.all(asked.map(({ stream }) => stream.next())); // let in, while the pooler was there
+    const ends = () => asked.filter(({ stream }) => stream.json.some((event) => event.type === 'done')).length;
+    for (let i = 0; i < 10; i++) {
+        const ready = async () => (await stack.bridge.fetch('/readyz')).ok;
+        await until(ready, { what: 'everybody is connected again' });
+        await bouncer.stop('SIGKILL');
+        await until(async () => !await ready(), { what: 'it is missed' });
+        await bouncer.start();
+        await disturb();
+    }
+    await until(() => ends() === asked.length, { timeout: 60_000, what: () => `all have ended, not ${ends()}` });
+    for (const { runId, stream } of asked) {
+        const row = await stack.ended(runId);
+        assert.equal(row.status, 'done');
+        assert.equal(stream.json.filter((event) => event.type === 'done').length, 1);
+        assert.equal(stream.text(runId), await stack.messageText(row.reply_id));
+        stream.close();
+    }
+});

@@ -126,8 +126,31 @@ test('what needs a session is refused through it, and says what to do', async ()
         await worker.child.line(/postgres lost connection=listen why=.*DATABASE_LISTEN_URL/);
         await worker.child.line(/postgres lost connection=pool why=.*DATABASE_LISTEN_URL/);
         await worker.stop();
+        // said to be for LISTEN, and it is not
+        const lost = /listening for changes of owners why="LISTEN hears nothing through its pooler: set DATABASE_LISTEN_URL/;
+        const bridge = await stack.startBridge({}, { DATABASE_URL: lax.url, DATABASE_LISTEN_URL: lax.url });
+        await bridge.child.line(lost);
+        await bridge.stop();
     } finally {
         await lax.stop('SIGKILL');
+    }
+});
+
+test('a pooler that pools by sessions is heard through', async () => {
+    const sessions = await PgBouncer.start(path.join(stack.dir, 'sessions'), stack.pg,
+                                           { pool_mode: 'session', default_pool_size: 20 });
+    const through = { DATABASE_URL: sessions.url, DATABASE_LISTEN_URL: sessions.url, DATABASE_SCHEMA: 'sessions', REDIS_PREFIX: 's:' };
+    try {
+        const migrated = await command(path.join(BIN, 'threadcast-worker'), ['migrate'], { env: { ...stack.env(), ...through } });
+        assert.equal(migrated.code, 0, migrated.stderr);
+        const worker = await stack.startWorker({ 'poll-ms': 600_000, 'demo-rate': 0 }, through);
+        await stack.pg.query(`select sessions.send_message('t', 'does it ring?', owner => 'ann')`);
+        await until(async () => (await stack.pg.query(`select 1 from sessions.runs where status = 'done'`)).length,
+                    { what: 'the run is done, long before the poll' });
+        assert.doesNotMatch(worker.output, /postgres lost/);
+        await worker.stop();
+    } finally {
+        await sessions.stop('SIGKILL');
     }
 });
 

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/pg.h"
+#include "common/pg_hear.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ enum { AGAIN_MS = 500 };
 
 struct owners {
     struct bridge *bridge;
+    struct pg_hear *hear;
     struct timer *again; /* runs when a change could not be told */
 };
 
@@ -67,8 +69,8 @@ static void on_ready(struct pg *p, void *arg)
 {
     struct owners *o = arg;
 
-    (void)p;
     log_info("listening for changes of owners");
+    pg_hear_start(o->hear, p);
     recheck(o, NULL);
 }
 
@@ -77,6 +79,7 @@ static void on_down(struct pg *p, const char *why, void *arg)
     struct owners *o = arg;
 
     (void)p;
+    pg_hear_stop(o->hear);
     o->bridge->stats.pg_down++;
     log_warn("not listening for changes of owners", LOG_S("why", why));
 }
@@ -85,7 +88,9 @@ static void on_notify(struct pg *p, const char *channel, const char *payload, vo
 {
     struct owners *o = arg;
 
-    (void)p, (void)channel;
+    (void)p;
+    if (pg_hear_notify(o->hear, channel, payload))
+        return;
     if (!thread_id_valid(payload, strlen(payload))) {
         log_debug("odd notification", LOG_S("payload", payload));
         return;
@@ -109,10 +114,13 @@ struct owners *owners_new(struct bridge *b)
         .url = conf->database_listen_url ? conf->database_listen_url : conf->database_url,
         .schema = conf->database_schema,
         .name = name,
-        .listen = "thread_changed",
+        .pooled = conf->database_listen_url != NULL,
+        .listen = "thread_changed," PG_HEAR_CHANNEL,
     };
     o->again = timer_new(b->loop, on_again, o);
-    b->pg_listen = o->again ? pg_new(b->loop, &options, &events, o) : NULL;
+    o->hear = pg_hear_new(b->loop, b->pg, conf->database_schema);
+    if (o->again && o->hear)
+        b->pg_listen = pg_new(b->loop, &options, &events, o);
     if (b->pg_listen)
         return o;
     owners_free(o);
@@ -125,6 +133,7 @@ void owners_free(struct owners *o)
         return;
     if (o->bridge->pg_listen)
         pg_free(o->bridge->pg_listen);
+    pg_hear_free(o->hear);
     timer_free(o->again);
     o->bridge->pg_listen = NULL;
     free(o);

@@ -210,6 +210,16 @@ enum pg_state pg_state(const struct pg *p)
     return p->state;
 }
 
+bool pg_is_pooled(const struct pg *p)
+{
+    return p->is_pooled;
+}
+
+void pg_drop(struct pg *p, const char *why)
+{
+    pg_lose(p, "%s", why);
+}
+
 size_t pg_queued(const struct pg *p)
 {
     return p->queued;

@@ -86,6 +86,8 @@ struct pg *pg_new(struct loop *l, const struct pg_options *o, const struct pg_ev
 void pg_free(struct pg *p);
 const struct pg_counters *pg_counters(const struct pg *p);
 enum pg_state pg_state(const struct pg *p);
+bool pg_is_pooled(const struct pg *p); /* a pooler stands between, said the last READY */
+void pg_drop(struct pg *p, const char *why); /* goes down, and is built anew */
 size_t pg_queued(const struct pg *p);
 
 /* Queues one statement; `threadcast.` in it becomes the schema's name. `params` are text

@@ -64,6 +64,7 @@ struct pg {
     struct list waiting;
     size_t queued; /* waiting and running */
     struct pg_statement *running;
+    bool is_pooled;   /* as found when it was set up */
     bool setting_up;  /* the statements before READY are running */
     PGresult *result; /* of what is running: the first error, else the last */
 
@@ -108,7 +109,7 @@ void pg_channel_prefix(struct buf *out, const char *schema);
 const char *pg_channel_name(const struct pg *p, const char *channel); /* borrows */
 void pg_schema_question(struct buf *sql, const struct pg *p);
 /* p->result is its answer. false: not READY, `why` says so. */
-bool pg_schema_judge(const struct pg *p, char *why, size_t size);
+bool pg_schema_judge(struct pg *p, char *why, size_t size);
 
 /* pg_query.c */
 void pg_pump(struct pg *p);  /* sends the next statement when there is none */

@@ -132,12 +132,12 @@ static bool version_fits(const struct pg *p, char *why, size_t size)
 }
 
 /* A pooler tells its clients a process id of its own invention. */
-static bool is_pooled(const struct pg *p)
+static bool find_pooler(const struct pg *p)
 {
     return strtoll(PQgetvalue(p->result, 0, 0), NULL, 10) != PQbackendPID(p->conn);
 }
 
-bool pg_schema_judge(const struct pg *p, char *why, size_t size)
+bool pg_schema_judge(struct pg *p, char *why, size_t size)
 {
     char text[PG_WHY_SIZE / 2];
     const char *sqlstate = PQresultErrorField(p->result, PG_DIAG_SQLSTATE);
@@ -147,7 +147,8 @@ bool pg_schema_judge(const struct pg *p, char *why, size_t size)
         snprintf(why, size, "%s%s", text, p->opt.schema_version ? hint_of(sqlstate) : "");
         return false;
     }
-    if (!p->opt.pooled && is_pooled(p)) {
+    p->is_pooled = find_pooler(p);
+    if (p->is_pooled && !p->opt.pooled) {
         snprintf(why, size,
                  "a pooler stands between: set DATABASE_LISTEN_URL to the address of the "
                  "server itself");

@@ -264,6 +264,8 @@ DECLARE
     v record;
     v_name text;
 BEGIN
+    -- the lock of migrations: catalog rows that two change at once are an error
+    PERFORM pg_advisory_xact_lock(x'7468726561646361'::bigint);
     EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA %I FROM PUBLIC', current_schema());
     FOR v IN SELECT p.oid::regprocedure AS f, p.proname IN ('settle_rights', 'grant_part',
                   'revoke_part', 'grant_parts', 'part_functions', 'part_tables') AS own
@@ -292,6 +294,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = p_role) THEN
         RAISE EXCEPTION 'there is no role %', p_role USING ERRCODE = 'undefined_object';
     END IF;
+    PERFORM pg_advisory_xact_lock(x'7468726561646361'::bigint); -- before the row's
     INSERT INTO grants (role, part) VALUES (p_role, p_part) ON CONFLICT DO NOTHING;
     PERFORM settle_rights();
 END $$;
@@ -300,6 +303,7 @@ END $$;
 CREATE FUNCTION revoke_part(p_role text, p_part text) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(x'7468726561646361'::bigint);
     DELETE FROM grants WHERE role = p_role AND part = p_part;
     EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA %I FROM %I', current_schema(),
                    p_role);

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/pg.h"
+#include "common/pg_hear.h"
 #include "worker/conf.h"
 #include "worker/killpoint.h"
 #include "worker/publisher.h"
@@ -32,6 +33,7 @@ enum {
 struct intake {
     struct worker *w;
     struct pg *listen;
+    struct pg_hear *hear;
     struct timer *poll, *renew, *lease;
     bool claiming, again; /* a claim is under way; another is wanted after it */
     bool unsure; /* the answer to a claim was lost: we may hold runs unknowingly */
@@ -333,6 +335,8 @@ static void on_notify(struct pg *p, const char *channel, const char *payload, vo
     struct run *r;
 
     (void)p;
+    if (pg_hear_notify(in->hear, channel, payload))
+        return;
     in->w->stats.notifies++;
     if (strcmp(channel, "new_message") == 0) {
         intake_claim(in);
@@ -359,7 +363,7 @@ static void on_ready(struct pg *p, void *arg)
 {
     struct intake *in = arg;
 
-    (void)p;
+    pg_hear_start(in->hear, p);
     /* first what is ours, so that nobody takes it over after an absence */
     in->expired_from_ms = clock_ms() + EXPIRED_AFTER_MS;
     renew(in);
@@ -372,6 +376,7 @@ static void on_down(struct pg *p, const char *why, void *arg)
     struct intake *in = arg;
 
     (void)p;
+    pg_hear_stop(in->hear);
     in->w->stats.postgres_lost++;
     log_warn("postgres lost", LOG_S("connection", "listen"), LOG_S("why", why));
 }
@@ -386,7 +391,8 @@ struct intake *intake_new(struct worker *w)
                                                             : conf->database_url,
                            .schema = conf->database_schema,
                            .name = name,
-                           .listen = "new_message,run_control",
+                           .pooled = conf->database_listen_url != NULL,
+                           .listen = "new_message,run_control," PG_HEAR_CHANNEL,
                            .backoff_ms = WORKER_PG_BACKOFF_MS};
 
     if (!in)
@@ -396,7 +402,8 @@ struct intake *intake_new(struct worker *w)
     in->poll = timer_new(w->loop, on_poll, in);
     in->renew = timer_new(w->loop, on_renew_timer, in);
     in->lease = timer_new(w->loop, on_lease_timer, in);
-    if (in->poll && in->renew && in->lease)
+    in->hear = pg_hear_new(w->loop, w->pool, conf->database_schema);
+    if (in->poll && in->renew && in->lease && in->hear)
         in->listen = pg_new(w->loop, &o, &events, in);
     if (in->listen) {
         pg_pool_on_change(w->pool, on_pool, in);
@@ -420,6 +427,7 @@ void intake_free(struct intake *in)
         return;
     if (in->listen)
         pg_free(in->listen);
+    pg_hear_free(in->hear);
     timer_free(in->poll);
     timer_free(in->renew);
     timer_free(in->lease);

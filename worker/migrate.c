@@ -246,10 +246,12 @@ int migrate(const struct worker_conf *conf)
 {
     static const struct pg_events events = {.on_down = on_down};
     struct migrating m = {.conf = conf, .loop = loop_new(), .status = 1};
-    /* what is temporary needs one session: not through a transaction pooler */
+    /* what is temporary needs one session: not through a transaction pooler, unless
+     * somebody says that it pools by sessions */
     struct pg_options o = {.url = conf->database_listen_url ? conf->database_listen_url
                                                             : conf->database_url,
                            .schema = conf->database_schema,
+                           .pooled = conf->database_listen_url != NULL,
                            .name = "threadcast-migrate"};
 
     if (m.loop && (m.again = timer_new(m.loop, on_again, &m)))

@@ -77,7 +77,7 @@ test('the pooler restarts in mid-run: the run ends once, its reader gets every w
     const thread = await stack.thread();
     const { runId, cursor } = await stack.post(thread, 'the pool is drained meanwhile');
     const stream = stack.threadEvents(thread, `since=${cursor}`);
-    await stream.type('token');
+    const first = await stream.type('token');
     await bouncer.stop('SIGKILL');
     assert.equal((await stack.request('GET', '/readyz', { token: null })).status, 503);
     await bouncer.start();
@@ -86,6 +86,10 @@ test('the pooler restarts in mid-run: the run ends once, its reader gets every w
     assert.deepEqual([row.status, row.attempt], ['done', 1]);
     assert.equal(stream.text(runId), await stack.messageText(row.reply_id));
     await until(async () => (await stack.bridge.fetch('/readyz')).ok, { what: 'the bridge is ready again' });
+    const resumed = stack.threadEvents(thread, '', { lastEventId: first.id });
+    await resumed.type('done');
+    assert.equal(first.json.content + resumed.text(runId), stream.text(runId), 'resumed where it was cut');
+    resumed.close();
     const next = await stack.post(thread, 'and the next one');
     assert.equal((await stack.ended(next.runId)).status, 'done');
 });
@@ -122,7 +126,59 @@ test('what needs a session is refused through it, and says what to do', async ()
         await worker.child.line(/postgres lost connection=listen why=.*DATABASE_LISTEN_URL/);
         await worker.child.line(/postgres lost connection=pool why=.*DATABASE_LISTEN_URL/);
         await worker.stop();
+        // said to be for LISTEN, and it is not
+        const lost = /listening for changes of owners why="LISTEN hears nothing through its pooler: set DATABASE_LISTEN_URL/;
+        const bridge = await stack.startBridge({}, { DATABASE_URL: lax.url, DATABASE_LISTEN_URL: lax.url });
+        await bridge.child.line(lost);
+        await bridge.stop();
     } finally {
         await lax.stop('SIGKILL');
+    }
+});
+
+test('a pooler that pools by sessions is heard through', async () => {
+    const sessions = await PgBouncer.start(path.join(stack.dir, 'sessions'), stack.pg,
+                                           { pool_mode: 'session', default_pool_size: 20 });
+    const through = { DATABASE_URL: sessions.url, DATABASE_LISTEN_URL: sessions.url, DATABASE_SCHEMA: 'sessions', REDIS_PREFIX: 's:' };
+    try {
+        const migrated = await command(path.join(BIN, 'threadcast-worker'), ['migrate'], { env: { ...stack.env(), ...through } });
+        assert.equal(migrated.code, 0, migrated.stderr);
+        const worker = await stack.startWorker({ 'poll-ms': 600_000, 'demo-rate': 0 }, through);
+        await stack.pg.query(`select sessions.send_message('t', 'does it ring?', owner => 'ann')`);
+        await until(async () => (await stack.pg.query(`select 1 from sessions.runs where status = 'done'`)).length,
+                    { what: 'the run is done, long before the poll' });
+        assert.doesNotMatch(worker.output, /postgres lost/);
+        await worker.stop();
+    } finally {
+        await sessions.stop('SIGKILL');
+    }
+});
+
+test('the pooler dies again and again under many runs: each ends once, as it is recorded', {
+    skip: !process.env.THREADCAST_FULL && 'THREADCAST_FULL=1' }, async () => {
+    await stack.startWorker({ 'demo-rate': 200, 'poll-ms': 500, 'lease-ms': 5000 }, env);
+    const asked = [];
+    for (let i = 0; i < 20; i++) {
+        const thread = await stack.thread();
+        const { runId, cursor } = await stack.post(thread, `run ${i} of many`);
+        asked.push({ runId, stream: stack.threadEvents(thread, `since=${cursor}`) });
+    }
+    await Promise.all(asked.map(({ stream }) => stream.next())); // let in, while the pooler was there
+    const ends = () => asked.filter(({ stream }) => stream.json.some((event) => event.type === 'done')).length;
+    for (let i = 0; i < 10; i++) {
+        const ready = async () => (await stack.bridge.fetch('/readyz')).ok;
+        await until(ready, { what: 'everybody is connected again' });
+        await bouncer.stop('SIGKILL');
+        await until(async () => !await ready(), { what: 'it is missed' });
+        await bouncer.start();
+        await disturb();
+    }
+    await until(() => ends() === asked.length, { timeout: 60_000, what: () => `all have ended, not ${ends()}` });
+    for (const { runId, stream } of asked) {
+        const row = await stack.ended(runId);
+        assert.equal(row.status, 'done');
+        assert.equal(stream.json.filter((event) => event.type === 'done').length, 1);
+        assert.equal(stream.text(runId), await stack.messageText(row.reply_id));
+        stream.close();
     }
 });

@@ -2,10 +2,12 @@
 // worker and no PostgreSQL take part.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, test } from 'node:test';
 import { Redis } from 'ioredis';
 import * as threadcast from '../../sdk/node/src/index.js';
-import { freePort, Stack, until } from './harness.mjs';
+import { freePort, ROOT, run, Stack, until } from './harness.mjs';
 
 const stack = await Stack.start({ postgres: false, bridges: 2, bridge: { 'drain-ms': 500 } });
 const reader = { sub: 'ann', read: ['*'] };
@@ -254,6 +256,24 @@ test('what is refused, and what passes', async () => {
     }
     await assert.rejects(threadcast.start(client, 'a/b'), TypeError);
     assert.deepEqual(await logged('t6'), []);
+});
+
+test('the examples of the README', async () => {
+    const dir = path.join(stack.dir, 'readme');
+    fs.mkdirSync(path.join(dir, 'node_modules'), { recursive: true });
+    fs.symlinkSync(path.join(ROOT, 'sdk/node'), path.join(dir, 'node_modules/threadcast'));
+    fs.symlinkSync(path.join(ROOT, 'tests/e2e/node_modules/ioredis'), path.join(dir, 'node_modules/ioredis'));
+    const text = fs.readFileSync(path.join(ROOT, 'sdk/node/README.md'), 'utf8');
+    const examples = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code
+        .replace('redis://127.0.0.1:6379', stack.redis.url).replace('http://127.0.0.1:8080', stack.url('')));
+    assert.equal(examples.length, 4);
+    await threadcast.run(client, 't1', () => {}); // for the one that reads
+    await Promise.all(examples.map(async (code, i) => {
+        fs.writeFileSync(path.join(dir, `${i}.mjs`), code);
+        const done = await run(process.execPath, [path.join(dir, `${i}.mjs`)], { env: { TOKEN: stack.token(reader) } });
+        assert.equal(done.code, 0, `${code}\n${done.stdout}${done.stderr}`);
+        if (i === 3) assert.match(done.stdout, /open/);
+    }));
 });
 
 test('an agent that is faster than Redis is held back, and begins anew before its log is full', async () => {

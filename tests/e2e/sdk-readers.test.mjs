@@ -14,7 +14,7 @@ const bridge = { 'retry-ms': 50, 'keepalive-ms': 200, 'drain-ms': 1000 };
 const stack = await Stack.start({ bridges: 2, bridge, worker: { 'demo-rate': 1000 } });
 const [first, second] = stack.bridges; // the first is restarted
 const readers = await Readers.start();
-const client = new Redis(stack.redis.url);
+const client = new Redis(stack.redis.url).on('error', () => {});
 /** @type {Proxy[]} */
 const proxies = [];
 after(async () => {
@@ -145,7 +145,8 @@ describe('subscribers', { concurrency: true }, () => {
         const all = readers.open(second.url(''), { thread: 'u1', tokens: [short, ...tokens] });
         await each(all, (reader) => {
             const [auth, confirmed] = reader.noticed('auth');
-            if (auth?.data.expiresAt > ends + 2000) return true; // came late, and was let in on the leeway
+            // who came late, on a busy machine, was let in on the leeway and hears of it later
+            if (auth ? auth.data.expiresAt > ends + 2000 : Date.now() > ends + 2000) return true;
             // lengthened where the bridge knows how, else opened again
             return auth?.data.connection ? confirmed?.data.expiresAt > ends : reader.noticed('open').length === 2;
         });
@@ -153,7 +154,7 @@ describe('subscribers', { concurrency: true }, () => {
         await threadcast.run(client, 'u1', (run) => { run.token('x'); });
         await each(all, (reader) => reader.events.some(isEnd));
         for (const reader of all) {
-            if (reader.noticed('auth')[0].data.connection) assert.equal(reader.noticed('open').length, 1, reader.story);
+            if (reader.noticed('auth')[0]?.data.connection) assert.equal(reader.noticed('open').length, 1, reader.story);
             reader.close();
         }
     });

@@ -32,8 +32,13 @@ export interface SubscribeOptions {
     run?: string;
     /** Where to begin: a position, `0`, `now`, `run` (the default). */
     since?: string;
-    /** A bearer token, or a function that gives one, asked before every connection. */
+    /**
+     * A bearer token, or a function that gives one: asked before every connection, and when
+     * the bridge says that it ends soon, to lengthen the open stream.
+     */
     token?: string | (() => string | undefined | Promise<string | undefined>);
+    /** Instead: what `POST /v1/tickets` gave. The bridge renews it while the stream lives. */
+    ticket?: string;
     headers?: Record<string, string>;
     /** In a browser: `include` sends a session's cookie to another origin. */
     credentials?: 'include' | 'omit' | 'same-origin';

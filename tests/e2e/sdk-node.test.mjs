@@ -2,10 +2,12 @@
 // worker and no PostgreSQL take part.
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, describe, test } from 'node:test';
 import { Redis } from 'ioredis';
 import * as threadcast from '../../sdk/node/src/index.js';
-import { freePort, Stack, until } from './harness.mjs';
+import { Child, freePort, RedisServer, ROOT, run, Stack, until } from './harness.mjs';
 
 const stack = await Stack.start({ postgres: false, bridges: 2, bridge: { 'drain-ms': 500 } });
 const reader = { sub: 'ann', read: ['*'] };
@@ -254,6 +256,93 @@ test('what is refused, and what passes', async () => {
     }
     await assert.rejects(threadcast.start(client, 'a/b'), TypeError);
     assert.deepEqual(await logged('t6'), []);
+});
+
+/** A Redis of the test's own. @param {string} name @param {string[]} [more] */
+async function server(name, more = []) {
+    const made = new RedisServer(path.join(stack.dir, name), await freePort());
+    await made.start(more);
+    left.push(() => made.kill());
+    return made;
+}
+
+/** @param {RedisServer} from @param {string} thread */
+const shapesOf = async (from, thread) => (await from.client.xrange(`{thread:${thread}}:log`, '-', '+'))
+    .map(([, fields]) => shape(JSON.parse(fields[1])));
+
+describe('other servers', { concurrency: true }, () => {
+    test('over TLS, with both packages', async () => {
+        const dir = fs.mkdtempSync(path.join(stack.dir, 'tls-'));
+        const [cert, key] = [path.join(dir, 'cert.pem'), path.join(dir, 'key.pem')];
+        const made = await run('openssl', ['req', '-x509', '-newkey', 'ed25519', '-nodes', '-days', '2', '-subj',
+            '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert]);
+        assert.equal(made.code, 0, made.stderr);
+        const port = await freePort();
+        const own = await server('tls', ['--tls-port', String(port), '--tls-cert-file', cert, '--tls-key-file', key,
+                                         '--tls-ca-cert-file', cert, '--tls-auth-clients', 'no']);
+        const ca = fs.readFileSync(cert);
+        await threadcast.run(application({ port, tls: { ca } }), 'node', (run) => { run.token('x'); });
+        const python = await run('/usr/bin/python3', ['-c', `
+import asyncio, redis, redis.asyncio, threadcast
+url = "rediss://127.0.0.1:${port}?ssl_ca_certs=${cert}"
+with threadcast.run(redis.from_url(url), "python") as run:
+    run.token("x")
+async def main():
+    async with threadcast.run(redis.asyncio.from_url(url), "asyncio") as run:
+        await run.token("x")
+asyncio.run(main())
+`], { env: { PYTHONPATH: path.join(ROOT, 'sdk/python') } });
+        assert.equal(python.code, 0, python.stderr);
+        for (const thread of ['node', 'python', 'asyncio']) {
+            assert.deepEqual(await shapesOf(own, thread), ['status:started', 'token:x', 'done:stop'], thread);
+        }
+        await assert.rejects(threadcast.start(application({ port, tls: {} }), 'node', { giveUpMs: 100 }),
+                             threadcast.Unavailable, 'somebody else\'s certificate');
+    });
+
+    const full = process.env.THREADCAST_FULL ? false : 'takes 5 s: THREADCAST_FULL=1';
+    test('a Sentinel replaces the master in mid-run', { skip: full }, async () => {
+        const master = await server('master');
+        const replica = await server('replica', ['--replicaof', `127.0.0.1 ${master.port}`]);
+        const port = await freePort(), conf = path.join(stack.dir, 'sentinel.conf');
+        fs.writeFileSync(conf, `port ${port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 ${master.port} 1\n` +
+            'sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 3000\n');
+        const child = new Child('sentinel', 'redis-server', [conf, '--sentinel']);
+        left.push(() => child.stop('SIGKILL'));
+        const sentinel = new Redis({ port, host: '127.0.0.1' }).on('error', () => {});
+        left.push(() => sentinel.disconnect());
+        await until(async () => String(await sentinel.call('SENTINEL', 'REPLICAS', 'main')).includes(String(replica.port)),
+                    { what: () => `the sentinel knows the replica\n${child.tail()}` });
+        const own = application({ port: undefined, sentinels: [{ host: '127.0.0.1', port }], name: 'main' });
+        const run = await threadcast.start(own, 's1');
+        run.token('Hello ');
+        await run.flush();
+        await until(async () => (await shapesOf(replica, 's1')).length === 2, { what: 'the replica has it' });
+        await master.kill();
+        run.token('again');
+        await run.done();
+        const events = (await replica.client.xrange('{thread:s1}:log', '-', '+')).map(([, f]) => JSON.parse(f[1]));
+        assert.equal(textOf(counts(events, run.runId)), 'Hello again');
+        assert.equal(shape(events.at(-1)), 'done:stop');
+    });
+});
+
+test('the examples of the README', async () => {
+    const dir = path.join(stack.dir, 'readme');
+    fs.mkdirSync(path.join(dir, 'node_modules'), { recursive: true });
+    fs.symlinkSync(path.join(ROOT, 'sdk/node'), path.join(dir, 'node_modules/threadcast'));
+    fs.symlinkSync(path.join(ROOT, 'tests/e2e/node_modules/ioredis'), path.join(dir, 'node_modules/ioredis'));
+    const text = fs.readFileSync(path.join(ROOT, 'sdk/node/README.md'), 'utf8');
+    const examples = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code
+        .replace('redis://127.0.0.1:6379', stack.redis.url).replace('http://127.0.0.1:8080', stack.url('')));
+    assert.equal(examples.length, 4);
+    await threadcast.run(client, 't1', () => {}); // for the one that reads
+    await Promise.all(examples.map(async (code, i) => {
+        fs.writeFileSync(path.join(dir, `${i}.mjs`), code);
+        const done = await run(process.execPath, [path.join(dir, `${i}.mjs`)], { env: { TOKEN: stack.token(reader) } });
+        assert.equal(done.code, 0, `${code}\n${done.stdout}${done.stderr}`);
+        if (i === 3) assert.match(done.stdout, /open/);
+    }));
 });
 
 test('an agent that is faster than Redis is held back, and begins anew before its log is full', async () => {

@@ -2,17 +2,19 @@
 // Python's for asyncio. Published is with the Node package.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { Redis } from 'ioredis';
 import * as threadcast from '../../sdk/node/src/index.js';
-import { freePort, Proxy, Stack, until } from './harness.mjs';
+import { freePort, Proxy, ROOT, run, Stack, until } from './harness.mjs';
 import { Readers } from './lib/readers.mjs';
 
 const bridge = { 'retry-ms': 50, 'keepalive-ms': 200, 'drain-ms': 1000 };
 const stack = await Stack.start({ bridges: 2, bridge, worker: { 'demo-rate': 1000 } });
 const [first, second] = stack.bridges; // the first is restarted
 const readers = await Readers.start();
-const client = new Redis(stack.redis.url);
+const client = new Redis(stack.redis.url).on('error', () => {});
 /** @type {Proxy[]} */
 const proxies = [];
 after(async () => {
@@ -48,20 +50,20 @@ describe('subscribers', { concurrency: true }, () => {
     test('every event once and in order, whatever becomes of the connections', async () => {
         const { bases, made } = await proxiesTo(first, (i) => (i < 12 ? 300 + 171 * i : Infinity));
         const all = readers.open(bases, { thread: 's1', since: '0', tokens, merge: false });
-        const run = await threadcast.start(client, 's1', { flushMs: 1 });
+        const publisher = await threadcast.start(client, 's1', { flushMs: 1 });
         for (let n = 0; n < 100; n++) {
-            run.token(`${n} ä🇦🇹 `);
-            run.delta('step', { name: String(n) });
+            publisher.token(`${n} ä🇦🇹 `);
+            publisher.delta('step', { name: String(n) });
         }
         await each(all, (reader) => reader.events.length > 200);
-        await Promise.all([first.restart(), run.token('meanwhile ')]);
+        await Promise.all([first.restart(), publisher.token('meanwhile ')]);
         await each(all, (reader) => reader.noticed('bye').length);
         await stack.redis.client.publish('thread:s1', 'no JSON');
         await until(async () => {
             await stack.redis.client.publish('thread:s1', '{"type":"bare"}');
             return all.every((reader) => reader.events.some((e) => e.type === 'bare'));
         }, { what: () => all.map((r) => r.story).join('\n'), every: 50 });
-        await run.done();
+        await publisher.done();
         const log = (await logged('s1')).map((e) => ({ ...e, again: false }));
         await each(all, (reader) => isEnd(reader.events.at(-1)));
         for (const [i, reader] of all.entries()) {
@@ -73,6 +75,17 @@ describe('subscribers', { concurrency: true }, () => {
             reader.close();
         }
         await each(all, (reader) => reader.ended);
+    });
+
+    test('the example of the README for Python', async () => {
+        const text = fs.readFileSync(path.join(ROOT, 'sdk/python/README.md'), 'utf8');
+        const [code] = [...text.matchAll(/```python\n(.*?)```/gs)].map((m) => m[1])
+            .filter((example) => example.includes('threadcast.client'));
+        await threadcast.run(client, 't1', (run) => { run.token('Hello'); });
+        const done = await run('/usr/bin/python3', ['-c', code.replace('http://127.0.0.1:8080', second.url(''))], {
+            env: { TOKEN: tokens[0], PYTHONPATH: path.join(ROOT, 'sdk/python') } });
+        assert.equal(done.code, 0, done.stderr);
+        assert.match(done.stdout, /name='open'[^]*Hello$/);
     });
 
     test('several threads on one connection, and none of the others', async () => {
@@ -128,12 +141,22 @@ describe('subscribers', { concurrency: true }, () => {
     });
 
     test('a token that ends: `auth`, and on with the next', async () => {
-        const short = stack.token({ read: ['*'], seconds: 4 });
+        const short = stack.token({ read: ['*'], seconds: 4 }), ends = Date.now() + 4000;
         const all = readers.open(second.url(''), { thread: 'u1', tokens: [short, ...tokens] });
-        await each(all, (reader) => reader.noticed('auth').length && reader.noticed('open').length === 2);
+        await each(all, (reader) => {
+            const [auth, confirmed] = reader.noticed('auth');
+            // who came late, on a busy machine, was let in on the leeway and hears of it later
+            if (auth ? auth.data.expiresAt > ends + 2000 : Date.now() > ends + 2000) return true;
+            // lengthened where the bridge knows how, else opened again
+            return auth?.data.connection ? confirmed?.data.expiresAt > ends : reader.noticed('open').length === 2;
+        });
+        await until(() => Date.now() > ends);
         await threadcast.run(client, 'u1', (run) => { run.token('x'); });
         await each(all, (reader) => reader.events.some(isEnd));
-        for (const reader of all) reader.close();
+        for (const reader of all) {
+            if (reader.noticed('auth')[0]?.data.connection) assert.equal(reader.noticed('open').length, 1, reader.story);
+            reader.close();
+        }
     });
 
     test('busy: later, and in turn', async () => {
@@ -152,15 +175,15 @@ describe('subscribers', { concurrency: true }, () => {
         const { bases, made } = await proxiesTo(second);
         const all = readers.open(bases, { thread: 'p1', since: '1-1', tokens });
         await each(all, (reader) => reader.noticed('reset').length);
-        const run = await threadcast.start(client, 'p1');
-        run.delta('step', { name: 'a' });
-        run.delta('step', { name: 'b' });
-        await run.flush();
+        const publisher = await threadcast.start(client, 'p1');
+        publisher.delta('step', { name: 'a' });
+        publisher.delta('step', { name: 'b' });
+        await publisher.flush();
         await each(all, (reader) => reader.events.length === 3);
         await stack.redis.client.xdel('{thread:p1}:log', all[0].position);
         for (const proxy of made) proxy.resetAll();
         await each(all, (reader) => reader.noticed('reset').length === 2);
-        await run.done();
+        await publisher.done();
         await each(all, (reader) => reader.events.some(isEnd));
         for (const reader of all) {
             assert.deepEqual(reader.events.map((e) => [e.content.status ?? e.content.name ?? e.type, e.again]), [

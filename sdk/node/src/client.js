@@ -17,10 +17,9 @@ export function subscribe(base, options) {
     return new Subscription(base, options);
 }
 
-/** @param {string} base @param {SubscribeOptions} options */
-function pathOf(base, { thread, run, merge }) {
+/** @param {string} root @param {SubscribeOptions} options */
+function pathOf(root, { thread, run, merge }) {
     if ((thread === undefined) === (run === undefined)) throw new TypeError('one of `thread` and `run` is needed');
-    const root = String(base).replace(/\/+$/, '');
     const one = (/** @type {string} */ id) => encodeURIComponent(id);
     const url = new URL(run !== undefined ? `${root}/v1/runs/${one(run)}/events`
         : Array.isArray(thread) ? `${root}/v1/events`
@@ -31,6 +30,7 @@ function pathOf(base, { thread, run, merge }) {
 }
 
 export class Subscription {
+    #root;
     #url;
     #options;
     #course;
@@ -38,6 +38,8 @@ export class Subscription {
     /** of the connection that is being read */
     #abort = new AbortController();
     #started = false;
+    /** the token of this connection */
+    #sent = '';
     /** why the last connection was lost */
     #why = '';
     /** when the first of a row of connections was lost */
@@ -45,10 +47,11 @@ export class Subscription {
 
     /** @param {string} base @param {SubscribeOptions} options */
     constructor(base, options) {
-        const { silenceMs = 45_000, giveUpMs = Infinity, since = '', run, signal } = options;
-        this.#url = pathOf(base, options);
+        const { silenceMs = 45_000, giveUpMs = Infinity, since = '', run, ticket, signal } = options;
+        this.#root = String(base).replace(/\/+$/, '');
+        this.#url = pathOf(this.#root, options);
         this.#options = { ...options, silenceMs, giveUpMs };
-        this.#course = new Course({ since, run });
+        this.#course = new Course({ since, run, ticket });
         if (signal?.aborted) this.close();
         signal?.addEventListener('abort', () => this.close(), { once: true, signal: this.#closing.signal });
     }
@@ -87,7 +90,10 @@ export class Subscription {
                 if (!read?.value) break;
                 for (const block of parser.push(decoder.decode(read.value, { stream: true }))) {
                     const { event, notice } = this.#course.block(block, parser.retryMs) ?? {};
-                    if (notice) this.#options.onNotice?.(notice);
+                    if (notice) {
+                        this.#extend(this.#course.extends(notice));
+                        this.#options.onNotice?.(notice);
+                    }
                     if (event) yield event;
                     if (this.#over) break;
                 }
@@ -120,9 +126,10 @@ export class Subscription {
 
     /** @param {string} token */
     #fetch(token) {
-        const { headers, since } = this.#course.connect();
+        const { headers, query } = this.#course.connect();
         const url = new URL(this.#url);
-        if (since) url.searchParams.set('since', since);
+        for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+        this.#sent = token;
         const send = this.#options.fetch ?? globalThis.fetch;
         return this.#heard(send(url, {
             signal: this.#abort.signal, redirect: 'manual', cache: 'no-store',
@@ -130,6 +137,30 @@ export class Subscription {
             headers: { Accept: 'text/event-stream', ...this.#options.headers, ...headers,
                        ...(token && { Authorization: `Bearer ${token}` }) },
         }));
+    }
+
+    /**
+     * The token ends soon: lengthens the open stream with the next one. When that does not
+     * work, the stream ends with its token, and the next connection asks again.
+     * @param {string} connection
+     */
+    async #extend(connection) {
+        if (!connection || typeof this.#options.token !== 'function') return;
+        try {
+            const token = await this.#token();
+            if (!token || token === this.#sent) return;
+            this.#sent = token;
+            const send = this.#options.fetch ?? globalThis.fetch;
+            const answer = await send(`${this.#root}/v1/session/extend`, {
+                method: 'POST', signal: this.#abort.signal, redirect: 'manual',
+                body: JSON.stringify({ connection }), credentials: this.#options.credentials,
+                headers: { ...this.#options.headers, 'Content-Type': 'application/json',
+                           Authorization: `Bearer ${token}` },
+            });
+            await answer.body?.cancel();
+        } catch {
+            // later
+        }
     }
 
     async #token() {

@@ -55,24 +55,45 @@ export class Course {
     #told = false;
     #failures = 0;
     #retryMs = RETRY_MS;
+    /** when the right to read ends, as last said on this connection */
+    #expiresAt = 0;
     #since;
     #run;
+    #ticket;
     /** what was delivered since the last `reset` */
     #delivered = new Seen();
     /** what was ever delivered */
     #known = new Seen();
 
-    /** @param {{ since?: string, run?: string }} from */
-    constructor({ since = '', run = '' }) {
+    /** @param {{ since?: string, run?: string, ticket?: string }} from */
+    constructor({ since = '', run = '', ticket = '' }) {
         this.#since = since;
         this.#run = run;
+        this.#ticket = ticket;
     }
 
-    /** Headers and query of the next connection. @returns {{ headers: Record<string, string>, since: string }} */
+    /**
+     * Headers and query of the next connection.
+     * @returns {{ headers: Record<string, string>, query: Record<string, string> }}
+     */
     connect() {
         this.#told = false;
-        return this.position ? { headers: { 'Last-Event-ID': this.position }, since: '' }
-            : { headers: {}, since: this.#since };
+        this.#expiresAt = 0;
+        const query = { ...(!this.position && this.#since && { since: this.#since }),
+                        ...(this.#ticket && { ticket: this.#ticket }) };
+        return { headers: this.position ? { 'Last-Event-ID': this.position } : {}, query };
+    }
+
+    /**
+     * What to lengthen with a fresh token, when this notice asks for it: the name of the
+     * connection. (Once lengthened, `auth` says so, with a later end.)
+     * @param {Notice} notice
+     */
+    extends({ name, data }) {
+        if (name !== 'auth' || data.reason || typeof data.connection !== 'string') return '';
+        const confirms = this.#expiresAt !== 0 && Number(data.expiresAt) > this.#expiresAt;
+        this.#expiresAt = Number(data.expiresAt);
+        return confirms ? '' : data.connection;
     }
 
     /**
@@ -106,6 +127,7 @@ export class Course {
     #notice(name, data) {
         if (name === 'bye' || name === 'busy') this.#told = true;
         if (name !== 'busy') this.#failures = 0;
+        if (name === 'auth' && this.#ticket && typeof data.ticket === 'string') this.#ticket = data.ticket;
         if (name === 'reset') this.#delivered.forget(data.threadId);
         return /** @type {Notice} */ ({ name, data, position: this.position });
     }

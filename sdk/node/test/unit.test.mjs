@@ -181,12 +181,12 @@ const tell = (course, id, more = {}) => course.block({
 
 test('every event once; after a reset they come again, and say so', () => {
     const course = new Course({ since: 'run' });
-    assert.deepEqual(course.connect(), { headers: {}, since: 'run' });
+    assert.deepEqual(course.connect(), { headers: {}, query: { since: 'run' } });
     assert.equal(tell(course, '5-1')?.event?.again, false);
     assert.equal(tell(course, '5-3')?.event?.id, '5-3');
     assert.equal(tell(course, '5-2'), null);
     assert.equal(course.duplicates, 1);
-    assert.deepEqual(course.connect(), { headers: { 'Last-Event-ID': '5-2' }, since: '' });
+    assert.deepEqual(course.connect(), { headers: { 'Last-Event-ID': '5-2' }, query: {} });
     course.block({ event: 'reset', data: '{"reason":"x","threadId":"t1"}', id: '6-0', comment: null }, null);
     assert.equal(course.position, '6-0');
     assert.equal(tell(course, '5-3')?.event?.again, true);
@@ -222,6 +222,20 @@ test('answers and how long to wait', () => {
     assert.ok(course.failing);
     course.block({ event: '', data: '', id: '', comment: 'keepalive' }, 100);
     assert.ok(!course.failing);
+});
+
+test('a right to read that ends: lengthened once, a ticket kept', () => {
+    const course = new Course({ ticket: 'a' });
+    assert.deepEqual(course.connect().query, { ticket: 'a' });
+    const auth = (/** @type {object} */ data) => /** @type {any} */ (course.block({
+        event: 'auth', data: JSON.stringify(data), id: '', comment: null }, null)).notice;
+    assert.equal(course.extends(auth({ expiresAt: 10 })), '', 'of a bridge that knows no other way');
+    assert.equal(course.extends(auth({ expiresAt: 10, connection: 'c', ticket: 'b' })), 'c');
+    assert.equal(course.extends(auth({ expiresAt: 20, connection: 'c' })), '', 'it was');
+    assert.equal(course.extends(auth({ expiresAt: 20, connection: 'c' })), 'c', 'it ends, too');
+    assert.equal(course.extends(auth({ expiresAt: 20, connection: 'c', reason: 'expired' })), '');
+    assert.deepEqual(course.connect().query, { ticket: 'b' });
+    assert.equal(course.extends(auth({ expiresAt: 30, connection: 'd' })), 'd');
 });
 
 test('a run is over with its end', () => {

@@ -53,7 +53,8 @@ class Package(WithRedis):
 
     def test_the_examples_of_the_readme(self):
         text = read(SDK, "README.md").decode()
-        examples = re.findall(r"```python\n(.*?)```", text, re.S)
+        examples = [e for e in re.findall(r"```python\n(.*?)```", text, re.S)
+                    if "threadcast.client" not in e] # sdk-readers.test.mjs has a bridge
         self.assertGreaterEqual(len(examples), 4)
         for index, example in enumerate(examples):
             with self.subTest(example=index):

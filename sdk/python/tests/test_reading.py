@@ -86,6 +86,20 @@ class Going(unittest.TestCase):
             course.connect()
             self.assertEqual(course.lost_s(), 0.0)
 
+    def test_a_right_to_read_that_ends(self):
+        course = Course(ticket="a")
+        self.assertEqual(course.connect(), ({}, {"ticket": "a"}))
+
+        def auth(**data):
+            return course.extends(course.block(Block("auth", json.dumps(data), ""), None))
+        self.assertEqual(auth(expiresAt=10), "", "of a bridge that knows no other way")
+        self.assertEqual(auth(expiresAt=10, connection="c", ticket="b"), "c")
+        self.assertEqual(auth(expiresAt=20, connection="c"), "", "it was")
+        self.assertEqual(auth(expiresAt=20, connection="c"), "c", "it ends, too")
+        self.assertEqual(auth(expiresAt=20, connection="c", reason="expired"), "")
+        self.assertEqual(course.connect(), ({}, {"ticket": "b"}))
+        self.assertEqual(auth(expiresAt=30, connection="d"), "d")
+
     def test_a_run_is_over_with_its_end(self):
         course = Course(run="r1")
         tell(course, "1-1", runId="r2", type="done")

@@ -76,11 +76,12 @@ class _Seen:
 
 
 class Course:
-    def __init__(self, since: str = "", run: str = "") -> None:
+    def __init__(self, since: str = "", run: str = "", ticket: str = "") -> None:
         self.position = ""  # where the next connection begins; "": there is none yet
         self.over = False  # nothing will follow
         self.duplicates = 0  # events that came twice and were dropped
-        self._since, self._run = since, run
+        self._since, self._run, self._ticket = since, run, ticket
+        self._expires_at = 0.0  # the right to read, as last said on this connection
         self._told = False  # the bridge has said that it will close
         self._failures = 0
         self._retry_ms = RETRY_MS
@@ -89,10 +90,22 @@ class Course:
 
     def connect(self) -> Tuple[Dict[str, str], Dict[str, str]]:
         """Headers and query of the next connection."""
-        self._told = False
+        self._told, self._expires_at = False, 0.0
+        query = {"ticket": self._ticket} if self._ticket else {}
         if self.position:
-            return {"Last-Event-ID": self.position}, {}
-        return {}, {"since": self._since} if self._since else {}
+            return {"Last-Event-ID": self.position}, query
+        return {}, {"since": self._since, **query} if self._since else query
+
+    def extends(self, notice: Notice) -> str:
+        """What to lengthen with a fresh token, when this notice asks for it: the name of the
+        connection. (Once lengthened, `auth` says so, with a later end.)"""
+        connection, end = notice.data.get("connection"), notice.data.get("expiresAt")
+        if notice.name != "auth" or notice.data.get("reason") or not (
+                isinstance(connection, str) and isinstance(end, (int, float))):
+            return ""
+        confirms = 0 < self._expires_at < end
+        self._expires_at = end
+        return "" if confirms else connection
 
     def answered(self, status: int, body: bytes) -> None:
         """An answer that is no stream: the end, something that passes, or Refused."""
@@ -120,6 +133,8 @@ class Course:
             self._told = True
         if name != "busy":
             self._failures = 0
+        if name == "auth" and self._ticket and isinstance(data.get("ticket"), str):
+            self._ticket = data["ticket"]
         if name == "reset":
             self._delivered.forget(data.get("threadId"))
         return Notice(name, data, self.position)

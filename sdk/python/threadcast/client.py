@@ -35,33 +35,42 @@ __all__ = ["Subscription", "AsyncSubscription", "Event", "Notice", "Refused", "U
 Token = Union[str, Callable[[], Optional[str]]]
 AsyncToken = Union[str, Callable[[], Union[Optional[str], Awaitable[Optional[str]]]]]
 _CONNECT_S = 10.0
+_EXTEND_S = 5.0
 _BODY_MAX_BYTES = 64 * 1024  # of a refusal
+
+
+def _bearing(token: Optional[str]) -> Dict[str, str]:
+    return {"Authorization": "Bearer " + token} if token else {}
 
 
 class _Common:
     """What both kinds are made of. `thread`: one id, or up to 32 on one connection.
     `since`: a position, "0", "now", "run" (the default). `token`: a bearer token, or a
-    function that gives one, asked before every connection. `merge=False`: neighbouring
-    tokens are never merged. `on_notice` is called in the order of the stream, between the
+    function that gives one, asked before every connection, and when the bridge says that it
+    ends soon, to lengthen the open stream. `ticket`: instead, what POST /v1/tickets gave;
+    the bridge renews it while the stream lives. `merge=False`: neighbouring tokens are never
+    merged. `on_notice` is called in the order of the stream, between the
     events. `silence_s`: so long may the bridge say nothing (three of its keepalives).
     `give_up_s`: without a stream for so long it is Unavailable; None: never. `http`: a
     client of your own, with your proxies and certificates."""
 
     def __init__(self, base: str, *, thread: Union[str, Sequence[str], None] = None,
                  run: Optional[str] = None, since: str = "", token: Any = None,
-                 headers: Optional[Mapping[str, str]] = None, merge: bool = True,
+                 ticket: str = "", headers: Optional[Mapping[str, str]] = None, merge: bool = True,
                  on_notice: Optional[Callable[[Notice], Any]] = None, silence_s: float = 45,
                  give_up_s: Optional[float] = None, http: Any = None) -> None:
         path, self._query = path_of(thread, run, merge)
-        self._url = httpx.URL(base.rstrip("/") + path)
+        root = base.rstrip("/")
+        self._url, self._extend_url = httpx.URL(root + path), root + "/v1/session/extend"
         if self._url.scheme not in ("http", "https"):
             raise ValueError("the bridge's address begins with http:// or https://")
-        self._course = Course(since, run or "")
+        self._course = Course(since, run or "", ticket)
         self._token, self._headers = token, dict(headers or {})
         self._on_notice, self._give_up_s = on_notice, give_up_s
         self._timeout = httpx.Timeout(silence_s, connect=min(_CONNECT_S, silence_s))
         self._http, self._ours = http, http is None
         self._why, self._lost_at = "", 0.0
+        self._sent: Optional[str] = None  # the token of this connection
         self._closed = threading.Event()
 
     @property
@@ -80,9 +89,8 @@ class _Common:
 
     def _request(self, token: Optional[str]) -> Dict[str, Any]:
         headers, query = self._course.connect()
-        own = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-        if token:
-            own["Authorization"] = "Bearer " + token
+        own = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **_bearing(token)}
+        self._sent = token
         return {"method": "GET", "url": self._url, "timeout": self._timeout,
                 "params": [*self._query, *query.items()],
                 "headers": {**own, **self._headers, **headers}}
@@ -97,15 +105,24 @@ class _Common:
         self._why = "the bridge answers %d" % response.status_code
         return False
 
-    def _events_of(self, parser: Parser, chunk: bytes) -> Iterator[Event]:
+    def _said(self, parser: Parser, chunk: bytes) -> Iterator[Union[Event, str]]:
+        """Events, and the names of connections to lengthen."""
         for block in parser.push(chunk):
             said = self._course.block(block, parser.retry_ms)
             if isinstance(said, Notice):
                 self._tell(said)
+                connection = self._course.extends(said)
+                if connection and callable(self._token):
+                    yield connection
             elif said:
                 yield said
             if self._over:
                 return
+
+    def _extension(self, token: Optional[str], connection: str) -> Dict[str, Any]:
+        self._sent = token
+        return {"json": {"connection": connection}, "timeout": _EXTEND_S,
+                "headers": {**self._headers, **_bearing(token)}}
 
     def _tell(self, notice: Notice) -> None:
         if self._on_notice:
@@ -180,7 +197,21 @@ class Subscription(_Common):
                 return
             except httpx.RequestError as e:
                 return self._trouble(e)
-            yield from self._events_of(parser, chunk)
+            for said in self._said(parser, chunk):
+                if isinstance(said, Event):
+                    yield said
+                else:
+                    self._extend(said)
+
+    def _extend(self, connection: str) -> None:
+        """The token ends soon: lengthens the open stream with the next one. When that does
+        not work, the stream ends with its token, and the next connection asks again."""
+        token = self._bearer()
+        if token and token != self._sent:
+            try:
+                self._http.post(self._extend_url, **self._extension(token, connection))
+            except httpx.RequestError:
+                pass
 
     def _body(self, response: "httpx.Response") -> bytes:
         body = b""
@@ -264,8 +295,19 @@ class AsyncSubscription(_Common):
             except httpx.RequestError as e:
                 self._trouble(e)
                 return
-            for event in self._events_of(parser, chunk):
-                yield event
+            for said in self._said(parser, chunk):
+                if isinstance(said, Event):
+                    yield said
+                else:
+                    await self._extend(said)
+
+    async def _extend(self, connection: str) -> None:
+        token = await self._bearer()
+        if token and token != self._sent:
+            try:
+                await self._http.post(self._extend_url, **self._extension(token, connection))
+            except httpx.RequestError:
+                pass
 
     async def _body(self, response: "httpx.Response") -> bytes:
         body = b""

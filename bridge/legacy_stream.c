@@ -135,14 +135,17 @@ static bool is_over(const struct legacy_stream *s, const struct legacy_page *pag
            clock_ms() - s->heard_ms >= s->bridge->conf->worker_lease_ms;
 }
 
-static bool word_has_settled(const struct legacy_stream *s)
+/* Pushes may trail the last word: for a moment, or as long as the worker holds its lock.
+ */
+static bool word_has_settled(const struct legacy_stream *s,
+                             const struct legacy_page *page)
 {
     int64_t now = clock_ms();
     int64_t since = s->heard_ms > s->word_ms ? s->heard_ms : s->word_ms;
+    int64_t settle_ms = s->word == LEGACY_STOP ? SETTLE_STOP_MS : SETTLE_MS;
 
-    return s->word != LEGACY_NO_WORD &&
-           (now - since >= (s->word == LEGACY_STOP ? SETTLE_STOP_MS : SETTLE_MS) ||
-            now - s->word_ms >= SETTLE_MAX_MS);
+    return s->word != LEGACY_NO_WORD && ((!page->locked && now - since >= settle_ms) ||
+                                         now - s->word_ms >= SETTLE_MAX_MS);
 }
 
 /* Nobody has said how it ended: theirs calls that `completed`. */
@@ -161,7 +164,7 @@ static bool has_ended(struct legacy_stream *s, const struct legacy_page *page)
 {
     if (s->end != LEGACY_RUNNING)
         finish(s, s->end);
-    else if (word_has_settled(s) || is_over(s, page))
+    else if (word_has_settled(s, page) || is_over(s, page))
         finish(s, end_of_left(s, page));
     else
         return false;

@@ -153,9 +153,12 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
             const stream = follow(run);
             await push(run, chunk('t', 0, 'a'));
             await until(() => entries(stream).length === 1);
+            // as long as the worker holds its lock, its pushes may trail
+            await redis().set(`agent_run_lock:${run}`, 'e2e');
             await redis().publish(`agent_run:${run}:control`, 'END_STREAM');
             const last = tail.map((text, i) => (text === COMPLETED ? text : dumps(chunk('t', i + 1, text))));
             for (const one of last) await redis().rpush(`agent_run:${run}:responses`, one);
+            await redis().del(`agent_run_lock:${run}`);
             await closes(stream);
             assert.deepEqual(entries(stream).slice(1, 3), last);
             assert.deepEqual(entries(stream).slice(3), tail[1] === COMPLETED ? []
@@ -443,6 +446,7 @@ test('the bridge restarts: the page reconnects and has everything, from the begi
     await stack.bridge.restart();
     await stream.end();
     assert.deepEqual([stream.events.at(-1)?.event, stream.ending], ['bye', 'fin']);
+    await until(() => page.messages.length >= 4, { what: 'the page is back' }); // had it ended, it would not come
     await push(run, chunk('t', 2, 'c'), COMPLETED);
     await following;
     assert.ok(page.opened >= 2);

@@ -8,7 +8,9 @@ import { replayLegacy, replayLegacyTokens } from '../input/legacy.mjs';
 import { chunk, dumps, shown, StreamAgent, StreamingClient, SunaWorker } from './lib/suna.mjs';
 
 const stack = await Stack.start({
-    bridge: { 'allow-query-token': true, 'keepalive-ms': 300, 'worker-lease-ms': 1000, 'drain-ms': 100 },
+    // two reads at once: the others wait for their turn
+    bridge: { 'allow-query-token': true, 'keepalive-ms': 300, 'worker-lease-ms': 1000, 'drain-ms': 100,
+              'replay-concurrency': 2 },
     worker: { 'demo-rate': 400 },
 });
 const redis = () => stack.redis.client;

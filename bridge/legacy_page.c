@@ -17,6 +17,7 @@
 
 enum {
     PAGE_BYTES = 256 << 10, /* of entries; the one that passes it is still given */
+    LOOK_BYTES = 32 << 10,  /* where only a few words are looked for */
     HEAD = 7,               /* what stands before the entries */
 };
 
@@ -188,8 +189,8 @@ bool legacy_page_read(struct bridge *b, const char *run_id,
     begin_of(place, a->begin);
     snprintf(a->family, sizeof(a->family), "%d", (int)place->family);
     snprintf(a->count, sizeof(a->count), "%d", count);
-    snprintf(a->bytes, sizeof(a->bytes), "%d", PAGE_BYTES);
-    snprintf(a->most, sizeof(a->most), "%u", LEGACY_ENTRY_MAX);
+    snprintf(a->bytes, sizeof(a->bytes), "%d", tail ? LOOK_BYTES : PAGE_BYTES);
+    snprintf(a->most, sizeof(a->most), "%d", tail ? LOOK_BYTES : (int)LEGACY_ENTRY_MAX);
     snprintf(a->tail, sizeof(a->tail), "%d", tail);
     if (ask_send(a))
         return true;

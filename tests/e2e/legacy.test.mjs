@@ -42,6 +42,7 @@ async function push(run, ...events) {
     for (const event of events) {
         await redis().rpush(`agent_run:${run}:responses`, typeof event === 'string' ? event : dumps(event));
         await redis().publish(`agent_run:${run}:new_response`, 'new');
+        if (event !== events[0]) await redis().publish(`agent_run:${run}:new_response`, 'new'); // once too often
     }
 }
 
@@ -384,6 +385,19 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
         const state = await stack.request('GET', `/agent-runs/${runId}/status`, { sub: 'ann' });
         assert.deepEqual([state.json.status, state.json.threadId, state.json.error], ['completed', thread, null]);
         assert.equal((await stack.request('GET', `/agent-run/${runId}`, { sub: 'eve' })).status, 403);
+    });
+
+    test('the thread gets another owner: its runs are closed to the old one', async () => {
+        const thread = await stack.thread();
+        const { runId } = await stack.post(thread, 'word '.repeat(4000));
+        const run = randomUUID();
+        await push(run, chunk(thread, 0, 'a'));
+        const streams = [runId, run].map((id) => stack.events(`/agent-run/${id}/stream`, { sub: 'ann' }));
+        await until(() => streams.every((stream) => entries(stream).length));
+        await stack.pg.query(`update threads set owner = 'bob' where id = $1`, [thread]);
+        await Promise.all(streams.map((stream) => stream.end()));
+        assert.ok(streams.every((stream) => stream.ending === 'fin' && !stream.events.some((event) => event.event === 'close')));
+        assert.equal((await stack.request('POST', `/agent-run/${runId}/stop`, { sub: 'bob' })).status, 200);
     });
 
     test('a run of our own worker is stopped', async () => {

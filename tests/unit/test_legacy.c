@@ -264,6 +264,7 @@ static enum legacy_end tell(struct legacy_voice *v, const char *json, struct hea
     ret->count = 0;
     assert_int_equal(event_check(json, strlen(json), "t1", 2, &view), EVENT_OK);
     struct msg *m = msg_event(json, strlen(json), &view, NULL);
+    assert_non_null(m);
     enum legacy_end end = legacy_voice_say(v, m, hear, ret);
     msg_unref(m);
     return end;

@@ -305,7 +305,7 @@ static void our_events_in_their_words(void **state)
         h.text[0], ENTRY("3", "null", "assistant", "true",
                          "{\\\"role\\\": \\\"assistant\\\", \\\"content\\\": \\\"\\\"}",
                          STREAMED("complete")));
-    tell(&v, EVENT("4", "token", "\"c\""), &h);
+    tell(&v, EVENT("4", "token", "\"\\ud83d\""), &h);
     tell(&v, EVENT("5", "delta", "{\"kind\":\"reasoning\",\"text\":\"hm\"}"), &h);
     assert_int_equal(h.count, 0);
     tell(&v,
@@ -319,10 +319,11 @@ static void our_events_in_their_words(void **state)
     assert_int_equal(tell(&v, EVENT("7", "done", "{\"finishReason\":\"stop\"}"), &h),
                      LEGACY_COMPLETED);
     assert_int_equal(h.count, 3);
-    assert_string_equal(
-        h.text[0], ENTRY("7", "\"m1\"", "assistant", "true",
-                         "{\\\"role\\\": \\\"assistant\\\", \\\"content\\\": \\\"c\\\"}",
-                         STREAMED("complete")));
+    assert_string_equal(h.text[0],
+                        ENTRY("7", "\"m1\"", "assistant", "true",
+                              "{\\\"role\\\": \\\"assistant\\\", \\\"content\\\": "
+                              "\\\"\\\\ud83d\\\"}",
+                              STREAMED("complete")));
     assert_non_null(strstr(h.text[1], "thread_run_end"));
     assert_string_equal(h.text[2], "{\"type\": \"status\", \"status\": \"completed\", "
                                    "\"message\": \"Agent run completed successfully\"}");

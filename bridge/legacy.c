@@ -16,6 +16,8 @@ struct legacy {
     struct bridge *bridge;
     struct redis *redis;
     struct strmap *runs; /* id → struct legacy_run */
+    struct list waiting; /* struct legacy_stream.line */
+    int64_t reads;       /* under way */
     bool down;           /* said so */
 };
 
@@ -194,6 +196,7 @@ static struct legacy *legacy_new(struct bridge *b)
     if (!l)
         return NULL;
     l->bridge = b;
+    list_init(&l->waiting);
     snprintf(name, sizeof(name), "threadcast-bridge:%s:older", b->instance);
     l->runs = strmap_new_borrowing();
     l->redis = l->runs ? redis_new(b->loop, &o, &events, l) : NULL;
@@ -236,4 +239,32 @@ void legacy_leave(struct legacy_run *run, struct legacy_stream *s)
 {
     list_remove(&s->node);
     run_settle(run);
+}
+
+bool legacy_read_begin(struct legacy *l, struct legacy_stream *s)
+{
+    list_remove(&s->line);
+    if (l->reads >= l->bridge->conf->replay_concurrency) {
+        list_push(&l->waiting, &s->line);
+        return false;
+    }
+    l->reads++;
+    return true;
+}
+
+void legacy_read_end(struct legacy *l)
+{
+    struct list *node;
+
+    l->reads--;
+    while (l->reads < l->bridge->conf->replay_concurrency &&
+           (node = list_pop(&l->waiting)))
+        legacy_stream_more(LIST_ITEM(node, struct legacy_stream, line));
+}
+
+/* Who waits is popped by the loop above, which this may be inside of; otherwise nobody
+ * does: the line is empty whenever there is a turn to take. */
+void legacy_read_unsent(struct legacy *l)
+{
+    l->reads--;
 }

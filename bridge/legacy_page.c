@@ -10,12 +10,14 @@
 #include "common/redis.h"
 
 #include <inttypes.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     PAGE_BYTES = 256 << 10, /* of entries; the one that passes it is still given */
+    LOOK_BYTES = 32 << 10,  /* where only a few words are looked for */
     HEAD = 7,               /* what stands before the entries */
 };
 
@@ -78,10 +80,14 @@ static const char script[] =
     "end\n"
     "return out\n";
 
+/* One read, kept until its answer: Redis may have forgotten the script. */
 struct ask {
     struct bridge *bridge;
     legacy_page_fn *fn;
     void *arg;
+    bool whole; /* the script itself is sent along */
+    char keys[LEGACY_KEYS][LEGACY_NAME_SIZE];
+    char family[16], begin[LEGACY_PLACE_SIZE], count[16], bytes[16], most[16], tail[2];
 };
 
 static bool read_head(const struct redis_reply *reply, struct legacy_page *ret)
@@ -112,13 +118,21 @@ static bool read_head(const struct redis_reply *reply, struct legacy_page *ret)
     return true;
 }
 
+static bool ask_send(struct ask *a);
+
 static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg)
 {
     (void)r;
     struct ask *a = arg;
     struct legacy_page page;
-    bool ok = reply && read_head(reply, &page);
 
+    if (reply && !a->whole && redis_is_error(reply, "NOSCRIPT")) {
+        a->whole = true;
+        if (ask_send(a))
+            return;
+        reply = NULL;
+    }
+    bool ok = reply && read_head(reply, &page);
     if (reply && !ok) {
         a->bridge->stats.redis_errors++;
         log_debug("an older run cannot be read",
@@ -126,6 +140,30 @@ static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg
     }
     a->fn(ok ? &page : NULL, a->arg);
     free(a);
+}
+
+static bool script_sha(char out[41])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int len = 0;
+
+    if (!EVP_Digest(script, sizeof(script) - 1, digest, &len, EVP_sha1(), NULL) ||
+        len != 20)
+        return false;
+    for (unsigned int i = 0; i < len; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    return true;
+}
+
+static bool ask_send(struct ask *a)
+{
+    char sha[41];
+
+    a->whole |= !script_sha(sha);
+    return redis_sendv(reader_redis(a->bridge->reader), on_reply, a,
+                       a->whole ? "EVAL" : "EVALSHA", a->whole ? script : sha, "5",
+                       a->keys[0], a->keys[1], a->keys[2], a->keys[3], a->keys[4],
+                       a->family, a->begin, a->count, a->bytes, a->most, a->tail, NULL);
 }
 
 static void begin_of(const struct legacy_place *place, char out[LEGACY_PLACE_SIZE])
@@ -141,23 +179,20 @@ bool legacy_page_read(struct bridge *b, const char *run_id,
                       const struct legacy_place *place, int count, bool tail,
                       legacy_page_fn *fn, void *arg)
 {
-    char keys[LEGACY_KEYS][LEGACY_NAME_SIZE], begin[LEGACY_PLACE_SIZE];
-    char family[16], entries[16], bytes[16], most[16];
     struct ask *a = reader_ready(b->reader) ? malloc(sizeof(*a)) : NULL;
 
     if (!a)
         return false;
-    *a = (struct ask){b, fn, arg};
+    *a = (struct ask){.bridge = b, .fn = fn, .arg = arg};
     for (int i = 0; i < LEGACY_KEYS; i++)
-        legacy_name(keys[i], b->conf->redis_prefix, (enum legacy_name)i, run_id);
-    begin_of(place, begin);
-    snprintf(family, sizeof(family), "%d", (int)place->family);
-    snprintf(entries, sizeof(entries), "%d", count);
-    snprintf(bytes, sizeof(bytes), "%d", PAGE_BYTES);
-    snprintf(most, sizeof(most), "%u", LEGACY_ENTRY_MAX);
-    if (redis_sendv(reader_redis(b->reader), on_reply, a, "EVAL", script, "5", keys[0],
-                    keys[1], keys[2], keys[3], keys[4], family, begin, entries, bytes,
-                    most, tail ? "1" : "0", NULL))
+        legacy_name(a->keys[i], b->conf->redis_prefix, (enum legacy_name)i, run_id);
+    begin_of(place, a->begin);
+    snprintf(a->family, sizeof(a->family), "%d", (int)place->family);
+    snprintf(a->count, sizeof(a->count), "%d", count);
+    snprintf(a->bytes, sizeof(a->bytes), "%d", tail ? LOOK_BYTES : PAGE_BYTES);
+    snprintf(a->most, sizeof(a->most), "%d", tail ? LOOK_BYTES : (int)LEGACY_ENTRY_MAX);
+    snprintf(a->tail, sizeof(a->tail), "%d", tail);
+    if (ask_send(a))
         return true;
     free(a);
     return false;

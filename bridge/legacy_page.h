@@ -38,7 +38,8 @@ struct legacy_page {
 /* NULL: Redis did not answer, or refused. */
 typedef void legacy_page_fn(const struct legacy_page *page, void *arg);
 
-/* Reads from the place's last entry on (that one too: it proves the place). Calls fn
+/* Reads from the place's last entry on (that one too: it proves the place). With `tail`
+ * it only looks: longer entries are left out sooner, and the last one comes too. Calls fn
  * exactly once, from the loop; false: it cannot be asked, fn is not called. */
 bool legacy_page_read(struct bridge *b, const char *run_id,
                       const struct legacy_place *place, int count, bool tail,

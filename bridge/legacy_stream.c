@@ -22,7 +22,7 @@ enum {
     PAGE_COUNT = 64,
     QUEUE_LOW_MARK = 64 << 10, /* bytes left to write when the next page is read */
     WAIT_FIRST_MS = 20,
-    WAIT_LIST_MS = 1000,  /* longest pause where channels tell of news */
+    WAIT_LIST_MS = 2000,  /* longest pause where channels tell of news */
     WAIT_STREAM_MS = 250, /* and where none does */
     WAIT_WORD_MS = 50,
     SETTLE_MS = 250,       /* behind the last word: pushes that trail it */
@@ -135,14 +135,17 @@ static bool is_over(const struct legacy_stream *s, const struct legacy_page *pag
            clock_ms() - s->heard_ms >= s->bridge->conf->worker_lease_ms;
 }
 
-static bool word_has_settled(const struct legacy_stream *s)
+/* Pushes may trail the last word: for a moment, or as long as the worker holds its lock.
+ */
+static bool word_has_settled(const struct legacy_stream *s,
+                             const struct legacy_page *page)
 {
     int64_t now = clock_ms();
     int64_t since = s->heard_ms > s->word_ms ? s->heard_ms : s->word_ms;
+    int64_t settle_ms = s->word == LEGACY_STOP ? SETTLE_STOP_MS : SETTLE_MS;
 
-    return s->word != LEGACY_NO_WORD &&
-           (now - since >= (s->word == LEGACY_STOP ? SETTLE_STOP_MS : SETTLE_MS) ||
-            now - s->word_ms >= SETTLE_MAX_MS);
+    return s->word != LEGACY_NO_WORD && ((!page->locked && now - since >= settle_ms) ||
+                                         now - s->word_ms >= SETTLE_MAX_MS);
 }
 
 /* Nobody has said how it ended: theirs calls that `completed`. */
@@ -161,7 +164,7 @@ static bool has_ended(struct legacy_stream *s, const struct legacy_page *page)
 {
     if (s->end != LEGACY_RUNNING)
         finish(s, s->end);
-    else if (word_has_settled(s) || is_over(s, page))
+    else if (word_has_settled(s, page) || is_over(s, page))
         finish(s, end_of_left(s, page));
     else
         return false;
@@ -209,19 +212,20 @@ static void on_page(const struct legacy_page *page, void *arg)
 {
     struct legacy_stream *s = arg;
 
+    struct legacy *l = s->bridge->legacy;
+
     s->reading = false;
     if (!s->client) {
         legacy_stream_free(s);
-        return;
-    }
-    if (s->client->closed || s->client->ending)
-        return;
-    if (page) {
+    } else if (s->client->closed || s->client->ending) {
+        /* nobody listens any more */
+    } else if (page) {
         take(s, page);
     } else { /* Redis is away: silence then says nothing of the run */
         s->heard_ms = clock_ms();
         wait_on(s, false);
     }
+    legacy_read_end(l);
 }
 
 void legacy_stream_more(struct legacy_stream *s)
@@ -229,13 +233,16 @@ void legacy_stream_more(struct legacy_stream *s)
     struct client *c = s->client;
 
     if (!s->behind || s->reading || s->postgres || !s->run->subscribed || c->closed ||
-        c->ending || c->out.bytes >= QUEUE_LOW_MARK)
+        c->ending || c->out.bytes >= QUEUE_LOW_MARK ||
+        !legacy_read_begin(s->bridge->legacy, s))
         return;
     s->behind = false;
     s->reading = legacy_page_read(s->bridge, s->run->id, &s->place, PAGE_COUNT + 1, false,
                                   on_page, s);
-    if (!s->reading)
-        wait_on(s, false);
+    if (s->reading)
+        return;
+    legacy_read_unsent(s->bridge->legacy);
+    wait_on(s, false);
 }
 
 static void on_poll(void *arg)
@@ -259,6 +266,7 @@ struct legacy_stream *legacy_stream_new(struct client *c, const struct legacy_sp
     if (!s)
         return NULL;
     list_init(&s->node);
+    list_init(&s->line);
     s->bridge = b;
     s->client = c;
     s->behind = true;
@@ -291,6 +299,7 @@ void legacy_stream_free(struct legacy_stream *s)
         legacy_leave(s->run, s);
     s->run = NULL;
     s->client = NULL;
+    list_remove(&s->line);
     timer_free(s->poll);
     s->poll = NULL;
     if (s->reading)

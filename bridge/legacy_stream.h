@@ -26,6 +26,7 @@ struct timer;
 
 struct legacy_stream {
     struct list node; /* in run->streams */
+    struct list line; /* waits for its turn to read */
     struct bridge *bridge;
     struct legacy_run *run;
     struct client *client; /* NULL: has gone, and a read still points here */

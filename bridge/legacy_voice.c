@@ -13,6 +13,7 @@
 
 #include "bridge/msg.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -67,57 +68,61 @@ static json_t *span_text(struct span s)
 }
 
 /* An entry of the classic form, whose content and metadata are JSON inside strings.
- * Takes `content` and `metadata`. */
+ * Takes `content` and `metadata` (NULL: no memory). */
 static void say_entry(struct speech *s, const char *type, struct span message_id,
-                      json_t *content, json_t *metadata)
+                      char *content, char *metadata)
 {
     bool is_llm = strcmp(type, "assistant") == 0;
-    char when[40], *inner = dumped(content), *meta = dumped(metadata), *text = NULL;
+    char when[40], *text = NULL;
     struct msg *m = NULL;
     struct legacy_entry entry = {.end = LEGACY_RUNNING};
 
     time_text(s->view.ts, when);
-    if (inner && meta)
-        text = dumped(json_pack(
-            "{s:I, s:o, s:o, s:s, s:b, s:s, s:s, s:s, s:s}", "sequence",
-            (json_int_t)s->sequence, "message_id", span_text(message_id), "thread_id",
-            span_text(s->view.thread_id), "type", type, "is_llm_message", is_llm,
-            "content", inner, "metadata", meta, "created_at", when, "updated_at", when));
+    if (content && metadata)
+        text =
+            dumped(json_pack("{s:I, s:o, s:o, s:s, s:b, s:s, s:s, s:s, s:s}", "sequence",
+                             (json_int_t)s->sequence, "message_id", span_text(message_id),
+                             "thread_id", span_text(s->view.thread_id), "type", type,
+                             "is_llm_message", is_llm, "content", content, "metadata",
+                             metadata, "created_at", when, "updated_at", when));
     if (text)
         m = legacy_entry_msg(text, strlen(text), &entry, NULL);
     s->say(s->arg, m);
-    free(inner);
-    free(meta);
+    free(content);
+    free(metadata);
     free(text);
 }
 
-static json_t *run_metadata(const struct speech *s)
-{
-    return json_pack("{s:s}", "thread_run_id", s->voice->run_id);
-}
-
+/* `text` is a piece of JSON, what stands between a string's quotes: it is said as it was
+ * written, half a surrogate pair too. */
 static void say_assistant(struct speech *s, const char *stream_status,
                           struct span message_id, const char *text, size_t len)
 {
-    say_entry(s, "assistant", message_id,
-              json_pack("{s:s, s:s%}", "role", "assistant", "content", text, len),
-              json_pack("{s:s, s:s}", "stream_status", stream_status, "thread_run_id",
-                        s->voice->run_id));
+    struct buf content;
+
+    buf_init(&content);
+    buf_str(&content, "{\"role\": \"assistant\", \"content\": \"");
+    buf_add(&content, text, len);
+    buf_str(&content, "\"}");
+    say_entry(s, "assistant", message_id, buf_take(&content, NULL),
+              dumped(json_pack("{s:s, s:s}", "stream_status", stream_status,
+                               "thread_run_id", s->voice->run_id)));
 }
 
 static void say_status(struct speech *s, json_t *content)
 {
-    say_entry(s, "status", (struct span){NULL, 0}, content, run_metadata(s));
+    say_entry(s, "status", (struct span){NULL, 0}, dumped(content),
+              dumped(json_pack("{s:s}", "thread_run_id", s->voice->run_id)));
 }
 
-static void on_token(struct speech *s, const json_t *content)
+static void on_token(struct speech *s)
 {
-    const char *text = json_string_value(content);
+    struct span content = s->view.content;
 
-    if (!text)
+    if (!content.at || content.len < 2 || content.at[0] != '"')
         return;
-    buf_add(&s->voice->text, text, json_string_length(content));
-    say_assistant(s, "chunk", (struct span){NULL, 0}, text, json_string_length(content));
+    buf_add(&s->voice->text, content.at + 1, content.len - 2);
+    say_assistant(s, "chunk", (struct span){NULL, 0}, content.at + 1, content.len - 2);
 }
 
 static void on_status(struct speech *s, const json_t *content)
@@ -221,14 +226,20 @@ enum legacy_end legacy_voice_say(struct legacy_voice *v, const struct msg *m,
     if (event_check(msg_json(m), m->json_len, NULL, 0, &s.view) != EVENT_OK)
         return LEGACY_RUNNING;
     s.sequence = event_id_zero(m->id) ? ++v->sequence : (int64_t)m->id.n;
-    if (s.view.content.at)
+    if (s.view.content.at && s.view.type != EVENT_TOKEN) {
+        errno = 0;
         content = json_loadb(s.view.content.at, s.view.content.len,
                              JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        if (!content && errno == ENOMEM) { /* half of it must not look whole */
+            say(arg, NULL);
+            return LEGACY_RUNNING;
+        }
+    }
     switch (s.view.type) {
     case EVENT_OTHER:
         break;
     case EVENT_TOKEN:
-        on_token(&s, content);
+        on_token(&s);
         break;
     case EVENT_STATUS:
         on_status(&s, content);

@@ -15,7 +15,8 @@ struct msg;
 
 struct legacy_voice {
     const char *run_id; /* borrowed */
-    struct buf text;    /* of the message so far; failed: too long to be said again */
+    struct buf text;    /* of the message so far, as JSON writes it; failed: too long to
+                           be said again */
     int64_t sequence;   /* of what has no id */
     int64_t tools;      /* begun so far */
 };

@@ -83,13 +83,18 @@ end
 -- Each key is read, with pcall, before anything is written: so its type is checked.
 local length = pcall('XLEN', log) -- 0 when there is no log
 local got = pcall('HMGET', state, 'epoch', 'n', 'redis', 'bytes', 'r:' .. run,
-    'x:' .. run)
+    'x:' .. run, 'v')
 local kept = once and pcall('GET', once)
 local refused = type(length) == 'table' and {length.err, log} or
     got.err and {got.err, state} or type(kept) == 'table' and {kept.err, once}
 if refused then
     return redis.error_reply(find(refused[1], 'WRONGTYPE', 1, true) and
         'THREADCAST wrongtype ' .. refused[2] or refused[1])
+end
+-- What a later version keeps here may mean anything: it is not to be broken.
+if got[7] and got[7] ~= '1' then
+    return redis.error_reply('THREADCAST layout ' .. state .. ' is of version ' ..
+        sub(got[7], 1, 16))
 end
 -- (nil for what is not there: HMGET's false is no number)
 local n, bytes = tonumber(got[2] or ''), tonumber(got[4] or '')

@@ -8,7 +8,9 @@ import { replayLegacy, replayLegacyTokens } from '../input/legacy.mjs';
 import { chunk, dumps, shown, StreamAgent, StreamingClient, SunaWorker } from './lib/suna.mjs';
 
 const stack = await Stack.start({
-    bridge: { 'allow-query-token': true, 'keepalive-ms': 300, 'worker-lease-ms': 1000, 'drain-ms': 100 },
+    // two reads at once: the others wait for their turn
+    bridge: { 'allow-query-token': true, 'keepalive-ms': 300, 'worker-lease-ms': 1000, 'drain-ms': 100,
+              'replay-concurrency': 2 },
     worker: { 'demo-rate': 400 },
 });
 const redis = () => stack.redis.client;
@@ -40,6 +42,7 @@ async function push(run, ...events) {
     for (const event of events) {
         await redis().rpush(`agent_run:${run}:responses`, typeof event === 'string' ? event : dumps(event));
         await redis().publish(`agent_run:${run}:new_response`, 'new');
+        if (event !== events[0]) await redis().publish(`agent_run:${run}:new_response`, 'new'); // once too often
     }
 }
 
@@ -153,9 +156,12 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
             const stream = follow(run);
             await push(run, chunk('t', 0, 'a'));
             await until(() => entries(stream).length === 1);
+            // as long as the worker holds its lock, its pushes may trail
+            await redis().set(`agent_run_lock:${run}`, 'e2e');
             await redis().publish(`agent_run:${run}:control`, 'END_STREAM');
             const last = tail.map((text, i) => (text === COMPLETED ? text : dumps(chunk('t', i + 1, text))));
             for (const one of last) await redis().rpush(`agent_run:${run}:responses`, one);
+            await redis().del(`agent_run_lock:${run}`);
             await closes(stream);
             assert.deepEqual(entries(stream).slice(1, 3), last);
             assert.deepEqual(entries(stream).slice(3), tail[1] === COMPLETED ? []
@@ -381,6 +387,19 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
         assert.equal((await stack.request('GET', `/agent-run/${runId}`, { sub: 'eve' })).status, 403);
     });
 
+    test('the thread gets another owner: its runs are closed to the old one', async () => {
+        const thread = await stack.thread();
+        const { runId } = await stack.post(thread, 'word '.repeat(4000));
+        const run = randomUUID();
+        await push(run, chunk(thread, 0, 'a'));
+        const streams = [runId, run].map((id) => stack.events(`/agent-run/${id}/stream`, { sub: 'ann' }));
+        await until(() => streams.every((stream) => entries(stream).length));
+        await stack.pg.query(`update threads set owner = 'bob' where id = $1`, [thread]);
+        await Promise.all(streams.map((stream) => stream.end()));
+        assert.ok(streams.every((stream) => stream.ending === 'fin' && !stream.events.some((event) => event.event === 'close')));
+        assert.equal((await stack.request('POST', `/agent-run/${runId}/stop`, { sub: 'bob' })).status, 200);
+    });
+
     test('a run of our own worker is stopped', async () => {
         const thread = await stack.thread();
         const { runId } = await stack.post(thread, 'word '.repeat(2000));
@@ -443,6 +462,7 @@ test('the bridge restarts: the page reconnects and has everything, from the begi
     await stack.bridge.restart();
     await stream.end();
     assert.deepEqual([stream.events.at(-1)?.event, stream.ending], ['bye', 'fin']);
+    await until(() => page.messages.length >= 4, { what: 'the page is back' }); // had it ended, it would not come
     await push(run, chunk('t', 2, 'c'), COMPLETED);
     await following;
     assert.ok(page.opened >= 2);

@@ -264,6 +264,7 @@ static enum legacy_end tell(struct legacy_voice *v, const char *json, struct hea
     ret->count = 0;
     assert_int_equal(event_check(json, strlen(json), "t1", 2, &view), EVENT_OK);
     struct msg *m = msg_event(json, strlen(json), &view, NULL);
+    assert_non_null(m);
     enum legacy_end end = legacy_voice_say(v, m, hear, ret);
     msg_unref(m);
     return end;
@@ -304,7 +305,7 @@ static void our_events_in_their_words(void **state)
         h.text[0], ENTRY("3", "null", "assistant", "true",
                          "{\\\"role\\\": \\\"assistant\\\", \\\"content\\\": \\\"\\\"}",
                          STREAMED("complete")));
-    tell(&v, EVENT("4", "token", "\"c\""), &h);
+    tell(&v, EVENT("4", "token", "\"\\ud83d\""), &h);
     tell(&v, EVENT("5", "delta", "{\"kind\":\"reasoning\",\"text\":\"hm\"}"), &h);
     assert_int_equal(h.count, 0);
     tell(&v,
@@ -318,10 +319,11 @@ static void our_events_in_their_words(void **state)
     assert_int_equal(tell(&v, EVENT("7", "done", "{\"finishReason\":\"stop\"}"), &h),
                      LEGACY_COMPLETED);
     assert_int_equal(h.count, 3);
-    assert_string_equal(
-        h.text[0], ENTRY("7", "\"m1\"", "assistant", "true",
-                         "{\\\"role\\\": \\\"assistant\\\", \\\"content\\\": \\\"c\\\"}",
-                         STREAMED("complete")));
+    assert_string_equal(h.text[0],
+                        ENTRY("7", "\"m1\"", "assistant", "true",
+                              "{\\\"role\\\": \\\"assistant\\\", \\\"content\\\": "
+                              "\\\"\\\\ud83d\\\"}",
+                              STREAMED("complete")));
     assert_non_null(strstr(h.text[1], "thread_run_end"));
     assert_string_equal(h.text[2], "{\"type\": \"status\", \"status\": \"completed\", "
                                    "\"message\": \"Agent run completed successfully\"}");

@@ -12,6 +12,7 @@ awaits before the last word is published.
 
 import asyncio
 import json
+import os
 import sys
 import time
 
@@ -165,9 +166,10 @@ async def main(url, family, run):
             await worker.failed(str(error))
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait(tasks, timeout=1)  # a command of this library may swallow being cancelled
     await worker.end(outcome)
     print(outcome, flush=True)
+    os._exit(0)
 
 
 asyncio.run(main(*sys.argv[1:]))

@@ -133,7 +133,8 @@ test('a stream that has ended leaves one line behind', async () => {
     const fields = Object.fromEntries([...line.matchAll(/(\w+)=("[^"]*"|\S*)/g)].map(([, name, value]) => [name, value]));
     assert.deepEqual({ ...fields, ms: 0, bytes: 0 }, {
         connection: String(connection), thread: 'left', reason: '"client left"', first, last,
-        events: String(stream.messages.length), bytes: 0, merged: '0', unsent: '0', ms: 0, run: '""' });
+        events: String(stream.messages.length), bytes: 0, merged: '0', unsent: '0', ms: 0, run: '""',
+        request: stream.headers['x-request-id'] });
     assert.ok(Number(fields.bytes) > 100 && Number(fields.ms) >= 0, line);
     assert.doesNotMatch(stack.bridge.output, /nobody else/);
 });

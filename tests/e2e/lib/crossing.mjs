@@ -141,16 +141,26 @@ export async function crossesCompressed({ stack, front }) {
     const got = [];
     /** @type {string | undefined} */
     let encoding;
-    const request = http.get({
-        port: front.port, host: '127.0.0.1', path: `/v1/threads/${thread}/events?since=0`, agent: false,
-        headers: { ...stack.authorization(), 'Accept-Encoding': 'gzip, deflate' },
-    }, (answer) => {
-        encoding = answer.headers['content-encoding'];
-        const plain = encoding ? answer.pipe(zlib.createUnzip({ flush: zlib.constants.Z_SYNC_FLUSH })) : answer;
-        plain.on('data', (bytes) => got.push(...words(parser.feed(bytes).map(({ json }) => json))));
-        plain.on('error', () => {}); // it is cut in the end
-    });
-    request.on('error', () => {});
+    /** @type {http.ClientRequest | undefined} */
+    let request;
+    // comes again after `busy`, as browsers do: on a slow machine Redis may be silent for a second
+    const open = () => {
+        request = http.get({
+            port: front.port, host: '127.0.0.1', path: `/v1/threads/${thread}/events?since=0`, agent: false,
+            headers: { ...stack.authorization(), 'Accept-Encoding': 'gzip, deflate' },
+        }, (answer) => {
+            encoding = answer.headers['content-encoding'];
+            const plain = encoding ? answer.pipe(zlib.createUnzip({ flush: zlib.constants.Z_SYNC_FLUSH })) : answer;
+            plain.on('data', (bytes) => {
+                const events = parser.feed(bytes);
+                got.push(...words(events.map(({ json }) => json)));
+                if (events.some(({ event }) => event === 'busy')) open();
+            });
+            plain.on('error', () => {}); // it is cut in the end
+        });
+        request.on('error', () => {});
+    };
+    open();
     const run = new ScriptRun(stack.redis.client, thread);
     await run.begin();
     for (let n = 1; n <= 3; n++) {
@@ -158,6 +168,6 @@ export async function crossesCompressed({ stack, front }) {
         await until(() => got.length === n, { what: () => `${n} words, ${encoding}: ${JSON.stringify(got)}` });
     }
     await run.done();
-    request.destroy();
+    request?.destroy();
     return encoding;
 }

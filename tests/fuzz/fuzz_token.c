@@ -20,6 +20,7 @@ bool token_input(const char *data, size_t size);
 
 static struct key *keys[4];
 static struct keyset *sets[4];
+static struct keyset *mixed; /* all of them; the public ones are an issuer's, too */
 static struct key *ticket_key;
 
 static void make_keys(void)
@@ -31,6 +32,11 @@ static void make_keys(void)
     keys[0] = key_from_secret(TEST_SECRET, strlen(TEST_SECRET), &err);
     for (int i = 0; i < 3; i++)
         keys[i + 1] = key_from_pem(pems[i], strlen(pems[i]), &err);
+    mixed = keyset_new();
+    for (int i = 0; i < 4; i++)
+        if (!mixed || !keys[i] || !keyset_add_own(mixed, keys[i]) ||
+            (i && !keyset_add_issued(mixed, i > 1 ? "a" : NULL, keys[i])))
+            abort();
     ticket_key = key_derive(keys[0], "threadcast ticket 1");
     buf_fini(&err);
     for (int i = 0; i < 4; i++)
@@ -73,13 +79,24 @@ static bool check_identity(struct identity *id, bool ticket)
 
 static bool try_token(const struct keyset *set, const char *text, size_t len)
 {
-    struct jwt_rules rules = {.keys = set};
+    struct jwt_rules rules = {.keys = set, .issuer = set == mixed};
     struct identity *id = NULL;
     const char *why = NULL;
 
     if (!jwt_verify(&rules, text, len, TEST_NOW_MS, &id, &why) && (id || !why))
         abort();
     return check_identity(id, false);
+}
+
+/* Many keys at once accept what one of them accepts, and nothing else. */
+static void check_mixed(const char *text, size_t len)
+{
+    bool any = false;
+
+    for (int i = 0; i < 4; i++)
+        any |= try_token(sets[i], text, len);
+    if (try_token(mixed, text, len) != any)
+        abort();
 }
 
 static bool try_signed(const char *text, size_t len)
@@ -93,6 +110,8 @@ static bool try_signed(const char *text, size_t len)
     token_add(&b, keys[0], text, header, line ? line + 1 : "",
               line ? len - header - 1 : 0);
     ok = !b.failed && try_token(sets[0], b.data, b.len);
+    if (!b.failed)
+        check_mixed(b.data, b.len);
     buf_fini(&b);
     return ok;
 }
@@ -185,8 +204,10 @@ bool token_input(const char *data, size_t size)
     const char *kind = *data ? strchr(kinds, *data) : NULL;
     char first = *data++;
     size--;
-    if (kind)
+    if (kind) {
+        check_mixed(data, size);
         return try_token(sets[kind - kinds], data, size);
+    }
     switch (first) {
     case 'S':
         return try_signed(data, size);

@@ -55,6 +55,7 @@ static void every_seed_has_its_verdict(void **state)
         keyset_unref(sets[i]);
         key_free(keys[i]);
     }
+    keyset_unref(mixed);
     key_free(ticket_key);
 }
 

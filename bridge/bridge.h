@@ -4,6 +4,7 @@
 #define THREADCAST_BRIDGE_H
 
 #include "bridge/conf.h"
+#include "bridge/reactors.h"
 #include "bridge/stats.h"
 #include "common/list.h"
 #include "common/mailbox.h"
@@ -50,6 +51,8 @@ struct bridge {
     struct keywait *keywait;     /* requests that wait for an issuer's keys */
     struct mailbox *mailbox;     /* letters of the other reactors */
     struct letter empty;         /* to number 0: the drain is over here */
+    uint32_t
+        unanswered[REACTORS_MAX]; /* parts of our rounds, by who has them (round.c) */
     struct listener *listener;
     struct pg_pool *pg;          /* NULL without DATABASE_URL */
     struct pg *pg_listen;        /* thread_changed notifications; number 0's alone */

@@ -17,7 +17,7 @@ struct bridge_stats {
     uint64_t authorize_yes, authorize_no, authorize_failed, authorize_known,
         authorize_shared, authorize_waiting, limit_authorize_queue, limit_authorize_cache;
     uint64_t limit_revocations, revocations, revocations_made;
-    uint64_t limit_demo_sessions, limit_descriptors, reserve_lent;
+    uint64_t limit_demo_sessions, limit_descriptors, limit_rounds, reserve_lent;
     uint64_t jwks_fetched, jwks_failed, jwks_waits, jwks_wait_over, limit_jwks_asked;
     uint64_t jwks_keys, jwks_skipped, jwks_age_s; /* number 0's alone */
     /* streams */
@@ -31,7 +31,7 @@ struct bridge_stats {
     /* events */
     uint64_t events_in, events_bare, events_out, bytes_out, events_merged;
     uint64_t drop_not_json, drop_wrong_thread, drop_too_large, drop_other, drop_duplicate;
-    uint64_t holes, fills, replays, replay_events, replay_waiting;
+    uint64_t holes, fills, replays, replay_events, replay_waiting, cursors_waiting;
     struct stats_histogram publish_latency; /* event ts is ms: from ts to socket */
     struct stats_histogram loop_lag;        /* how late a timer is, four times a second */
     /* publishing over HTTP */

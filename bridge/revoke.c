@@ -32,7 +32,7 @@
 enum {
     POLL_MS = 2000,
     FIRST_MS = 50,     /* until it has been read once, and while streams are missed */
-    HINT_MS = 10,      /* many hints, one reading */
+    HINT_MS = 100,     /* many hints, one reading: it is of the whole hash */
     RESTORE_MAX = 500, /* at one reading; the next one is due at once then */
     NUMBER_SIZE = 24,
 };

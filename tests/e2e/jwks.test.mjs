@@ -121,6 +121,22 @@ test('a failure that lasts is said once, counted, and its age is there', async (
     assert.ok(metrics.threadcast_bridge_jwks_age_seconds < 60);
 });
 
+test('who leaves while waiting is not waited for', async () => {
+    const [asked, from] = [issuer.asked, stack.bridge.child.output.length];
+    issuer.instead = () => {}; // until it takes too long
+    /** @type {import('./harness.mjs').SseStream[]} */
+    const streams = [];
+    await until(() => {
+        streams.push(stack.events('/v1/threads/t1/events', { token: issued(first, `unknown ${streams.length}`) }));
+        return issuer.asked > asked;
+    }, { every: 100, what: 'the issuer may be asked again, and is' });
+    for (const stream of streams) stream.close();
+    await stack.bridge.child.line(/warn the issuer's keys could not be fetched/, { from });
+    issuer.instead = null;
+    await refetch('ok');
+    assert.equal(await status(issued(first, 'first')), 200);
+});
+
 test('what is no key for signatures is left out, and opens nothing', async () => {
     const [secret, other, ec] = [randomBytes(32), new Signer('RS256'), new Signer('ES256')];
     const small = generateKeyPairSync('rsa', { modulusLength: 1024 });
@@ -224,6 +240,12 @@ test('while no key has come it is not ready, and says "later", not "no"', async 
     assert.equal(await status(issued(signer, 'k'), bridge), 200);
     const asked = late.asked;
     await until(() => late.asked > asked, { what: 'max-age is shorter than the refresh' });
+    late.instead = () => {};
+    bridge.child.kill('SIGHUP'); // a fetch is under way, and somebody waits for it
+    const waiting = stack.events('/v1/threads/t1/events', { token: issued(signer, 'unknown'), bridge });
+    await bridge.stop();
+    await waiting.end();
+    assert.equal(bridge.child.code, 0);
     await late.stop();
 });
 

@@ -270,7 +270,7 @@ static const struct conf_option options[] = {
         "An answer is used again for so long, and not after its `exp`."),
     INT("authorize-refusal-ms", authorize_refusal_ms, "2000", 0, 60000, "ms",
         "The same for a refusal."),
-    INT("max-revocations", max_revocations, "10000", 1, 10000000, NULL,
+    INT("max-revocations", max_revocations, "10000", 1, 200000, NULL,
         "Subjects and tokens that may be revoked at once; one more is refused."),
     INT("revocation-ttl-s", revocation_ttl_s, "2592000", 60, 315360000, "s",
         "How long a revocation counts: not below the longest life of a token; the same "

@@ -281,6 +281,7 @@ bool extension_ask(struct bridge *b, const char *text, size_t len, extend_fn *fn
 {
     static const struct round_kind kind = {.question_size = sizeof(struct question),
                                            .answer_size = sizeof(struct extend_answer),
+                                           .bounded = true,
                                            .each = extend_one,
                                            .done = on_all};
     struct call *call = malloc(sizeof(*call));

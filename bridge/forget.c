@@ -51,8 +51,8 @@ static void gone_one(struct round_part *part)
 
 static bool tell_readers(const struct question *q)
 {
-    static const struct round_kind kind = {.question_size = sizeof(struct gone),
-                                           .each = gone_one};
+    static const struct round_kind kind = {
+        .question_size = sizeof(struct gone), .bounded = true, .each = gone_one};
     struct gone gone;
 
     memcpy(gone.thread_id, q->thread_id, sizeof(gone.thread_id));

@@ -31,8 +31,8 @@
 
 enum {
     POLL_MS = 2000,
-    FIRST_MS = 50,     /* until it has been read once */
-    HINT_MS = 10,      /* many hints, one reading */
+    FIRST_MS = 50,     /* until it has been read once, and while streams are missed */
+    HINT_MS = 100,     /* many hints, one reading: it is of the whole hash */
     RESTORE_MAX = 500, /* at one reading; the next one is due at once then */
     NUMBER_SIZE = 24,
 };
@@ -40,9 +40,9 @@ enum {
 struct revoker {
     struct bridge *bridge;
     struct timer *poll;
-    bool asking; /* a command is under way */
-    bool hinted; /* since it was sent */
-    bool unswept;
+    bool asking;         /* a command is under way */
+    bool hinted;         /* since it was sent */
+    uint64_t swept;      /* version of the set when the streams were last looked at */
     bool refused;        /* said so */
     int64_t changes;     /* the count, as we know it */
     uint64_t reconnects; /* of the reading connection then */
@@ -67,8 +67,18 @@ static void sweep_one(struct round_part *part)
 
 bool revoke_sweep(struct bridge *b)
 {
-    static const struct round_kind kind = {.each = sweep_one};
+    static const struct round_kind kind = {.bounded = true, .each = sweep_one};
     return round_ask(b, &kind, NULL, NULL);
+}
+
+/* Also what a route of any reactor has added. false: some could not be asked now. */
+static bool sweep(struct revoker *v)
+{
+    uint64_t version = revoked_version(v->bridge->revoked);
+
+    if (version != v->swept && revoke_sweep(v->bridge))
+        v->swept = version;
+    return version == v->swept;
 }
 
 /* --- storing ------------------------------------------------------------------------ */
@@ -144,12 +154,10 @@ void revoke_store(struct bridge *b, const struct revocation *r, revoke_fn *fn, v
 
 static void later(struct revoker *v)
 {
-    bool soon = v->hinted || v->unswept;
+    bool first = !revoked_known(v->bridge->revoked) || !sweep(v);
 
     v->asking = false;
-    timer_start(v->poll, !revoked_known(v->bridge->revoked) ? FIRST_MS
-                         : soon                             ? HINT_MS
-                                                            : POLL_MS);
+    timer_start(v->poll, first ? FIRST_MS : v->hinted ? HINT_MS : POLL_MS);
 }
 
 static int64_t number(const struct redis_reply *reply, int64_t otherwise)
@@ -207,9 +215,7 @@ static bool read_all(struct revoker *v, const struct redis_reply *hash)
             changes = number(value, 0);
             continue;
         }
-        enum revoked_news news = read_field(v, name, value);
-        v->unswept |= news == REVOKED_NEW;
-        complete &= news != REVOKED_NO_MEMORY;
+        complete &= read_field(v, name, value) != REVOKED_NO_MEMORY;
     }
     if (!complete)
         return false;
@@ -236,8 +242,6 @@ static void on_all(struct redis *redis, const struct redis_reply *reply, void *a
         v->reconnects = redis_reconnects(redis);
         if (!read_all(v, reply))
             v->changes = -1; /* once more */
-        if (v->unswept)
-            v->unswept = !revoke_sweep(v->bridge);
         v->refused = false;
     } else if (reply) {
         cannot_read(v, reply);
@@ -270,8 +274,6 @@ static void on_poll(void *arg)
     revoked_purge(v->bridge->revoked, clock_wall_ms());
     v->bridge->stats.revocations = revoked_count(v->bridge->revoked);
     v->hinted = false;
-    if (v->unswept)
-        v->unswept = !revoke_sweep(v->bridge);
     v->asking = true;
     if (!redis || !redis_sendv(redis, on_changes, v, "HGET", v->key, "n", NULL))
         later(v);

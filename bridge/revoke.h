@@ -24,7 +24,8 @@ typedef void revoke_fn(enum revoke_outcome outcome, void *arg);
 /* Stores it and tells all bridges, from any reactor. `fn` is called once. Copies. */
 void revoke_store(struct bridge *b, const struct revocation *r, revoke_fn *fn, void *arg);
 
-/* Ends the streams, of every reactor, that b->revoked covers by now. false: no memory. */
+/* Ends the streams, of every reactor, that b->revoked covers by now. false: some could
+ * not be asked; the revoker asks again. */
 bool revoke_sweep(struct bridge *b);
 
 #endif

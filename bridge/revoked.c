@@ -22,6 +22,7 @@ struct revoked {
     pthread_mutex_t lock; /* of all below */
     struct strmap *entries;
     int64_t keep_ms;
+    uint64_t version;
     bool known;
 };
 
@@ -144,6 +145,7 @@ enum revoked_news revoked_add(struct revoked *s, const struct revocation *r,
 {
     pthread_mutex_lock(&s->lock);
     enum revoked_news news = add(s, r, round);
+    s->version += news == REVOKED_NEW;
     pthread_mutex_unlock(&s->lock);
     return news;
 }
@@ -192,6 +194,14 @@ size_t revoked_count(struct revoked *s)
     size_t count = strmap_count(s->entries);
     pthread_mutex_unlock(&s->lock);
     return count;
+}
+
+uint64_t revoked_version(struct revoked *s)
+{
+    pthread_mutex_lock(&s->lock);
+    uint64_t version = s->version;
+    pthread_mutex_unlock(&s->lock);
+    return version;
 }
 
 bool revoked_known(struct revoked *s)

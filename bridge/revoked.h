@@ -44,6 +44,8 @@ bool revoked_covers(struct revoked *s, const struct identity *id);
 /* Drops those that have had their time. */
 void revoked_purge(struct revoked *s, int64_t now_ms);
 size_t revoked_count(struct revoked *s);
+/* Counts what was new, so that nobody misses what another thread has added. */
+uint64_t revoked_version(struct revoked *s);
 /* Has it been read from Redis once? Before, nobody is let in. */
 bool revoked_known(struct revoked *s);
 void revoked_set_known(struct revoked *s);

@@ -154,11 +154,11 @@ test('answers are kept as long as they may be, for the same question alone', asy
     await get('/v1/threads/anns/runs', who);
     await stack.request('POST', '/v1/threads/anns/messages', { ...who, json: { content: 'x' } });
     assert.equal(authorizer.asked.length, 4, 'another path, another method');
+    const stream = stack.threadEvents('anns', '', session({ body: { sub: 'ann', exp: soon(2) } }));
     const brief = session({ body: { sub: 'ann', exp: soon(2) } });
     assert.equal(await get('/v1/threads/anns/messages', brief), '200 undefined');
     sessions[brief.headers.Cookie] = { status: 401 };
     await until(async () => await get('/v1/threads/anns/messages', brief) === '401 unauthorized', { what: 'its exp' });
-    const stream = stack.threadEvents('anns', '', session({ body: { sub: 'ann', exp: soon(2) } }));
     await stream.end();
     assert.equal(stream.events.at(-1)?.json.reason, 'expired', 'a stream ends with it, too');
     // revoked: asked about anew

@@ -7,7 +7,7 @@ import { before, test } from 'node:test';
 import { claimsOf, Stack, until } from './harness.mjs';
 
 const WITHIN_MS = 5000;
-const BRIDGE = { reactors: 2, 'drain-ms': 500, 'max-revocations': 8 };
+const BRIDGE = { reactors: 2, 'drain-ms': 500, 'max-revocations': 8, 'redis-prefix': 'acme:' };
 /** @type {Stack} */
 let stack;
 /** @type {import('./harness.mjs').Bridge[]} those that are there from the beginning */
@@ -162,15 +162,15 @@ test('a bridge that starts later, one that was away, and a Redis that forgot', a
     const later = await stack.startBridge(BRIDGE);
     assert.equal((await stack.request('GET', '/v1/threads', { token: old, bridge: later })).status, 401);
     await later.stop();
-    await stack.redis.cli('del', 'threadcast:revoked');
+    await stack.redis.cli('del', 'acme:threadcast:revoked');
     // and one was written without a hint that anybody could hear
     const missed = token('hal', { threadcast: { read: ['room'] } });
     const streams = await live(1, '/v1/threads/room/events', { token: missed });
-    await stack.redis.cli('hset', 'threadcast:revoked', 's:hal', String(Date.now()));
-    await stack.redis.cli('hincrby', 'threadcast:revoked', 'n', '1');
+    await stack.redis.cli('hset', 'acme:threadcast:revoked', 's:hal', String(Date.now()));
+    await stack.redis.cli('hincrby', 'acme:threadcast:revoked', 'n', '1');
     await ended(streams, /^revoked$/);
     assert.deepEqual(await said('/v1/threads', { token: missed }), REVOKED);
-    await until(async () => await stack.redis.cli('hexists', 'threadcast:revoked', 's:gus') === '1',
+    await until(async () => await stack.redis.cli('hexists', 'acme:threadcast:revoked', 's:gus') === '1',
                 { what: 'bridges store again what Redis has lost' });
     assert.deepEqual(await said('/v1/threads', { token: old }), REVOKED);
 });

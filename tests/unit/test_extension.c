@@ -1,6 +1,7 @@
 /* extension: what crosses from one bridge to another is who asked, unchanged, or nothing.
  */
 #include "bridge/auth.h"
+#include "bridge/bridge.h"
 #include "bridge/conf.h"
 #include "bridge/extension.h"
 #include "bridge/identity.h"
@@ -163,6 +164,43 @@ static void payloads_are_checked_all_the_same(void **state)
     }
 }
 
+/* Whoever may PUBLISH on Redis may say anything. */
+static void hints_that_are_none(void **state)
+{
+    static const char *const hints[] = {
+        "",
+        "x",
+        "null",
+        "[]",
+        "{}",
+        "{\"type\":1}",
+        "{\"type\":\"extend\"}",
+        "{\"type\":\"extend\",\"extension\":7}",
+        "{\"type\":\"extend\",\"extension\":\"\"}",
+        "{\"type\":\"extend\",\"extension\":\".\"}",
+        "{\"type\":\"extend\",\"extension\":\"a.b\"}",
+        "{\"type\":\"extend\",\"type\":\"extend\",\"extension\":\"e30.e30\"}",
+        "{\"type\":\"later\",\"extension\":\"e30.e30\"}",
+    };
+    struct bridge b = {.auth = ours};
+    struct buf good, hint;
+    (void)state;
+    for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+        extension_hear(&b, hints[i], strlen(hints[i]));
+    make(&good); /* ours, but of a connection of another bridge, and long over */
+    buf_init(&hint);
+    buf_printf(&hint, "{\"type\":\"extend\",\"extension\":\"%s\"}", good.data);
+    for (size_t len = 0; len <= hint.len; len++)
+        extension_hear(&b, hint.data, len);
+    buf_fini(&hint);
+    buf_init(&hint);
+    for (size_t i = 0; i < 2 * EXTENSION_MAX; i++)
+        buf_char(&hint, '[');
+    extension_hear(&b, hint.data, hint.len);
+    buf_fini(&hint);
+    buf_fini(&good);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +208,7 @@ int main(void)
         cmocka_unit_test(it_says_who_asked),
         cmocka_unit_test(nobody_else_can_say_so),
         cmocka_unit_test(payloads_are_checked_all_the_same),
+        cmocka_unit_test(hints_that_are_none),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -2,9 +2,10 @@
 // chosen, and a run in the middle of it completes: nothing lost, or an honest `reset`.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { BIN, Child, run as runToEnd, Stack, until } from './harness.mjs';
+import { BIN, Child, freePort, run as runToEnd, Stack, until } from './harness.mjs';
 import { Sentinels } from './lib/sentinel.mjs';
 
 const PASSWORD = 'of-the-sentinels-alone';
@@ -116,6 +117,18 @@ test('while no sentinel answers, a daemon says so and goes on trying', async () 
     await areAt(serverAt(await sentinels.masterPort()));
 });
 
+test('a sentinel that names another one is not believed', async () => {
+    const master = await sentinels.masterPort();
+    const replica = sentinels.servers.find(({ port, child }) => port !== master && child?.running);
+    assert.ok(replica, 'both servers are there');
+    const { port } = await sentinels.strange(replica);
+    const others = sentinels.url().replace(`,127.0.0.1:${port}/`, '/');
+    const bridge = await stack.startBridge({ reactors: 1 },
+        { REDIS_URL: `${others.replace('//', `//127.0.0.1:${port},`)}?sentinel-password=${PASSWORD}` });
+    assert.match(bridge.output, /why="the sentinels' master says that it is a slave"/);
+    await areAt(serverAt(master));
+});
+
 test('the master is killed in mid-run, and with it the sentinel that is asked', async (t) => {
     await follow(t, 'the master dies in the middle of this answer',
                  (old) => Promise.all([old.kill(), sentinels.sentinels[0].child?.stop('SIGKILL')]));
@@ -139,19 +152,6 @@ test('the master hangs, and nobody waits for it', { skip: !FULL }, async (t) => 
     }, (old) => old.kill());
 });
 
-test('a sentinel that names another one is not believed', async () => {
-    const master = await sentinels.masterPort();
-    const replica = sentinels.servers.find(({ port, child }) => port !== master && child?.running);
-    if (!replica) return assert.ok(FULL, 'both servers are there');
-    await until(async () => String(await replica.client.call('ROLE')).startsWith('slave'), { what: 'it has been told' });
-    const { port } = await sentinels.strange(replica);
-    const others = sentinels.url().replace(`,127.0.0.1:${port}/`, '/');
-    const bridge = await stack.startBridge({ reactors: 1 },
-        { REDIS_URL: `${others.replace('//', `//127.0.0.1:${port},`)}?sentinel-password=${PASSWORD}` });
-    assert.match(bridge.output, /why="the sentinels' master says that it is a slave"/);
-    await areAt(serverAt(master));
-});
-
 test('a master whose name no sentinel knows, and a password that is wrong, are named', async () => {
     for (const [url, why] of [
         [sentinels.url(`?sentinel-password=${PASSWORD}`).replace('/main?', '/other?'), "it knows no master 'other'"],
@@ -169,6 +169,30 @@ test('a master whose name no sentinel knows, and a password that is wrong, are n
         assert.equal(bridge.code, 0, bridge.tail());
         assert.doesNotMatch(bridge.output, /wrong-and-never-logged/);
     }
+});
+
+test('over TLS, to the sentinel and to the master, each by a certificate that names it', async (t) => {
+    const dir = path.join(stack.dir, 'tls');
+    fs.mkdirSync(dir);
+    const file = (/** @type {string} */ name) => path.join(dir, name);
+    const made = await runToEnd('openssl', ['req', '-x509', '-newkey', 'ed25519', '-nodes', '-days', '2', '-subj', '/CN=test',
+        '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', file('key.pem'), '-out', file('cert.pem')]);
+    assert.equal(made.code, 0, made.stderr);
+    const [server, sentinel] = [await freePort(), await freePort()];
+    const tls = ['port 0', `dir ${dir}`, 'bind 127.0.0.1', `tls-cert-file ${file('cert.pem')}`, `tls-key-file ${file('key.pem')}`,
+                 `tls-ca-cert-file ${file('cert.pem')}`, 'tls-auth-clients no', 'tls-replication yes'];
+    fs.writeFileSync(file('server.conf'), [...tls, `tls-port ${server}`, 'save ""', ''].join('\n'));
+    fs.writeFileSync(file('sentinel.conf'), [...tls, `tls-port ${sentinel}`, `sentinel monitor main 127.0.0.1 ${server} 1`, ''].join('\n'));
+    const children = [new Child('redis-tls', 'redis-server', [file('server.conf')]),
+                      new Child('sentinel-tls', 'redis-server', [file('sentinel.conf'), '--sentinel'])];
+    t.after(() => Promise.all(children.map((child) => child.stop('SIGKILL'))));
+    const url = { REDIS_URL: `rediss+sentinel://127.0.0.1:${sentinel}/main` };
+    const bridge = await stack.startBridge({ 'tls-ca-file': file('cert.pem'), reactors: 1 }, url);
+    assert.equal((await bridge.fetch('/readyz')).status, 200);
+    const stranger = new Child('bridge', path.join(BIN, 'threadcast-bridge'), ['--listen', '127.0.0.1:0'],
+                               { env: { ...url, JWT_SECRET: 'x'.repeat(32) } });
+    await stranger.line(/ warn .*no sentinel knows the master, the last of 1: tls: /);
+    await stranger.stop();
 });
 
 test('a file with the password that cannot be read stops the start, with its name', async () => {

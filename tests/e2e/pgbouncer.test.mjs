@@ -117,7 +117,7 @@ test('what needs a session is refused through it, and says what to do', async ()
     // a pooler that swallows what it does not know
     const lax = await PgBouncer.start(path.join(stack.dir, 'lax'), stack.pg,
                                       { ignore_startup_parameters: 'options' });
-    try {
+    const refuses = async () => {
         const pooled = await migrate({ DATABASE_URL: lax.url, DATABASE_SCHEMA: 'swallowed' });
         assert.notEqual(pooled.code, 0);
         assert.match(pooled.stderr, /a pooler stands between.*DATABASE_LISTEN_URL/);
@@ -126,11 +126,14 @@ test('what needs a session is refused through it, and says what to do', async ()
         await worker.child.line(/postgres lost connection=listen why=.*DATABASE_LISTEN_URL/);
         await worker.child.line(/postgres lost connection=pool why=.*DATABASE_LISTEN_URL/);
         await worker.stop();
-        // said to be for LISTEN, and it is not
-        const lost = /listening for changes of owners why="LISTEN hears nothing through its pooler: set DATABASE_LISTEN_URL/;
+    };
+    const isDeaf = async () => { // said to be for LISTEN, and it is not
         const bridge = await stack.startBridge({}, { DATABASE_URL: lax.url, DATABASE_LISTEN_URL: lax.url });
-        await bridge.child.line(lost);
+        await bridge.child.line(/listening for changes of owners why="LISTEN hears nothing through its pooler: set DATABASE_LISTEN_URL/);
         await bridge.stop();
+    };
+    try {
+        await Promise.all([refuses(), isDeaf()]);
     } finally {
         await lax.stop('SIGKILL');
     }

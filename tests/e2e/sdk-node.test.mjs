@@ -13,7 +13,10 @@ const stack = await Stack.start({ postgres: false, bridges: 2, bridge: { 'drain-
 const reader = { sub: 'ann', read: ['*'] };
 /** @type {(() => unknown)[]} */
 const left = [];
-after(() => Promise.all(left.map((leave) => leave())));
+after(async () => {
+    await Promise.all(left.map((leave) => leave()));
+    setTimeout(() => process.exit(1), 10_000).unref(); // a run that a failed test has left open goes on
+});
 
 /** A client of an application's own. @param {import('ioredis').RedisOptions} [options] */
 function application(options = {}) {

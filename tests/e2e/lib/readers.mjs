@@ -78,6 +78,8 @@ export class Readers {
     #child;
     #output = '';
     #ready = false;
+    /** in this process, which they would keep alive @type {Reader[]} */
+    #ours = [];
     /** @type {Map<number, Reader>} */
     #readers = new Map();
     #next = 1;
@@ -114,7 +116,9 @@ export class Readers {
     /** One of each, each from its own address. @param {string | string[]} bases @param {Options} options */
     open(bases, options) {
         const base = (/** @type {number} */ i) => (Array.isArray(bases) ? bases[i] : bases);
-        return [nodeReader(base(0), options), this.#python('sync', base(1), options),
+        const node = nodeReader(base(0), options);
+        this.#ours.push(node);
+        return [node, this.#python('sync', base(1), options),
                 this.#python('asyncio', base(2), options)];
     }
 
@@ -136,6 +140,7 @@ export class Readers {
 
     /** What Python complained of. */
     stop() {
+        for (const reader of this.#ours) reader.close();
         this.#child.stdin.end();
         this.#child.kill('SIGKILL');
         return this.#output;

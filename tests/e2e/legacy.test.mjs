@@ -136,6 +136,9 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
         const stream = follow(run);
         await closes(stream);
         assert.equal(entries(stream).length, 2);
+        const older = follow(run, { version: '1.0' }); // as nginx asks when nobody tells it better
+        await older.end();
+        assert.deepEqual([entries(older), older.events.at(-1)?.event], [entries(stream), 'close']);
     });
 
     test('`new` overtakes its RPUSH, or is never said', async () => {
@@ -266,6 +269,12 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
             if (status === 403) refusals.add(JSON.stringify(state.json));
         }
         assert.equal(refusals.size, 1, 'foreign and missing look the same');
+        const { json: { ticket } } = await stack.request('POST', '/v1/tickets', { json: { threads: [thread] } });
+        for (const [id, status] of /** @type {[string, number][]} */ ([[run, 200], [nobodys, 403]])) {
+            const opened = stack.events(`/agent-run/${id}/stream?ticket=${ticket}`, { token: null });
+            assert.equal(await opened.opened(), status, 'a ticket opens the runs of its threads');
+            opened.close();
+        }
         const stream = stack.events(`/agent-run/${run}/stream`, { sub: 'ann' });
         await until(() => entries(stream).length === 2);
         await push(run, COMPLETED);
@@ -375,7 +384,7 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
         };
         whole(live);
         assert.ok(page.opened <= 1 && page.closed);
-        const later = stack.events(`/agent-run/${runId}/stream`, { sub: 'ann' });
+        const later = stack.events(`/agent-run/${runId.toUpperCase()}/stream`, { sub: 'ann' });
         await closes(later);
         assert.deepEqual(entries(later), entries(live), 'told in the same words every time');
         await redis().del(`{thread:${thread}}:log`, `{thread:${thread}}:state`);

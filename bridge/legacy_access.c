@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/pg.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,6 +253,8 @@ static void on_row(enum pg_outcome outcome, const struct pg_result *res,
         refuse(q, true);
     } else if (pg_value(res, 0, 0)) {
         f->ours = true;
+        for (char *c = q->r->param; *c; c++)
+            *c = (char)tolower((unsigned char)*c); /* as its events name it */
         copy(f->thread_id, sizeof(f->thread_id), pg_value(res, 0, 0));
         f->ended = pg_bool(res, 0, 1);
         f->end = end_of(pg_value(res, 0, 2));

@@ -5,12 +5,17 @@ import { randomUUID } from 'node:crypto';
 import { after, describe, test } from 'node:test';
 import { Stack, until } from './harness.mjs';
 import { replayLegacy, replayLegacyTokens } from '../input/legacy.mjs';
-import { chunk, dumps, shown, StreamAgent, StreamingClient, SunaWorker } from './lib/suna.mjs';
+import { chunk, closes, COMPLETED, dumps, entries, shown, StreamAgent, StreamingClient, SunaWorker } from './lib/suna.mjs';
+
+/** A slow machine is not a silent upstream. */
+function patient() {
+    return { 'upstream-timeout-ms': 15_000 };
+}
 
 const stack = await Stack.start({
     // two reads at once: the others wait for their turn
     bridge: { 'allow-query-token': true, 'keepalive-ms': 300, 'worker-lease-ms': 1000, 'drain-ms': 100,
-              'replay-concurrency': 2 },
+              'replay-concurrency': 2, ...patient() },
     worker: { 'demo-rate': 400 },
 });
 const redis = () => stack.redis.client;
@@ -33,10 +38,6 @@ const READER = { sub: 'page', read: ['agent_run:*'] };
 const follow = (run, { query = '', ...options } = {}) =>
     stack.events(`/agent-run/${run}/stream${query}`, { ...READER, ...options });
 
-/** What a page reads of entries, without pings. @param {import('./harness.mjs').SseStream} stream */
-const entries = (stream) => stream.messages.map((event) => event.data)
-    .filter((data) => !data.includes('"type": "ping"'));
-
 /** Pushes as theirs does. @param {string} run @param {...any} events */
 async function push(run, ...events) {
     for (const event of events) {
@@ -44,17 +45,6 @@ async function push(run, ...events) {
         await redis().publish(`agent_run:${run}:new_response`, 'new');
         if (event !== events[0]) await redis().publish(`agent_run:${run}:new_response`, 'new'); // once too often
     }
-}
-
-const COMPLETED = '{"type": "status", "status": "completed", "message": "Agent run completed successfully"}';
-
-/** The end as its readers see it. @param {import('./harness.mjs').SseStream} stream */
-async function closes(stream) {
-    assert.equal(await stream.opened(), 200, stream.raw.toString());
-    await stream.end();
-    assert.equal(stream.ending, 'last-chunk', stream.body.slice(-300));
-    const last = stream.events.at(-1);
-    assert.deepEqual([last?.event, last?.data], ['close', 'stream-ended']);
 }
 
 /** Waits until the stream has read the list's end. @param {string} run @param {number} [readers] */
@@ -136,6 +126,9 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
         const stream = follow(run);
         await closes(stream);
         assert.equal(entries(stream).length, 2);
+        const older = follow(run, { version: '1.0' }); // as nginx asks when nobody tells it better
+        await older.end();
+        assert.deepEqual([entries(older), older.events.at(-1)?.event], [entries(stream), 'close']);
     });
 
     test('`new` overtakes its RPUSH, or is never said', async () => {
@@ -266,6 +259,12 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
             if (status === 403) refusals.add(JSON.stringify(state.json));
         }
         assert.equal(refusals.size, 1, 'foreign and missing look the same');
+        const { json: { ticket } } = await stack.request('POST', '/v1/tickets', { json: { threads: [thread] } });
+        for (const [id, status] of /** @type {[string, number][]} */ ([[run, 200], [nobodys, 403]])) {
+            const opened = stack.events(`/agent-run/${id}/stream?ticket=${ticket}`, { token: null });
+            assert.equal(await opened.opened(), status, 'a ticket opens the runs of its threads');
+            opened.close();
+        }
         const stream = stack.events(`/agent-run/${run}/stream`, { sub: 'ann' });
         await until(() => entries(stream).length === 2);
         await push(run, COMPLETED);
@@ -304,8 +303,8 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
     });
 
     test('?token= only with --allow-query-token; nothing at all with --no-legacy-api; --redis-prefix', async () => {
-        const [strict, off, prefixed] = await Promise.all([stack.startBridge(), stack.startBridge({ 'no-legacy-api': true }),
-            stack.startBridge({ 'redis-prefix': 'p:' })]);
+        const [strict, off, prefixed] = await Promise.all([{}, { 'no-legacy-api': true }, { 'redis-prefix': 'p:' }]
+            .map((options) => stack.startBridge({ ...patient(), ...options })));
         const run = randomUUID();
         await push(run, COMPLETED);
         const asked = `/api/agent-run/${run}/stream?token=${stack.token(READER)}`;
@@ -322,7 +321,7 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
     });
 
     test('limits: a transient refusal is a plain 503, which opens no second stream', async () => {
-        const bridge = await stack.startBridge({ 'max-streams-per-user': 1 });
+        const bridge = await stack.startBridge({ 'max-streams-per-user': 1, ...patient() });
         const [first, second] = [randomUUID(), randomUUID()];
         const stream = follow(first, { bridge });
         assert.equal(await stream.opened(), 200);
@@ -375,7 +374,7 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
         };
         whole(live);
         assert.ok(page.opened <= 1 && page.closed);
-        const later = stack.events(`/agent-run/${runId}/stream`, { sub: 'ann' });
+        const later = stack.events(`/agent-run/${runId.toUpperCase()}/stream`, { sub: 'ann' });
         await closes(later);
         assert.deepEqual(entries(later), entries(live), 'told in the same words every time');
         await redis().del(`{thread:${thread}}:log`, `{thread:${thread}}:state`);
@@ -404,11 +403,15 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
         const thread = await stack.thread();
         const { runId } = await stack.post(thread, 'word '.repeat(2000));
         const stream = stack.events(`/agent-run/${runId}/stream`, { sub: 'ann' });
-        await until(() => entries(stream).some((data) => data.includes('chunk')));
+        const alone = follow(runId); // may have the run, and not its thread
+        await until(() => [stream, alone].every((one) => entries(one).some((data) => data.includes('chunk'))));
+        await redis().publish(`thread:${thread}`, '{"type": "note", "content": "hello"}');
+        await until(() => entries(stream).some((data) => data.includes('hello')));
         assert.equal((await stack.request('POST', `/agent-run/${runId}/stop`, { sub: 'eve', read: [thread] })).status, 403);
         const answer = await stack.request('POST', `/agent-run/${runId}/stop`, { sub: 'ann' });
         assert.deepEqual([answer.status, answer.json], [200, { status: 'stopped' }]);
-        await closes(stream);
+        await Promise.all([closes(stream), closes(alone)]);
+        assert.ok(!entries(alone).some((data) => data.includes('hello')));
         assert.equal(entries(stream).at(-1), '{"type": "status", "status": "stopped", "message": "Agent run was stopped"}');
     });
 

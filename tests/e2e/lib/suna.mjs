@@ -1,6 +1,7 @@
 // Suna's side, for the tests of the older interface: its Python workers, and what its two
 // browser clients do with a stream, rule for rule, the odd ones included.
 
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -72,6 +73,22 @@ export function dumps(value) {
         (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
+/** What their worker says at the end; one of the pages knows this line as a whole. */
+export const COMPLETED = '{"type": "status", "status": "completed", "message": "Agent run completed successfully"}';
+
+/** What a page reads of entries, without pings. @param {import('./sse.mjs').SseStream} stream */
+export const entries = (stream) => stream.messages.map((event) => event.data)
+    .filter((data) => !data.includes('"type": "ping"'));
+
+/** The end as its readers see it. @param {import('./sse.mjs').SseStream} stream */
+export async function closes(stream) {
+    assert.equal(await stream.opened(), 200, stream.raw.toString());
+    await stream.end();
+    assert.equal(stream.ending, 'last-chunk', stream.body.slice(-300));
+    const last = stream.events.at(-1);
+    assert.deepEqual([last?.event, last?.data], ['close', 'stream-ended']);
+}
+
 /** A chunk of an assistant's message as the classic worker yields it.
  *  @param {string} thread @param {number} sequence @param {string} text */
 export const chunk = (thread, sequence, text) => ({
@@ -99,8 +116,6 @@ export function shown(messages) {
     }
     return [...whole, parts.sort((a, b) => a.sequence - b.sequence).map((part) => part.content).join('')].join('');
 }
-
-const COMPLETED = '{"type": "status", "status": "completed", "message": "Agent run completed successfully"}';
 
 /**
  * `streamAgent` (frontend/src/lib/api.ts): asks how the run stands, opens an EventSource only

@@ -30,6 +30,7 @@ enum {
     WRITES_A_TURN = 8,       /* then others first */
     TURN_BYTES = 4 << 20,    /* shared ones, beyond the limit, until the turn's write */
     READ_MAX = 4096,         /* bytes a reader may send on a stream in its life */
+    TAKES_MS = 1000,         /* without a byte it is not said to be reading */
     END_MS = 4000,           /* what an ending stream has for its last bytes */
     PAGE_LOW_MARK = 64 << 10 /* ask for the next page below this */
 };
@@ -427,9 +428,15 @@ static void settle(struct client *c)
         legacy_stream_more(c->older);
 }
 
+/* Has it taken anything lately? Who has not may be called slow as it is. */
+static bool takes(const struct client *c)
+{
+    return !is_blocked(c) || c->set->now_ms - c->wrote_ms < TAKES_MS;
+}
+
 static void write_out(struct client *c)
 {
-    if (c->over && !c->wide)
+    if (c->over && !c->wide && takes(c))
         limit_socket(c, true);
     for (int i = 0; i < WRITES_A_TURN && c->out.bytes; i++)
         if (!write_some(c))

@@ -98,6 +98,7 @@ function fitted(scenario, { most }) {
 /** @param {import('./lib/scenarios.mjs').Scenario} scenario @param {Server} server */
 function suits(scenario, { peer, served }) {
     if (peer.scaling) return scenario.scaling;
+    if (peer.only) return peer.only.includes(scenario.name);
     return (!scenario.resume || peer.resumes) && (!scenario.path || served[scenario.path] !== undefined);
 }
 
@@ -149,7 +150,7 @@ async function visit(results, peer, scenarios, round) {
 
 /** A fresh server for each point. @param {Results} results @param {import('./lib/peers.mjs').Peer[]} peers */
 async function growth(results, peers) {
-    for (const peer of peers.filter((one) => !one.scaling)) {
+    for (const peer of peers.filter((one) => !one.scaling && !one.only)) {
         console.log(`growth: ${peer.title} (${elapsed().toFixed(0)} s)`);
         // a quick run sees one point of each curve
         for (const scenario of given.quick ? [GROWTH[0], GROWTH[GROWTH.length - 1]] : GROWTH) {

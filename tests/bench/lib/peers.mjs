@@ -44,6 +44,7 @@ const KEPT_EVENTS = 20_000;
  * @property {number} most readers that it can be asked to carry here
  * @property {boolean} [resumes] knows Last-Event-ID
  * @property {boolean} [scaling] only the figures about several reactors
+ * @property {string[]} [only] the scenarios that it is measured in
  * @property {() => string | Promise<string>} version or '' when it is not there
  * @property {(place: Place) => Promise<Served> | Served} start
  */
@@ -97,6 +98,12 @@ function startBridge({ port, redisPort }, publish, more = []) {
     return { children: [child], live: stream('?since=now'), all: stream('?since=0'),
              each: stream('?since=0&merge=0'), publish, ready: '/readyz' };
 }
+
+const FLOOR = path.join(BUILD, 'bench/bench_floor');
+
+/** @param {Place} place @param {string[]} publish */
+const startFloor = ({ port, redisPort }, publish) => ({
+    children: [launch('floor', FLOOR, [String(port), String(redisPort)])], live: ['--path', '/{}'], publish });
 
 const bridgeVersion = () => says(BRIDGE, ['--version']);
 const CHECKS = 'JWT, grants, every event checked, slow readers merged then cut, keepalives';
@@ -189,10 +196,11 @@ print('FastAPI', fastapi.__version__, 'uvicorn', uvicorn.__version__, 'redis-py'
 export const PEERS = [
     { name: 'floor', title: 'floor', most: MOST_READERS,
       does: 'nothing: no auth, no resume, no checks, no limits (our own bench_floor)',
-      version: () => fs.existsSync(path.join(BUILD, 'bench/bench_floor')) ? 'this tree' : '',
-      start: ({ port, redisPort }) => ({
-          children: [launch('floor', path.join(BUILD, 'bench/bench_floor'), [String(port), String(redisPort)])],
-          live: ['--path', '/{}'], publish: byPublish }) },
+      version: () => fs.existsSync(FLOOR) ? 'this tree' : '', start: (place) => startFloor(place, byPublish) },
+    { name: 'floor-script', title: 'floor, events by publish.lua', most: MOST_READERS,
+      does: 'as the floor, but events go through publish.lua and stand in a log as ours do: the limit behind the script',
+      only: ['flat-many', 'latency-200', 'latency-1000', 'latency-5000', 'held-0', 'held-2000'],
+      version: () => fs.existsSync(FLOOR) ? 'this tree' : '', start: (place) => startFloor(place, byScript) },
     { name: 'threadcast', title: 'Threadcast', most: MOST_READERS, resumes: true,
       does: `${CHECKS}; events through publish.lua, so with ids, a log and resume`,
       version: bridgeVersion, start: (place) => startBridge(place, byScript) },

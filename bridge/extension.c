@@ -219,10 +219,12 @@ static void ask_threads(struct round_part *part, struct client *c, struct identi
     for (size_t i = 0; i < count; i++) {
         const struct topic *topic = c->subs[i].topic;
         w->threads[i].wish = w;
-        if (topic)
+        if (topic) {
             access_check(b, id, topic->thread_id, ACCESS_READ, on_access, &w->threads[i]);
-        else /* an ended run, on its last bytes */
-            on_access(ACCESS_DENIED, &w->threads[i]);
+        } else { /* an ended run, on its last bytes */
+            w->denied = true;
+            w->waiting--;
+        }
     }
     if (--w->waiting == 0)
         wish_end(w);

@@ -7,12 +7,14 @@ import { EventSource } from 'eventsource';
 import { claimsOf, Proxy, Stack, until } from './harness.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 
-const TICKET_S = 3;
+const TICKET_S = 4;
 /** @type {Stack} */
 let stack;
 before(async () => {
-    stack = await Stack.start({ workers: 0, bridges: 2,
-                                bridge: { reactors: 2, 'drain-ms': 500, 'retry-ms': 100, 'ticket-max-s': TICKET_S } });
+    const options = { reactors: 2, 'drain-ms': 500, 'retry-ms': 100 };
+    // the first one's tickets are short, so that the second has something to renew, and time
+    stack = await Stack.start({ workers: 0, bridge: { ...options, 'ticket-max-s': TICKET_S } });
+    await stack.startBridge(options);
 });
 
 const reader = { read: ['*'] };
@@ -46,16 +48,17 @@ async function handedOver(stream) {
 // side by side: what they do most is wait for an end
 describe('renewal', { concurrency: true }, () => {
     test('a ticket is renewed while its stream lives, and no longer than what it is made from', async () => {
-        const seconds = 6;
+        const seconds = 7;
         const token_end = Date.now() + seconds * 1000;
         const made = await ticketOf({ threads: ['news', 'other'] }, { ...reader, seconds });
         assert.ok(made.expiresAt <= Date.now() + TICKET_S * 1000);
         assert.ok(made.renewableUntil > made.expiresAt && made.renewableUntil <= token_end);
         const to = `/v1/threads/news/events?ticket=`;
-        const stream = stack.events(to + made.ticket, { token: null });
-        const limited = await ticketOf({ threads: ['news'], ttl: 2 });
+        const bridge = stack.bridges[1];
+        const stream = stack.events(to + made.ticket, { token: null, bridge });
+        const limited = await ticketOf({ threads: ['news'], ttl: TICKET_S });
         assert.equal(limited.renewableUntil, limited.expiresAt);
-        const short = stack.events(to + limited.ticket, { token: null });
+        const short = stack.events(to + limited.ticket, { token: null, bridge });
         const first = await handedOver(stream);
         assert.match(first.connection, CONNECTION);
         assert.notEqual(first.ticket, made.ticket);
@@ -83,7 +86,7 @@ describe('renewal', { concurrency: true }, () => {
     });
 
     test('a native EventSource keeps the new ticket, and comes back with it when the old one is refused', async (t) => {
-        const proxy = await Proxy.start({ port: stack.bridge.port });
+        const proxy = await Proxy.start({ port: stack.bridges[1].port });
         /** @type {any[]} */
         const seen = [];
         let position = '', opened = 0, gaveUp = 0;
@@ -139,9 +142,11 @@ describe('renewal', { concurrency: true }, () => {
             const { status, json } = await answer;
             return `${status} ${json.error?.code}`;
         };
-        const seconds = 5, end = Date.now() + seconds * 1000;
+        // far in its second half, so that the stream is told at once; the rest is ours
+        const exp = Math.floor(Date.now() / 1000) + 7, end = exp * 1000;
         const open = (/** @type {any} */ bridge, query = `thread=${thread}&thread=room`) =>
-            stack.events(`/v1/events?${query}`, { read: ['room'], seconds, bridge });
+            stack.events(`/v1/events?${query}`, { bridge, token: token({
+                sub: 'ann', iat: exp - 200, exp, threadcast: { read: ['room'] } }) });
         const [near, far, mine, left] = [open(stack.bridges[0]), open(stack.bridges[1]), open(stack.bridges[0]),
                                          open(stack.bridges[0])];
         const names = await Promise.all([near, far, mine, left].map(async (stream) => (await stream.named('auth')).json.connection));
@@ -174,7 +179,7 @@ describe('renewal', { concurrency: true }, () => {
         assert.equal(await code(stack.request('POST', `/v1/session/extend?ticket=${ticket}`, {
             token: null, json: { connection: names[0] } })), '401 token_invalid');
         await left.end();
-        await passed(end + 1500);
+        await passed(end + 1000);
         const run = new ScriptRun(stack.redis.client, 'room');
         await run.begin();
         for (const stream of [near, far, mine]) await stream.type('status');

@@ -4,6 +4,7 @@
 #define THREADCAST_BRIDGE_H
 
 #include "bridge/conf.h"
+#include "bridge/reactors.h"
 #include "bridge/stats.h"
 #include "common/list.h"
 #include "common/mailbox.h"
@@ -39,8 +40,10 @@ struct bridge {
     const struct statics *statics; /* NULL without --demo */
     struct limits *limits;
     struct loop *loop;
-    struct mailbox *mailbox;           /* letters of the other reactors */
-    struct letter empty;               /* to number 0: the drain is over here */
+    struct mailbox *mailbox; /* letters of the other reactors */
+    struct letter empty;     /* to number 0: the drain is over here */
+    uint32_t
+        unanswered[REACTORS_MAX]; /* parts of our rounds, by who has them (round.c) */
     struct listener *listener, *admin; /* the latter NULL without --admin-listen */
     struct pg_pool *pg;                /* NULL without DATABASE_URL */
     struct pg *pg_listen;        /* thread_changed notifications; number 0's alone */

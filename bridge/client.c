@@ -53,12 +53,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         client_close(c, CLOSE_WROTE);
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    client_flush(arg);
-}
+static void on_writable(evutil_socket_t fd, short what, void *arg);
 
 static struct client *client_alloc(struct clients *set, const struct client_spec *spec)
 {
@@ -245,7 +240,7 @@ bool client_position(const struct client *c, char out[POSITION_SIZE])
 void client_say(struct client *c, const char *name, const char *json, int64_t retry_ms)
 {
     char position[POSITION_SIZE];
-    if (c->closed)
+    if (c->closed || c->ending) /* its threads go on without it, and so would its id */
         return;
     bool known = client_position(c, position);
     struct msg *m = sse_named(name, json, known ? position : NULL, retry_ms);
@@ -365,13 +360,9 @@ static bool is_slow(struct client *c)
            c->out.live > (size_t)c->set->bridge->conf->client_queue_bytes;
 }
 
-void client_flush(struct client *c)
+/* What a write, or none, leaves behind. */
+static void settle(struct client *c)
 {
-    if (c->closed) /* in this turn; that its socket takes bytes again was said too late */
-        return;
-    for (int i = 0; i < WRITES_A_TURN && c->out.bytes; i++)
-        if (!write_some(c))
-            break;
     if (!c->closed && is_slow(c))
         client_close(c, CLOSE_SLOW);
     if (c->closed)
@@ -389,4 +380,32 @@ void client_flush(struct client *c)
         for (size_t i = 0; i < c->count; i++)
             if (c->subs[i].state == SUB_REPLAYING && !c->subs[i].page)
                 sub_more(&c->subs[i]);
+}
+
+static void write_out(struct client *c)
+{
+    for (int i = 0; i < WRITES_A_TURN && c->out.bytes; i++)
+        if (!write_some(c))
+            break;
+    settle(c);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct client *c = arg;
+    (void)fd;
+    (void)what;
+    if (!c->closed) /* in this turn; that its socket takes bytes again was said too late
+                     */
+        write_out(c);
+}
+
+/* A socket that was full is not asked again by every event, or those who never read would
+ * cost as many system calls as those who do; only before its reader is called slow. */
+void client_flush(struct client *c)
+{
+    if (list_linked(&c->blocked) && !c->over)
+        settle(c);
+    else
+        write_out(c);
 }

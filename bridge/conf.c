@@ -246,6 +246,8 @@ static const struct conf_option options[] = {
         "Entries of a log read at once for a replay."),
     INT("replay-concurrency", replay_concurrency, "32", 1, 10000, NULL,
         "Replays that read at once; others wait."),
+    INT("cursor-concurrency", cursor_concurrency, "256", 1, 10000, NULL,
+        "Threads whose live runs are asked for at once; others wait."),
     INT("verify-ms", verify_ms, "30000", 1000, DAY_MS, "ms",
         "A quiet thread is compared with its log so often."),
     /* http */
@@ -266,6 +268,9 @@ static const struct conf_option options[] = {
     INT("history-ttl-s", history_ttl_s, "86400", 1, 31536000, "s",
         "A thread's events are forgotten so long after the last."),
     /* process */
+    INT("max-rounds", max_rounds, "1024", 1, 1000000, NULL,
+        "Questions of one reactor that another has not answered; above that it is left "
+        "out."),
     INT("reactors", reactors, "0", 0, 64, NULL,
         "Event loops, each on a thread with its own listening socket and connections to "
         "Redis; 0: one for each core that the process may use."),

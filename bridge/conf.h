@@ -32,12 +32,14 @@ struct bridge_conf {
     int64_t max_clients, max_clients_per_ip, max_streams_per_user, max_threads_per_stream;
     int64_t worker_lease_ms;
     int64_t max_stream_age_ms, write_stall_ms, replay_page, replay_concurrency, verify_ms;
+    int64_t cursor_concurrency;
     /* http */
     int64_t request_timeout_ms, idle_timeout_ms, max_connections, upstream_timeout_ms;
     /* publishing (POST …/events) */
     int64_t history_max_events, history_max_bytes, history_ttl_s;
     /* process */
     int64_t reactors; /* 0: one for each core */
+    int64_t max_rounds;
     int64_t hang_ms;
     int64_t drain_ms, shutdown_delay_ms;
     int log_level, log_format;

@@ -370,5 +370,7 @@ void hub_reset(struct topic *t, const char *why)
         if (s->state >= SUB_AHEAD)
             sub_reset(s, why);
     }
+    page_cancel(t->fill);
+    t->fill = NULL;
     t->pos = (struct event_id){0, 0};
 }

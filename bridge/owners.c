@@ -39,12 +39,12 @@ static void recheck_one(struct round_part *part)
     round_answer(part);
 }
 
-/* When there is no memory to tell the reactors, everything is asked about a little later.
- */
+/* When a reactor could not be told (no memory, or it hangs and has enough to do),
+ * everything is asked about as soon as all of them can be. */
 static void recheck(struct owners *o, const char *thread_id)
 {
-    static const struct round_kind kind = {.question_size = sizeof(struct change),
-                                           .each = recheck_one};
+    static const struct round_kind kind = {
+        .question_size = sizeof(struct change), .bounded = true, .each = recheck_one};
     struct change change = {""};
 
     if (thread_id)
@@ -55,7 +55,12 @@ static void recheck(struct owners *o, const char *thread_id)
 
 static void on_again(void *arg)
 {
-    recheck(arg, NULL);
+    struct owners *o = arg;
+
+    if (round_room(o->bridge))
+        recheck(o, NULL);
+    else
+        timer_start(o->again, AGAIN_MS);
 }
 
 static void on_ready(struct pg *p, void *arg)

@@ -5,8 +5,8 @@
  *            XREVRANGE tail ┴▶ smallest beginning of the live runs, moved back until no
  *                             ended run is cut ─▶ XREVRANGE: the entry in front of it
  *
- * So many cursors are asked for at once; the others wait in a line and cost Redis' queue
- * nothing: ten thousand readers may come together. */
+ * --cursor-concurrency of them are asked for at once; the others wait in a line and cost
+ * Redis' queue nothing: ten thousand readers may come together. */
 #include "bridge/reader.h"
 
 #include "bridge/bridge.h"
@@ -21,17 +21,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    ASKS_AT_ONCE = 256, /* enough that a round trip of some ms limits nobody */
-    SAY_EVERY_MS = 60000,
-};
+enum { SAY_EVERY_MS = 60000 };
 
 struct reader {
     struct bridge *bridge;
     struct redis *redis;
     struct pages *pages;
     struct list line; /* struct ask.node, not asked yet */
-    int asked;
+    int64_t asked;
     bool down;             /* said so */
     int64_t newer_said_ms; /* that a later version was here; 0: never */
 };
@@ -219,8 +216,11 @@ static void ask_send(struct reader *r, struct ask *a)
 static void pump(struct reader *r)
 {
     struct list *node;
-    while (r->asked < ASKS_AT_ONCE && (node = list_pop(&r->line)))
+    while (r->asked < r->bridge->conf->cursor_concurrency &&
+           (node = list_pop(&r->line))) {
+        r->bridge->stats.cursors_waiting--;
         ask_send(r, LIST_ITEM(node, struct ask, node));
+    }
 }
 
 void reader_cursor(struct reader *r, const char *thread_id, cursor_fn *fn, void *arg)
@@ -236,6 +236,7 @@ void reader_cursor(struct reader *r, const char *thread_id, cursor_fn *fn, void 
     a->arg = arg;
     memcpy(a->thread_id, thread_id, size);
     list_push(&r->line, &a->node);
+    r->bridge->stats.cursors_waiting++;
     pump(r);
 }
 

@@ -18,7 +18,7 @@ struct part {
     struct round_part pub; /* first: round_answer gets here from it */
     struct letter letter;
     struct round *round;
-    bool answered;
+    bool asked, answered;
 };
 
 struct round {
@@ -43,18 +43,23 @@ static void on_patience_over(void *arg)
     finish(arg);
 }
 
-static void come_back(struct part *p)
+static void end(struct round *r)
 {
-    struct round *r = p->round;
-
-    p->answered = true;
-    if (--r->out)
-        return;
     if (r->patience)
         finish(r);
     for (size_t i = 0; r->kind->gone && i < r->count; i++)
         r->kind->gone(r->parts[i].pub.answer);
     free(r);
+}
+
+static void come_back(struct part *p)
+{
+    struct round *r = p->round;
+
+    p->answered = true;
+    r->from->unanswered[p - r->parts]--;
+    if (--r->out == 0)
+        end(r);
 }
 
 static void on_back(struct letter *letter)
@@ -113,6 +118,33 @@ static struct round *round_new(struct bridge *from, const struct round_kind *kin
     return r;
 }
 
+static bool has_room(const struct bridge *from, size_t i)
+{
+    return from->unanswered[i] < from->conf->max_rounds;
+}
+
+bool round_room(const struct bridge *from)
+{
+    for (size_t i = 0; i < (from->reactors ? from->reactors->count : 1); i++)
+        if (!has_room(from, i))
+            return false;
+    return true;
+}
+
+/* Whom this round asks; counts them. */
+static void choose(struct round *r)
+{
+    struct bridge *from = r->from;
+
+    for (size_t i = 0; i < r->count; i++) {
+        r->parts[i].letter.fn = on_asked;
+        r->parts[i].asked = !r->kind->bounded || has_room(from, i);
+        from->unanswered[i] += r->parts[i].asked;
+        from->stats.limit_rounds += !r->parts[i].asked;
+        r->out += r->parts[i].asked;
+    }
+}
+
 bool round_ask(struct bridge *from, const struct round_kind *kind, const void *question,
                void *arg)
 {
@@ -127,16 +159,19 @@ bool round_ask(struct bridge *from, const struct round_kind *kind, const void *q
         return false;
     }
     timer_start(r->patience, from->conf->upstream_timeout_ms + MORE_MS);
-    r->out = r->count;
+    choose(r);
+    bool told = kind->done || r->out == r->count;
     struct part *own = &r->parts[from->number];
     for (size_t i = 0; i < r->count; i++) {
         struct part *p = &r->parts[i];
-        p->letter.fn = on_asked;
-        if (p != own)
+        if (p != own && p->asked)
             mailbox_post(p->pub.bridge->mailbox, &p->letter);
     }
-    kind->each(&own->pub); /* last: with one reactor this is the end of it */
-    return true;
+    if (own->asked)
+        kind->each(&own->pub); /* last: with one reactor this is the end of it */
+    else if (!r->out)
+        end(r);
+    return told;
 }
 
 size_t round_size(const struct round *r)

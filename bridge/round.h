@@ -23,6 +23,9 @@ struct round_part {
 
 struct round_kind {
     size_t question_size, answer_size;
+    /* Who has --max-rounds of our questions unanswered is not asked, so that they do not
+     * pile up before a reactor that hangs. */
+    bool bounded;
     /* Must call round_answer once, now or later. */
     void (*each)(struct round_part *part);
     /* Once, in the asking reactor, maybe before round_ask returns. NULL: nobody waits. */
@@ -32,9 +35,12 @@ struct round_kind {
 };
 
 /* Those who have not answered within a little more than --upstream-timeout-ms are left
- * out. false: no memory; nobody was asked. */
+ * out. false: no memory, nobody was asked; or somebody was not who must be (bounded, and
+ * no `done`): ask again when there is room. */
 bool round_ask(struct bridge *from, const struct round_kind *kind, const void *question,
                void *arg);
+/* Would everybody be asked? */
+bool round_room(const struct bridge *from);
 void round_answer(struct round_part *part);
 
 /* For done: how many were asked, and what number `i` said; NULL: nothing in time. */

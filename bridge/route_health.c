@@ -85,8 +85,10 @@ static void on_reports(const struct round *round, void *arg)
 
 void route_metrics(struct request *r)
 {
-    static const struct round_kind kind = {
-        .answer_size = sizeof(struct report), .each = report_one, .done = on_reports};
+    static const struct round_kind kind = {.answer_size = sizeof(struct report),
+                                           .bounded = true,
+                                           .each = report_one,
+                                           .done = on_reports};
 
     if (round_ask(r->bridge, &kind, NULL, request_ref(r)))
         return;
@@ -178,8 +180,10 @@ static void on_ready(const struct round *round, void *arg)
 
 void route_readyz(struct request *r)
 {
-    static const struct round_kind kind = {
-        .answer_size = sizeof(struct ready), .each = ready_one, .done = on_ready};
+    static const struct round_kind kind = {.answer_size = sizeof(struct ready),
+                                           .bounded = true,
+                                           .each = ready_one,
+                                           .done = on_ready};
 
     if (round_ask(r->bridge, &kind, NULL, request_ref(r)))
         return;

@@ -42,6 +42,7 @@ static const struct stats_row rows[] = {
     COUNTER("limits_total", "limit=\"max-streams-per-user\"", limit_per_user, NULL),
     COUNTER("limits_total", "limit=\"demo-sessions-per-min\"", limit_demo_sessions, NULL),
     COUNTER("limits_total", "limit=\"descriptors\"", limit_descriptors, NULL),
+    COUNTER("limits_total", "limit=\"max-rounds\"", limit_rounds, NULL),
     COUNTER("reserve_lent_total", NULL, reserve_lent,
             "Connections that got the descriptor kept in reserve."),
     /* streams */
@@ -95,6 +96,8 @@ static const struct stats_row rows[] = {
     COUNTER("replays_total", NULL, replays, "Replays begun."),
     COUNTER("replay_events_total", NULL, replay_events, "Events replayed."),
     GAUGE("replays_waiting", NULL, replay_waiting, "Replays that wait for their turn."),
+    GAUGE("cursors_waiting", NULL, cursors_waiting,
+          "Questions about live runs that wait for their turn."),
     HISTOGRAM("publish_to_socket_seconds", publish_latency,
               "From an event's ts to its bytes in the socket."),
     HISTOGRAM("loop_lag_histogram_seconds", loop_lag,

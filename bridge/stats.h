@@ -13,7 +13,7 @@ struct bridge_stats {
     uint64_t responses_2xx, responses_4xx, responses_5xx;
     uint64_t auth_missing, auth_refused, access_denied, origin_refused;
     uint64_t limit_connections, limit_clients, limit_per_ip, limit_per_user;
-    uint64_t limit_demo_sessions, limit_descriptors, reserve_lent;
+    uint64_t limit_demo_sessions, limit_descriptors, limit_rounds, reserve_lent;
     /* streams */
     uint64_t clients, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
@@ -24,7 +24,7 @@ struct bridge_stats {
     /* events */
     uint64_t events_in, events_bare, events_out, bytes_out, events_merged;
     uint64_t drop_not_json, drop_wrong_thread, drop_too_large, drop_other, drop_duplicate;
-    uint64_t holes, fills, replays, replay_events, replay_waiting;
+    uint64_t holes, fills, replays, replay_events, replay_waiting, cursors_waiting;
     struct stats_histogram publish_latency; /* event ts is ms: from ts to socket */
     struct stats_histogram loop_lag;        /* how late a timer is, four times a second */
     /* publishing over HTTP */

@@ -74,6 +74,14 @@ static bool behind_feed(const struct sub *s)
     return t->live ? !event_id_eq(feed, s->asked) : t->shown != s->shown;
 }
 
+/* A read to the log's end, asked for when the feed had shown what the live readers got,
+ * ends before that: the log has lost it, or it was never there. What comes behind it
+ * would look like the next event to this reader. */
+static bool ends_short(const struct sub *s)
+{
+    return s->topic->live && event_id_cmp(s->pos, s->topic->pos) < 0;
+}
+
 static void go_live(struct sub *s)
 {
     struct topic *t = s->topic;
@@ -185,7 +193,10 @@ static void on_page(const struct redis_reply *entries, struct replay **shared, v
     bool subscribed = s->topic->state == TOPIC_SUBSCRIBED; /* else it goes on then */
     /* read before this subscription: something may lie between */
     bool early = s->generation != s->topic->generation;
-    if (subscribed && !full && !behind && !early)
+    bool whole = subscribed && !full && !behind && !early;
+    if (whole && ends_short(s)) /* it reads once more: meanwhile a fill may have got on */
+        hub_reset(s->topic, "the log no longer holds what was read");
+    else if (whole)
         go_live(s);
     if (subscribed || full || behind)
         read_on(s->client, s);

@@ -70,8 +70,11 @@ static void close_connection(struct redis *r)
 {
     redis_dial_cancel(r->dial);
     r->dial = NULL;
+    if (r->readable)
+        event_free(r->readable);
     if (r->bev)
-        bufferevent_free(r->bev);
+        bufferevent_free(r->bev); /* and closes */
+    r->readable = NULL;
     r->bev = NULL;
     r->seeking = false;
     timer_stop(r->connect);

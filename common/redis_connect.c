@@ -59,6 +59,23 @@ static struct bufferevent *bufferevent_make(struct redis *r, int fd, char *why,
     return bev;
 }
 
+/* Reading begins; true: the handshake may, too. */
+static bool input_start(struct redis *r, int fd)
+{
+    bool tls = r->opt.url->tls;
+
+    bufferevent_setcb(r->bev, redis_on_records, NULL, on_event, r);
+    bufferevent_enable(r->bev, tls ? EV_READ | EV_WRITE : EV_WRITE);
+    if (tls)
+        return false; /* when its own is over */
+    r->readable =
+        event_new(loop_base(r->loop), fd, EV_READ | EV_PERSIST, redis_on_readable, r);
+    if (r->readable && event_add(r->readable, NULL) == 0)
+        return true;
+    redis_lose(r, "no memory");
+    return false;
+}
+
 static void on_dialed(int fd, const char *failure, void *arg)
 {
     struct redis *r = arg;
@@ -71,11 +88,8 @@ static void on_dialed(int fd, const char *failure, void *arg)
     } else if (!(r->bev = bufferevent_make(r, fd, why, sizeof(why)))) {
         close(fd);
         redis_lose(r, "%s", why);
-    } else {
-        bufferevent_setcb(r->bev, redis_on_readable, NULL, on_event, r);
-        bufferevent_enable(r->bev, EV_READ | EV_WRITE);
-        if (!r->opt.url->tls)
-            redis_handshake_start(r);
+    } else if (input_start(r, fd)) {
+        redis_handshake_start(r);
     }
     redis_leave(r);
 }

@@ -33,7 +33,8 @@ struct redis {
 
     enum redis_state state;
     struct redis_dial *dial; /* CONNECTING, until there is a socket */
-    struct bufferevent *bev; /* from the socket on */
+    struct bufferevent *bev; /* from the socket on; without TLS it only writes */
+    struct event *readable;  /* of a socket without TLS: we read it ourselves */
     SSL_CTX *tls;            /* rediss://, made once */
     struct redis_reader *reader;
     struct redis_queue queue;
@@ -78,8 +79,9 @@ void redis_found(struct redis *r, const char *host, int port);
 /* redis_io.c */
 bool redis_command(struct redis *r, const struct redis_pending *p, int argc,
                    const char *const *argv, const size_t *lens);
-void redis_distrust(struct redis *r, const char *what); /* protocol error */
-void redis_on_readable(struct bufferevent *bev, void *arg);
+void redis_distrust(struct redis *r, const char *what);    /* protocol error */
+void redis_on_records(struct bufferevent *bev, void *arg); /* TLS */
+void redis_on_readable(evutil_socket_t fd, short what, void *arg);
 void redis_on_later(evutil_socket_t fd, short what, void *arg);
 void redis_on_reply_timeout(void *arg);
 

@@ -9,14 +9,15 @@
 #include "common/clock.h"
 #include "common/redis_reply.h"
 
+#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define READ_TURN_MAX ((size_t)1 << 20) /* bytes of one turn, then others' turn */
 #define READ_BYTES ((size_t)64 << 10)
-#define BUFFEREVENT_READ ((size_t)4 << 10) /* libevent's limit for one read */
 /* The reader moves what is left of its buffer for every kilobyte of replies taken out,
  * so it is fed in small pieces. */
 #define FEED_BYTES ((size_t)8 << 10)
@@ -137,55 +138,73 @@ static bool redis_input(struct redis *r, const char *data, size_t len)
     return true;
 }
 
-static bool read_buffered(struct redis *r, size_t *done)
+/* TLS: the records are libevent's business. */
+static void read_buffered(struct redis *r)
 {
     struct evbuffer *in = bufferevent_get_input(r->bev);
 
     while (evbuffer_get_length(in) > 0) {
         struct evbuffer_iovec piece;
-        if (evbuffer_peek(in, -1, NULL, &piece, 1) < 1)
-            break;
-        if (!redis_input(r, piece.iov_base, piece.iov_len))
-            return false;
-        *done += piece.iov_len;
+        if (evbuffer_peek(in, -1, NULL, &piece, 1) < 1 ||
+            !redis_input(r, piece.iov_base, piece.iov_len))
+            return;
         evbuffer_drain(in, piece.iov_len);
     }
-    return true;
 }
 
-/* A bufferevent reads 4 KiB a turn. When it has, we empty the socket ourselves behind it,
- * up to the turn's limit. What is wrong with the socket the bufferevent finds out next
- * time. */
-static void read_directly(struct redis *r, size_t done)
+/* One recv a turn, and more of them only while it fills the buffer: a bufferevent would
+ * ask how much there is, take 4 KiB, and copy it once more. */
+static void read_socket(struct redis *r, int fd)
 {
     char bytes[READ_BYTES];
-    ssize_t n;
+    size_t done = 0;
 
-    while (done < READ_TURN_MAX) {
-        n = recv(bufferevent_getfd(r->bev), bytes, sizeof(bytes), MSG_DONTWAIT);
+    while (done % sizeof(bytes) == 0 && done < READ_TURN_MAX) {
+        ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        if (n == 0)
+            redis_lose(r, "closed by Redis");
+        else if (n < 0 && errno != EAGAIN && errno != EINTR)
+            redis_lose(r, "%s", strerror(errno));
         if (n <= 0 || !redis_input(r, bytes, (size_t)n))
             return;
         done += (size_t)n;
-        if ((size_t)n < sizeof(bytes))
-            return;
     }
 }
 
-void redis_on_readable(struct bufferevent *bev, void *arg)
+static void input_begins(struct redis *r)
 {
-    struct redis *r = arg;
-    size_t done = 0;
-
-    (void)bev;
     redis_enter(r);
     r->read_ms = clock_ms();
     r->batch = false;
-    if (redis_alive(r) && read_buffered(r, &done) && !r->opt.url->tls &&
-        done >= BUFFEREVENT_READ)
-        read_directly(r, done);
+}
+
+static void input_ends(struct redis *r)
+{
     if (r->batch && r->ev.on_batch_end && !r->freed)
         r->ev.on_batch_end(r, r->arg);
     redis_leave(r);
+}
+
+void redis_on_records(struct bufferevent *bev, void *arg)
+{
+    struct redis *r = arg;
+
+    (void)bev;
+    input_begins(r);
+    if (redis_alive(r))
+        read_buffered(r);
+    input_ends(r);
+}
+
+void redis_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct redis *r = arg;
+
+    (void)what;
+    input_begins(r);
+    if (redis_alive(r))
+        read_socket(r, (int)fd);
+    input_ends(r);
 }
 
 void redis_on_reply_timeout(void *arg)

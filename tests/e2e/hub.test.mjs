@@ -396,3 +396,22 @@ test('a slow Redis is no silent one: who waits long in the line still joins', as
     for (const stream of [...streams, late]) stream.close();
     await bridge.stop();
 });
+
+test('questions about live runs are asked a few at once, the others wait and get their answer', async (t) => {
+    const proxy = await Proxy.start({ port: stack.redis.port });
+    t.after(() => proxy.stop());
+    const bridge = await stack.startBridge({ 'upstream-timeout-ms': 20_000, reactors: 1, 'cursor-concurrency': 1 },
+                                           { REDIS_URL: `redis://127.0.0.1:${proxy.port}` });
+    const open = () => ['asked-1', 'asked-2', 'asked-3'].map((thread) => stack.threadEvents(thread, '', { ...reader, bridge }));
+    const waiting = async () => (await bridge.metrics()).threadcast_bridge_cursors_waiting;
+    const first = open();
+    for (const stream of first) await stream.named('ready');
+    proxy.hold();
+    const second = open(); // of threads that are subscribed: only the question is left
+    await until(async () => await waiting() === 2, { what: 'one is asked, two wait' });
+    proxy.release();
+    for (const stream of second) await stream.named('ready');
+    assert.equal(await waiting(), 0);
+    for (const stream of [...first, ...second]) stream.close();
+    await bridge.stop();
+});

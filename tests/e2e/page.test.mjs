@@ -88,6 +88,13 @@ class Visitor {
         return (await answers.count()) ? answers.last().evaluate((node) => node.textContent ?? '') : '';
     }
 
+    /** Waits until that many answers have a place; before, the last one is still an older one. */
+    async answers(count, index = 0) {
+        await until(async () => (await this.view(index).locator('.from-assistant').count()) === count, {
+            what: `${count} answers are there`,
+        });
+    }
+
     /** Waits until the last answer is longer than that, while it is still being written. */
     async reads(length, index = 0) {
         await until(async () => (await this.shown(index)).length > length, {
@@ -229,8 +236,11 @@ describe('the page', () => {
             assert.equal(await visitor.shown(1), await visitor.shown(0));
             await visitor.page.getByText(/^✓ same text at #\d+$/).waitFor();
             await visitor.ask('And another one');
+            await visitor.answers(2, 1);
             await visitor.finished(1);
-            assert.equal(await visitor.view(1).locator('.from-user').count(), 2, 'the prompt came over, too');
+            await until(async () => (await visitor.view(1).locator('.from-user').count()) === 2, {
+                what: 'the prompt came over, too',
+            });
             await visitor.page.getByRole('button', { name: 'Close the second view' }).click();
             assert.equal(await visitor.page.locator('.thread').count(), 1);
         }));

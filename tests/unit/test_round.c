@@ -42,6 +42,7 @@ static int setup(void **state)
 {
     (void)state;
     conf.upstream_timeout_ms = 60000;
+    conf.max_rounds = 1000;
     main_thread = pthread_self();
     memset(&told, 0, sizeof(told));
     for (unsigned i = 0; i < REACTORS; i++) {
@@ -162,10 +163,46 @@ static void test_one_hangs(void **state)
     assert_true(told.words_right);
 }
 
+/* It still has two questions when the third comes: that one is not put to it. */
+static void test_not_asked_for_ever(void **state)
+{
+    static const struct round_kind bounded = {.question_size = 8,
+                                              .answer_size = sizeof(struct answer),
+                                              .bounded = true,
+                                              .each = each,
+                                              .done = done},
+                                   nobody_waits = {.question_size = 8,
+                                                   .answer_size = sizeof(struct answer),
+                                                   .bounded = true,
+                                                   .each = each};
+    char word[8] = "again";
+
+    (void)state;
+    conf.max_rounds = 2;
+    conf.upstream_timeout_ms = 1;
+    pthread_mutex_lock(&gate);
+    ask("first");
+    ask("second");
+    assert_false(round_room(all[0]));
+    conf.upstream_timeout_ms = 60000; /* nobody waits so long for it */
+    assert_true(round_ask(all[0], &bounded, word, word));
+    loop_run(all[0]->loop);
+    assert_int_equal(told.done, 3);
+    assert_int_equal(told.answered, REACTORS - 1);
+    assert_int_equal(all[0]->stats.limit_rounds, 1);
+    assert_false(round_ask(all[0], &nobody_waits, word, NULL)); /* and says so */
+    assert_int_equal(all[0]->stats.limit_rounds, 2);
+    pthread_mutex_unlock(&gate);
+    ask("third"); /* must arrive, and does behind the others */
+    assert_int_equal(told.answered, REACTORS);
+    assert_true(round_room(all[0]));
+}
+
 #define fresh(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {fresh(test_all_answer), fresh(test_one_hangs)};
+    const struct CMUnitTest tests[] = {fresh(test_all_answer), fresh(test_one_hangs),
+                                       fresh(test_not_asked_for_ever)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,7 @@ static const struct bridge_conf conf = {
     .write_stall_ms = 20000,
     .replay_page = 40,
     .replay_concurrency = 2,
+    .cursor_concurrency = 2,
     .verify_ms = 8000,
     .upstream_timeout_ms = 1000,
 };

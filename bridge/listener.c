@@ -1,12 +1,14 @@
 /* listener: see listener.h. Takes at most a handful of connections a turn, so that a
  * flood of them does not hold up the streams. Never spins: when descriptors run out it
- * stops listening until one is free again, and the backlog waits in the kernel. */
+ * stops listening until one is free again, and the backlog waits in the kernel. So does
+ * who comes before it is known who is revoked: a moment, not a refusal at each start. */
 #include "bridge/listener.h"
 
 #include "bridge/address.h"
 #include "bridge/bridge.h"
 #include "bridge/conn.h"
 #include "bridge/limits.h"
+#include "bridge/revoked.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -23,6 +25,7 @@
 
 #define ACCEPTS_A_TURN 64
 #define PAUSE_MS 100
+#define LOOK_MS 5
 #define WARN_EVERY_MS 60000
 #define BACKLOG 4096
 
@@ -32,7 +35,8 @@ struct listener {
     int fd;
     int reserve; /* kept open for when descriptors run out; -1: lent, or not to be had */
     struct event *ready;
-    struct timer *pause; /* running: not accepting, descriptors ran out */
+    struct timer *pause; /* running: not accepting, descriptors ran out, or too early */
+    int64_t early_ms;    /* until then it may be too early; 0: it is not */
     int64_t warned_ms;   /* 0: never */
 };
 
@@ -126,9 +130,25 @@ static void resume_accepting(struct listener *l)
     }
 }
 
+/* Is it too early to say of anybody whether they are revoked? */
+static bool too_early(struct listener *l)
+{
+    struct revoked *revoked = l->b->revoked;
+
+    if (l->early_ms &&
+        (l->admin || !revoked || revoked_known(revoked) || clock_ms() >= l->early_ms))
+        l->early_ms = 0;
+    return l->early_ms != 0;
+}
+
 static void on_pause_over(void *arg)
 {
-    resume_accepting(arg);
+    struct listener *l = arg;
+
+    if (too_early(l))
+        timer_start(l->pause, LOOK_MS);
+    else
+        resume_accepting(l);
 }
 
 void listener_turn_end(struct listener *l)
@@ -220,7 +240,7 @@ struct listener *listener_new(struct bridge *b, const char *address, bool admin,
         goto fail;
     l->pause = timer_new(b->loop, on_pause_over, l);
     l->ready = event_new(loop_base(b->loop), l->fd, EV_READ | EV_PERSIST, on_ready, l);
-    if (!l->pause || !l->ready || event_add(l->ready, NULL)) {
+    if (!l->pause || !l->ready) {
         buf_str(err, "out of memory");
         goto fail;
     }
@@ -228,6 +248,8 @@ struct listener *listener_new(struct bridge *b, const char *address, bool admin,
         buf_printf(err, "no descriptor to keep in reserve: %s", strerror(errno));
         goto fail;
     }
+    l->early_ms = clock_ms() + b->conf->upstream_timeout_ms;
+    on_pause_over(l);
     return l;
 
 fail:

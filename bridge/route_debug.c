@@ -134,6 +134,7 @@ void route_debug_streams(struct request *r)
 {
     static const struct round_kind kind = {.question_size = sizeof(struct tour_filter),
                                            .answer_size = sizeof(struct listing),
+                                           .bounded = true,
                                            .each = tour_one,
                                            .done = on_toured_all,
                                            .bounded = true,

@@ -3,20 +3,33 @@
 
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { after, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { BIN, run as command, Stack, until } from './harness.mjs';
 import { PgBouncer } from './lib/pgbouncer.mjs';
 
-const stack = await Stack.start({ workers: 0, bridges: 0 });
-const bouncer = await PgBouncer.start(path.join(stack.dir, 'bouncer'), stack.pg);
-after(() => bouncer.stop('SIGKILL'));
-
-const env = { DATABASE_URL: bouncer.url, DATABASE_LISTEN_URL: stack.pg.url };
-// what the pool's other users may have: tables of the same names, first in their search_path
-await stack.pg.query(`create table public.threads (id int); create table public.messages (id int);
-                      create table public.runs (id int); create table public.migrations (id int)`);
-await Promise.all([stack.startWorker({ 'demo-rate': 200, 'poll-ms': 500 }, env),
-                   stack.startBridge({ reactors: 2 }, env)]);
+/** @type {Stack} */
+let stack;
+/** @type {PgBouncer} */
+let bouncer;
+/** @type {Record<string, string>} */
+let env;
+async function setUp() {
+    bouncer = await PgBouncer.start(path.join(stack.dir, 'bouncer'), stack.pg);
+    env = { DATABASE_URL: bouncer.url, DATABASE_LISTEN_URL: stack.pg.url };
+    // what the pool's other users may have: tables of the same names, first in their search_path
+    await stack.pg.query(`create table public.threads (id int); create table public.messages (id int);
+                          create table public.runs (id int); create table public.migrations (id int)`);
+    await Promise.all([stack.startWorker({ 'demo-rate': 200, 'poll-ms': 500 }, env),
+                       stack.startBridge({ reactors: 2 }, env)]);
+}
+before(async () => {
+    stack = await Stack.start({ workers: 0, bridges: 0 });
+    await setUp().catch(async (error) => { // behind a hook that failed no other is called
+        await Promise.allSettled([stack.stop(), bouncer?.stop('SIGKILL')]);
+        throw error;
+    });
+});
+after(() => bouncer?.stop('SIGKILL'));
 
 /** A neighbour's habits: all servers of the pool get another search_path, and keep it. */
 async function disturb() {

@@ -37,8 +37,7 @@ const relations = async () => JSON.stringify(await stack.pg.query(
 const rows = async () => JSON.stringify([await stack.pg.query('select * from public.threads'),
                                          await stack.pg.query('select * from public.runs')]);
 
-before(async () => {
-    stack = await Stack.start({ workers: 0, bridges: 0 });
+async function setUp() {
     await stack.pg.query(`create table public.threads (id text primary key, subject text);
                           create table public.runs (id int); create table public.messages (id int, body text);
                           create table public.migrations (name text);
@@ -65,6 +64,13 @@ before(async () => {
     }));
     await Promise.all(TENANTS.flatMap(({ env }) => [stack.startWorker({ 'demo-rate': 300, 'lease-ms': 1500 }, env),
                                                     stack.startBridge({}, env)]));
+}
+before(async () => {
+    stack = await Stack.start({ workers: 0, bridges: 0 });
+    await setUp().catch(async (error) => { // behind a hook that failed no other is called
+        await Promise.allSettled([stack.stop(), ...closing.map((close) => close())]);
+        throw error;
+    });
 });
 
 /** Both at once, on the thread of that name. @param {string} thread */

@@ -80,8 +80,9 @@ class Control:
     async def _listen(self) -> None:
         pauses = delays()
         while True:
-            connection = self._make()
+            connection = None
             try:
+                connection = self._make()
                 await asyncio.wait_for(self._open(connection), ANSWER_S)
                 pauses = delays()
                 await self._hear(connection)
@@ -131,6 +132,7 @@ class Control:
     @staticmethod
     async def _close(connection: Any) -> None:
         try:
-            await connection.disconnect()
+            if connection:
+                await connection.disconnect()
         except (OSError, rx.RedisError):
             pass  # it was lost already

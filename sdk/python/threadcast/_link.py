@@ -17,6 +17,9 @@ from typing import Any, Dict, Iterator
 CONNECT_S = 3.0
 ANSWER_S = 5.0
 _BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.02, 1.0
+# What redis-py puts into the settings for the connections of its pool. (From 8 on also how
+# they follow a server's maintenance, over RESP3: the control's speaks RESP2.)
+_OF_THE_POOL = ("retry", "retry_on_error", "retry_on_timeout")
 
 
 def instance() -> str:
@@ -28,8 +31,9 @@ def instance() -> str:
 def settings(client: Any, job: str) -> Dict[str, Any]:
     """Arguments for a connection like the client's, but our own."""
     kwargs = dict(client.connection_pool.connection_kwargs)
-    for name in ("retry", "retry_on_error", "retry_on_timeout"):
-        kwargs.pop(name, None)
+    for name in list(kwargs):
+        if name in _OF_THE_POOL or name.startswith(("maint_", "oss_cluster_maint_", "orig_")):
+            del kwargs[name]
     kwargs["health_check_interval"] = 0
     kwargs["client_name"] = "threadcast-python:%s:%s" % (instance(), job)
     kwargs["decode_responses"] = False

@@ -101,8 +101,9 @@ class Control:
     def _listen(self) -> None:
         pauses = delays()
         while self._wanted():
-            connection = self._make()
+            connection = None
             try:
+                connection = self._make()
                 self._open(connection)
                 pauses = delays()
                 while self._wanted():
@@ -112,7 +113,8 @@ class Control:
                 with _changed:
                     _changed.wait_for(lambda: not self.hearers, next(pauses))
             finally:
-                connection.disconnect()
+                if connection:
+                    connection.disconnect()
 
     def _wanted(self) -> bool:
         with _changed:

@@ -122,9 +122,8 @@ static void run_short(struct listener *l, int error)
 
 static void resume_accepting(struct listener *l)
 {
-    if (reserve_back(l)) {
+    if (reserve_back(l) && event_add(l->ready, NULL) == 0) {
         timer_stop(l->pause);
-        event_add(l->ready, NULL);
     } else if (!timer_running(l->pause)) {
         timer_start(l->pause, PAUSE_MS);
     }

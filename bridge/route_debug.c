@@ -137,7 +137,6 @@ void route_debug_streams(struct request *r)
                                            .bounded = true,
                                            .each = tour_one,
                                            .done = on_toured_all,
-                                           .bounded = true,
                                            .gone = free_listing};
     struct tour_filter *filter;
 

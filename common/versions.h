@@ -8,7 +8,7 @@
 #define VERSION_EVENT 1  /* docs/PROTOCOL.md */
 #define VERSION_SCRIPT 1 /* publish.lua, its first argument, `v` of a thread's state */
 
-/* "threadcast-bridge 0.1.0 (event 1, script 1, schema 3)\n", for --version */
+/* "threadcast-bridge 0.1.0 (event 1, script 1, schema 4)\n", for --version */
 void versions_line(const char *program, struct buf *out);
 /* The same for Prometheus: the family threadcast_build_info. */
 void versions_metric(struct buf *out);

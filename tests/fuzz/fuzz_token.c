@@ -46,14 +46,19 @@ static void make_keys(void)
         abort();
 }
 
+#define RUN "agent_run:"
+
 static void check_list(char *const *list, bool prefixes)
 {
     size_t count = 0;
     for (; list && list[count]; count++) {
-        size_t len = strlen(list[count]);
-        bool star = len && list[count][len - 1] == '*';
+        const char *grant = list[count];
+        if (prefixes && strncmp(grant, RUN, strlen(RUN)) == 0)
+            grant += strlen(RUN); /* a run of the older interface, or a prefix of some */
+        size_t len = strlen(grant);
+        bool star = len && grant[len - 1] == '*';
         if (!(star && prefixes && len == 1) &&
-            !thread_id_valid(list[count], len - (star && prefixes)))
+            !thread_id_valid(grant, len - (star && prefixes)))
             abort();
     }
     if (count > GRANTS_MAX)

@@ -184,6 +184,17 @@ test('a bridge that starts later, one that was away, and a Redis that forgot', a
                 { what: 'and have tried again' });
 });
 
+test('a bridge ends while it reads a revocation', async () => {
+    const bridge = await stack.startBridge({ ...BRIDGE, 'shutdown-delay-ms': 300 });
+    try {
+        assert.equal((await revoke({ sub: 'gus' }, { bridge })).status, 200);
+        stack.redis.child?.kill('SIGSTOP');
+        await bridge.stop();
+    } finally {
+        stack.redis.child?.kill('SIGCONT');
+    }
+});
+
 test('--max-revocations: one more is refused, and counted', async () => {
     let answer = await revoke({ sub: 'many-0' });
     for (let i = 1; i < 8 && answer.status === 200; i++) answer = await revoke({ sub: `many-${i}` });

@@ -230,6 +230,15 @@ test('equal questions share one, others wait in line, and more than that are tol
     held.close();
 });
 
+test('an authorizer that hangs: nobody waits in its line for longer than for an answer', async () => {
+    const bridge = await stack.startBridge({ ...OPTIONS, 'authorize-url': url, 'authorize-concurrency': 1 });
+    authorizer.answer = () => null;
+    const answers = await Promise.all(Array.from({ length: 8 }, () => get('/v1/threads/anns/messages', session({}), { bridge })));
+    for (const answer of answers) assert.equal(answer, '503 busy');
+    assert.ok(authorizer.asked.length <= 4, `one behind the other, ${authorizer.asked.length} were asked about`);
+    await bridge.stop();
+});
+
 test('it needs no key of ours, and says what is wrong with its address', async () => {
     for (const bad of ['ftp://x/', 'https://user:secret@x/', 'x']) {
         const { code, stderr } = await run(path.join(BIN, 'threadcast-bridge'), ['--check-config', '--authorize-url', bad]);

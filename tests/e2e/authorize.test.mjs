@@ -104,6 +104,7 @@ test('who the authorizer vouches for reads and writes what it grants, and owns w
     assert.equal((await stack.request('GET', '/v1/threads/room/events', as('sid=unknown'))).status, 401);
     const ticket = await stack.request('POST', '/v1/tickets', { ...as('sid=bob'), json: { threads: ['room'] } });
     assert.equal(ticket.status, 200);
+    assert.match(String(ticket.headers.get('x-request-id')), /^[0-9a-f-]{36}$/, 'one, though it has waited');
     stack.secret(ticket.json.ticket);
     assert.ok(ticket.json.renewableUntil <= soon() * 1000, 'not longer than the session');
     for (const right of ['/v1/revoke', '/v1/session']) {

@@ -167,7 +167,7 @@ static const struct conf_option options[] = {
          "kind decides which."},
     {.name = "jwt-jwks-url",
      .env = "JWT_JWKS_URL",
-     .kind = CONF_STR,
+     .kind = CONF_SECRET,
      .offset = AT(jwt_jwks_url),
      .check = fetch_url_check,
      .help = "Where an issuer publishes its public keys as a JSON Web Key Set."},
@@ -253,7 +253,7 @@ static const struct conf_option options[] = {
     INT("ticket-max-s", ticket_max_s, "3600", 1, 86400, "s", "Longest life of a ticket."),
     {.name = "authorize-url",
      .env = "AUTHORIZE_URL",
-     .kind = CONF_STR,
+     .kind = CONF_SECRET,
      .offset = AT(authorize_url),
      .check = fetch_url_check,
      .help = "Says who a request without a token of ours is, and what they may read; "

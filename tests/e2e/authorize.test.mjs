@@ -245,6 +245,7 @@ test('it needs no key of ours, and says what is wrong with its address', async (
         const { code, stderr } = await run(path.join(BIN, 'threadcast-bridge'), ['--check-config', '--authorize-url', bad]);
         assert.equal(code, 2, bad);
         assert.match(stderr, /authorize-url/);
+        assert.ok(!stderr.includes('secret'), stderr);
     }
     const bridge = await stack.startBridge({ ...OPTIONS, 'authorize-url': url }, { JWT_SECRET: '' });
     assert.equal(await get('/v1/threads/anns/messages', as('sid=ann'), { bridge }), '200 undefined');

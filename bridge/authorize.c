@@ -40,6 +40,7 @@ struct entry {
     enum authorize_state answer;
     struct identity *identity;
     int64_t until_ms; /* wall clock; KNOWN */
+    int64_t since_ms; /* monotonic; QUEUED */
     char key[KEY_SIZE];
 };
 
@@ -185,12 +186,21 @@ static void tell_all(struct entry *e)
     }
 }
 
+/* It has waited for as long as an answer may take: who asked shall not wait longer, and
+ * hold a connection, because others are not answered. */
+static bool is_late(const struct entry *e)
+{
+    const struct bridge_conf *conf = e->authorize->bridge->conf;
+
+    return clock_ms() - e->since_ms >= conf->authorize_timeout_ms;
+}
+
 static void pump(struct authorize *a)
 {
     while (a->asking_count < a->asking_max && !list_empty(&a->queued)) {
         struct entry *e = LIST_ITEM(list_next(&a->queued), struct entry, node);
         enter(e, ASKING);
-        if (start(e))
+        if (!is_late(e) && start(e))
             continue;
         a->bridge->stats.authorize_failed++;
         e->answer = AUTHORIZE_FAILED;
@@ -291,6 +301,7 @@ static struct entry *find_or_queue(struct authorize *a, struct buf *texts)
         return NULL;
     e->texts = *texts;
     buf_init(texts);
+    e->since_ms = clock_ms();
     enter(e, QUEUED);
     return e;
 }

@@ -204,6 +204,7 @@ void bridge_close(struct bridge *b)
     b->revoker = NULL;
     pg_pool_free(b->pg);
     clients_free(b->clients);
+    b->clients = NULL; /* letters of the others may still come (revoke.c) */
     legacy_free(b->legacy);
     feed_free(b->feed);
     b->publisher = NULL;

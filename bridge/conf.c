@@ -167,7 +167,7 @@ static const struct conf_option options[] = {
          "kind decides which."},
     {.name = "jwt-jwks-url",
      .env = "JWT_JWKS_URL",
-     .kind = CONF_STR,
+     .kind = CONF_SECRET,
      .offset = AT(jwt_jwks_url),
      .check = fetch_url_check,
      .help = "Where an issuer publishes its public keys as a JSON Web Key Set."},
@@ -253,7 +253,7 @@ static const struct conf_option options[] = {
     INT("ticket-max-s", ticket_max_s, "3600", 1, 86400, "s", "Longest life of a ticket."),
     {.name = "authorize-url",
      .env = "AUTHORIZE_URL",
-     .kind = CONF_STR,
+     .kind = CONF_SECRET,
      .offset = AT(authorize_url),
      .check = fetch_url_check,
      .help = "Says who a request without a token of ours is, and what they may read; "
@@ -398,11 +398,32 @@ static bool validate_listen(const struct bridge_conf *conf, struct buf *err)
     return true;
 }
 
+/* The kernel would deal the connections of one address out to both doors. */
+static bool validate_admin(const struct bridge_conf *conf, struct buf *err)
+{
+    struct sockaddr_storage addr;
+    socklen_t len;
+    char open[ADDRESS_SIZE], admin[ADDRESS_SIZE];
+
+    if (!conf->admin_listen)
+        return true;
+    if (!address_parse(conf->listen, &addr, &len, err))
+        return false;
+    address_format((struct sockaddr *)&addr, len, open);
+    if (!address_parse(conf->admin_listen, &addr, &len, err))
+        return false;
+    address_format((struct sockaddr *)&addr, len, admin);
+    if (strcmp(open, admin) != 0 || strcmp(strrchr(open, ':'), ":0") == 0)
+        return true;
+    buf_str(err, "--admin-listen must not be where --listen is");
+    return false;
+}
+
 bool bridge_conf_validate(void *arg, struct buf *err)
 {
     struct bridge_conf *conf = arg;
 
-    if (!validate_listen(conf, err))
+    if (!validate_listen(conf, err) || !validate_admin(conf, err))
         return false;
     if (conf->database_listen_url && !conf->database_url) {
         buf_str(err, "DATABASE_LISTEN_URL is of no use without DATABASE_URL");

@@ -16,6 +16,9 @@
 #include "bridge/feed.h"
 #include "bridge/hub.h"
 #include "bridge/keys.h"
+#include "bridge/legacy.h"
+#include "bridge/legacy_access.h"
+#include "bridge/legacy_stream.h"
 #include "bridge/publisher.h"
 #include "bridge/revoked.h"
 #include "bridge/round.h"
@@ -198,6 +201,13 @@ static void on_access(enum access_result result, void *arg)
         wish_end(w);
 }
 
+/* An older run's stream that was let in by a grant that names the run, whatever its
+ * thread. */
+static bool of_run_alone(const struct client *c)
+{
+    return c->older && !c->older->thread_granted;
+}
+
 /* Takes id. */
 static void ask_threads(struct round_part *part, struct client *c, struct identity *id)
 {
@@ -216,6 +226,11 @@ static void ask_threads(struct round_part *part, struct client *c, struct identi
                        .owner_changes = b->owner_changes,
                        .waiting = count + 1}; /* one for us */
     c->pending++;
+    if (of_run_alone(c)) {
+        w->denied = !legacy_granted(id, c->older->run->id, ACCESS_READ);
+        w->waiting -= count;
+        count = 0;
+    }
     for (size_t i = 0; i < count; i++) {
         const struct topic *topic = c->subs[i].topic;
         w->threads[i].wish = w;

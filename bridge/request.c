@@ -52,18 +52,6 @@ void request_unref(struct request *r)
     free(r);
 }
 
-void request_trace(struct request *r)
-{
-    struct span id = http_header(&r->http, "x-request-id");
-    struct span parent = http_header(&r->http, "traceparent");
-
-    trace_set_id(&r->trace, id.at, id.len);
-    trace_set_parent(&r->trace, parent.at, parent.len);
-    if (!r->trace.request_id[0])
-        uuid_new(r->trace.request_id);
-    request_header(r, "X-Request-Id", r->trace.request_id);
-}
-
 /* --- answering ---------------------------------------------------------------------- */
 
 static bool header_safe(const char *s)
@@ -97,6 +85,19 @@ static bool extra_has(const struct request *r, const char *name)
             at++;
     }
     return false;
+}
+
+void request_trace(struct request *r)
+{
+    struct span id = http_header(&r->http, "x-request-id");
+    struct span parent = http_header(&r->http, "traceparent");
+
+    trace_set_id(&r->trace, id.at, id.len);
+    trace_set_parent(&r->trace, parent.at, parent.len);
+    if (!r->trace.request_id[0])
+        uuid_new(r->trace.request_id);
+    if (!extra_has(r, "X-Request-Id"))
+        request_header(r, "X-Request-Id", r->trace.request_id);
 }
 
 static void add_date(struct buf *out)

@@ -58,7 +58,7 @@ struct request *request_new(struct bridge *b, struct conn *c);
 struct request *request_ref(struct request *r);
 void request_unref(struct request *r); /* the last one frees */
 
-/* Its id: the one that came along, or a new one; the answer carries it. Once, before
+/* Its id: the one that came along, or a new one; the answer carries it, once. Before
  * anything else. */
 void request_trace(struct request *r);
 

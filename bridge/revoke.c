@@ -44,6 +44,7 @@ struct revoker {
     bool hinted;         /* since it was sent */
     uint64_t swept;      /* version of the set when the streams were last looked at */
     bool refused;        /* said so */
+    bool unstored;       /* what Redis has lost could not be stored again: said so */
     int64_t changes;     /* the count, as we know it */
     uint64_t reconnects; /* of the reading connection then */
     uint64_t round;      /* of reading */
@@ -96,6 +97,21 @@ static void call_end(struct call *c, enum revoke_outcome outcome)
     free(c);
 }
 
+/* What could not be stored is still missing: all is read once more, at the next poll. */
+static void on_restored(enum revoke_outcome outcome, void *arg)
+{
+    struct bridge *b = arg;
+    struct revoker *v = b->revoker;
+
+    if (!v || outcome == REVOKE_FULL)
+        return;
+    if (outcome == REVOKE_DOWN)
+        v->changes = -1;
+    if (outcome == REVOKE_DOWN && !v->unstored)
+        log_error("revocations that Redis has lost cannot be stored again now");
+    v->unstored = outcome == REVOKE_DOWN;
+}
+
 static void on_stored(struct redis *redis, const struct redis_reply *reply, void *arg)
 {
     struct call *c = arg;
@@ -112,7 +128,8 @@ static void on_stored(struct redis *redis, const struct redis_reply *reply, void
     }
     if (reply) {
         c->bridge->stats.redis_errors++;
-        log_warn("revocation refused", LOG_S("reply", reply->str ? reply->str : ""));
+        if (c->fn != on_restored) /* they would be many, and come again */
+            log_warn("revocation refused", LOG_S("reply", reply->str ? reply->str : ""));
     }
     call_end(c, REVOKE_DOWN);
 }
@@ -180,10 +197,10 @@ static void restore(struct revoker *v)
     int count = 0;
 
     while (count < RESTORE_MAX && revoked_missing(v->bridge->revoked, v->round, &r)) {
-        revoke_store(v->bridge, &r, NULL, NULL);
+        revoke_store(v->bridge, &r, on_restored, v->bridge);
         count++;
     }
-    if (count)
+    if (count && !v->unstored)
         log_warn("revocations were missing in Redis", LOG_I("count", count));
 }
 

@@ -394,6 +394,10 @@ void route_demo_session(struct request *r)
         return;
     }
     enum auth_result result = auth_identify(r->bridge->auth, r, &id, &why);
+    if (result == AUTH_UNSURE && r->keys != KEYS_FRESH && r->wait) {
+        r->wait(r); /* a guest's cookie would take the place of a good one */
+        return;
+    }
     if (result == AUTH_OK && !id->ticket)
         stay(r, id);
     else if (result == AUTH_UNKNOWN || (result != AUTH_OK && auth_bearer(r, &token) != 0))

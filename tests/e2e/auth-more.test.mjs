@@ -70,7 +70,7 @@ test('keys it does not start with, and it says why without showing them', async 
     for (const [why, args, env] of rows) {
         const said = await refused(args, env);
         assert.match(said, why);
-        for (const hidden of [secret, 'too-short-secret', 'MFkw']) {
+        for (const hidden of [secret, 'too-short-secret', 'MFkw', 'me:pass']) {
             assert.ok(!said.includes(hidden), said);
         }
     }

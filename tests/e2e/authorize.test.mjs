@@ -104,6 +104,7 @@ test('who the authorizer vouches for reads and writes what it grants, and owns w
     assert.equal((await stack.request('GET', '/v1/threads/room/events', as('sid=unknown'))).status, 401);
     const ticket = await stack.request('POST', '/v1/tickets', { ...as('sid=bob'), json: { threads: ['room'] } });
     assert.equal(ticket.status, 200);
+    assert.match(String(ticket.headers.get('x-request-id')), /^[0-9a-f-]{36}$/, 'one, though it has waited');
     stack.secret(ticket.json.ticket);
     assert.ok(ticket.json.renewableUntil <= soon() * 1000, 'not longer than the session');
     for (const right of ['/v1/revoke', '/v1/session']) {
@@ -230,11 +231,21 @@ test('equal questions share one, others wait in line, and more than that are tol
     held.close();
 });
 
+test('an authorizer that hangs: nobody waits in its line for longer than for an answer', async () => {
+    const bridge = await stack.startBridge({ ...OPTIONS, 'authorize-url': url, 'authorize-concurrency': 1 });
+    authorizer.answer = () => null;
+    const answers = await Promise.all(Array.from({ length: 8 }, () => get('/v1/threads/anns/messages', session({}), { bridge })));
+    for (const answer of answers) assert.equal(answer, '503 busy');
+    assert.ok(authorizer.asked.length <= 4, `one behind the other, ${authorizer.asked.length} were asked about`);
+    await bridge.stop();
+});
+
 test('it needs no key of ours, and says what is wrong with its address', async () => {
     for (const bad of ['ftp://x/', 'https://user:secret@x/', 'x']) {
         const { code, stderr } = await run(path.join(BIN, 'threadcast-bridge'), ['--check-config', '--authorize-url', bad]);
         assert.equal(code, 2, bad);
         assert.match(stderr, /authorize-url/);
+        assert.ok(!stderr.includes('secret'), stderr);
     }
     const bridge = await stack.startBridge({ ...OPTIONS, 'authorize-url': url }, { JWT_SECRET: '' });
     assert.equal(await get('/v1/threads/anns/messages', as('sid=ann'), { bridge }), '200 undefined');

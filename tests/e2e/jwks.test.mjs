@@ -214,7 +214,7 @@ test('while no key has come it is not ready, and says "later", not "no"', async 
     const signer = late.newKey('k');
     late.instead = () => {}; // takes the question, and is silent
     await late.start();
-    const starting = stack.startBridge({ 'jwks-wait-ms': 100, 'jwks-timeout-ms': 200, 'jwks-min-interval-s': 1 }, { JWT_JWKS_URL: late.url });
+    const starting = stack.startBridge({ 'jwks-wait-ms': 100, 'jwks-timeout-ms': 200, 'jwks-min-interval-s': 1, demo: true }, { JWT_JWKS_URL: late.url });
     const bridge = stack.bridges[stack.bridges.length - 1];
     await until(() => bridge.port);
     const ready = await bridge.fetch('/readyz');
@@ -222,6 +222,9 @@ test('while no key has come it is not ready, and says "later", not "no"', async 
     assert.equal((await ready.json()).keys, 'down');
     const refused = await answer(issued(signer, 'k'), bridge);
     assert.deepEqual([refused.status, refused.json.error.code], [503, 'keys_unavailable']);
+    const visitor = await stack.request('POST', '/v1/demo/session', {
+        bridge, token: null, headers: { Cookie: `threadcast_session=${issued(signer, 'k')}` } });
+    assert.deepEqual([visitor.status, visitor.json.error?.code], [503, 'keys_unavailable'], 'no guest in their place');
     const stream = stack.events('/v1/threads/t1/events', { token: issued(signer, 'k'), bridge });
     await stream.named('busy');
     await until(async () => { // or the fetch had failed before

@@ -188,6 +188,20 @@ describe('renewal', { concurrency: true }, () => {
         for (const stream of [near, far, mine]) assert.equal(await stream.end(5000), 'fin');
     });
 
+    test('the stream of an older run goes on with a fresh token that is granted the run, and no other', async () => {
+        await stack.redis.client.rpush('agent_run:older-1:responses', '{"type": "status", "status": "running"}');
+        const exp = Math.floor(Date.now() / 1000) + 60; // in its second half: it is told at once
+        const stream = stack.events('/agent-run/older-1/stream', { token: token({
+            sub: 'ann', iat: exp - 200, exp, threadcast: { read: ['agent_run:*'] } }) });
+        const { connection } = (await stream.named('auth')).json;
+        const extend = async (/** @type {string[]} */ read) => (await stack.request('POST', '/v1/session/extend', {
+            read, seconds: 600, json: { connection } })).status;
+        assert.equal(await extend([]), 403);
+        assert.equal(await extend(['agent_run:other', 'older-1']), 403);
+        assert.equal(await extend(['agent_run:older-1']), 200);
+        stream.close();
+    });
+
     test('a service makes tickets for its users: what its own grants read, and for as long as it says', async () => {
         const service = token({ threadcast: { read: ['room', 'team-*'], tickets: true } });
         const make = (/** @type {unknown} */ json, /** @type {any} */ who = { token: service }) =>

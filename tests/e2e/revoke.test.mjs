@@ -173,6 +173,26 @@ test('a bridge that starts later, one that was away, and a Redis that forgot', a
     await until(async () => await stack.redis.cli('hexists', 'acme:threadcast:revoked', 's:gus') === '1',
                 { what: 'bridges store again what Redis has lost' });
     assert.deepEqual(await said('/v1/threads', { token: old }), REVOKED);
+    // it forgets when nothing can be stored: once that is over, they do it then
+    const noticed = () => bridges.map(({ output }) => output.split('missing in Redis').length);
+    const before = noticed();
+    await stack.redis.cli('acl', 'setuser', 'default', '-eval');
+    await stack.redis.cli('del', 'acme:threadcast:revoked');
+    await until(() => noticed().every((count, i) => count > before[i]), { what: 'all have tried' });
+    await stack.redis.cli('acl', 'setuser', 'default', '+eval');
+    await until(async () => await stack.redis.cli('hexists', 'acme:threadcast:revoked', 's:gus') === '1',
+                { what: 'and have tried again' });
+});
+
+test('a bridge ends while it reads a revocation', async () => {
+    const bridge = await stack.startBridge({ ...BRIDGE, 'shutdown-delay-ms': 300 });
+    try {
+        assert.equal((await revoke({ sub: 'gus' }, { bridge })).status, 200);
+        stack.redis.child?.kill('SIGSTOP');
+        await bridge.stop();
+    } finally {
+        stack.redis.child?.kill('SIGCONT');
+    }
 });
 
 test('--max-revocations: one more is refused, and counted', async () => {

@@ -100,6 +100,7 @@ static void test_refused(void **state)
         {"--auth=none", "--jwt-secret=0123456789012345678901234567890123"},
         {"--client-queue-bytes=2000000", "--history-max-bytes=1000000"},
         {"--shutdown-delay-ms=1", "--drain-ms=0"},
+        {"--listen=127.0.0.1:8080", "--admin-listen=localhost:8080"},
         {"--nothing", "1"},
     };
     struct bridge_conf c;

@@ -21,6 +21,12 @@ const signed = async (token, to, body) => {
         'Content-Type': 'application/json' }, body: JSON.stringify(body) });
     if (!answer.ok) throw new Error(to + ' ' + answer.status + ' ' + await answer.text());
 };
+const renew = async (connection) => {
+    const token = await newToken();
+    await signed(token, '/v1/session', {}); // for the next connection
+    await signed(token, '/v1/session/extend', { connection }); // for this one
+    page.renewed++;
+};
 window.read = (thread, cursor) => {
     let at = cursor;
     // 502 while no bridge is there: EventSource gives up for ever, a page does not
@@ -35,18 +41,15 @@ window.read = (thread, cursor) => {
             if (event.type === 'token') answer.textContent = page.text += event.content;
             if (event.type === 'done') { page.done = true; source.close(); }
         };
-        source.addEventListener('auth', async (e) => {
+        source.addEventListener('auth', (e) => {
             const said = JSON.parse(e.data);
             page.auth.push(said.reason ?? 'renewed');
-            if (!said.connection) return;
-            const token = await newToken();
-            await signed(token, '/v1/session', {}); // for the next connection
-            await signed(token, '/v1/session/extend', { connection: said.connection }); // for this one
-            page.renewed++;
+            // no bridge is there, or a new one: this stream is over, and the next one hears \`auth\` of its own
+            if (said.connection) renew(said.connection).catch((error) => { if (!/ (404|502|503) /.test(error.message)) throw error; });
         });
         source.onerror = () => { if (source.readyState === 2 && !page.done) again(); };
     };
-    return open();
+    return open().catch(again);
 };
 </script>`;
 

@@ -101,19 +101,25 @@ async function request(method, path, body, headers = {}) {
     return answer ?? {};
 }
 
+/** @type {Promise<any> | null} the session that is being opened */
+let opening = null;
+
 /** Signs the visitor in as a guest; somebody with a valid session stays who they are. */
-export async function openSession() {
-    return request('POST', 'v1/demo/session', {});
+export function openSession() {
+    opening ??= request('POST', 'v1/demo/session', {}).finally(() => (opening = null));
+    return opening;
 }
 
 /**
- * As `request`, but a session that has run out is opened again, once.
+ * As `request`, but waits for a session that is being opened (somebody may type before it
+ * is), and one that has run out is opened again, once.
  * @param {string} method
  * @param {string} path
  * @param {unknown} [body]
  * @param {Record<string, string>} [headers]
  */
 async function signedIn(method, path, body, headers) {
+    await opening?.catch(() => {}); // the request itself says what is wrong
     try {
         return await request(method, path, body, headers);
     } catch (error) {

@@ -245,6 +245,39 @@ describe('the page', () => {
             assert.equal(await visitor.page.locator('.thread').count(), 1);
         }));
 
+    it('a prompt that is typed before the session is open waits for it', () =>
+        withLogs(
+            () => stack,
+            async () => {
+                const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+                const visitor = new Visitor(await context.newPage());
+                let release = (/** @type {unknown} */ _) => {};
+                const held = new Promise((resolve) => (release = resolve));
+                let asked = 0;
+                await visitor.page.route('**/v1/demo/session', async (route) => {
+                    asked++;
+                    await held;
+                    await route.continue();
+                });
+                /** @type {string[]} */
+                const early = [];
+                visitor.page.on('request', (request) => {
+                    if (/\/v1\/threads/.test(request.url())) early.push(request.url());
+                });
+                await visitor.page.goto(stack.url('/'));
+                await until(() => asked > 0);
+                await visitor.page.getByLabel('Your prompt').fill(PROMPT);
+                await visitor.page.keyboard.press('Enter');
+                // what it would have asked for without waiting has been asked for by now
+                await visitor.page.evaluate(() => fetch('healthz'));
+                assert.deepEqual(early, []);
+                release(null);
+                await until(() => visitor.reads(20));
+                await assertWhole(visitor);
+                await visitor.leave();
+            },
+        ));
+
     it('stops an answer and keeps what there was', () =>
         visit(async (visitor) => {
             await visitor.ask(PROMPT);

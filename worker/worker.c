@@ -114,6 +114,7 @@ void worker_drain(struct worker *w)
     log_info("draining", LOG_I("runs", count_runs(w)), LOG_I("drain_ms", ms));
     w->draining = true;
     intake_stop(w->intake);
+    exec_drain(w);
     timer_start(w->drain_timer, ms - reserve);
     timer_start(w->exit_timer, ms);
     maybe_exit(w);

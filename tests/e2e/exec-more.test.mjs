@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { before, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { Stack, until } from './harness.mjs';
 
 /** @type {Stack} */
@@ -130,7 +130,7 @@ for line in told(): pass
 ready()
 for line in told():
     if line["type"] != "run": continue
-    for i in range(30 if line["message"]["content"] == "short" else 30000):
+    for i in range(30 if line["message"]["content"] == "short" else 15000):
         say(line["runId"], "token", "%05d " % i + "x" * 94)
     say(line["runId"], "done")
 `), mode: 'persistent', processes: 1 },
@@ -157,7 +157,7 @@ import time
 ready()
 for line in told():
     if line["type"] != "run": continue
-    until = time.process_time() + (30 if line["message"]["content"] == "much" else 0.4)
+    until = time.process_time() + (30 if line["message"]["content"] == "much" else 0.6)
     while time.process_time() < until: pass
     say(line["runId"], "done")
 `), mode: 'persistent', cpu_limit_s: 1 },
@@ -181,8 +181,6 @@ before(async () => {
     await stack.startWorker({ 'agents-file': file, 'exec-kill-ms': 500, 'max-attempts': 2, 'retry-ms': 10, 'run-buffer-bytes': 65536,
                               'metrics-listen': '127.0.0.1:0' },
                             { PASSED_ON: 'yes', SECRET: 'no', LC_TIME: 'C', OPENAI_API_KEY: 'sk-no' });
-    for (const agent of ['spin', 'slow', 'mute']) begun[agent] = answer(agent);
-    burnt = (async () => [await answer('burner'), await answer('burner'), await answer('burner')])();
 });
 
 /** @param {string} agent */
@@ -212,11 +210,6 @@ async function counters() {
         Number(text.split('\n').find((line) => line.startsWith(`threadcast_worker_agent_${name} `))?.split(' ').at(-1));
 }
 
-/** The slow ones work while the others are tested. @type {Record<string, ReturnType<typeof answer>>} */
-const begun = {};
-/** @type {Promise<Awaited<ReturnType<typeof answer>>[]>} */
-let burnt;
-
 /** @param {string | number} pid */
 const hasGone = (pid) => {
     try {
@@ -226,106 +219,151 @@ const hasGone = (pid) => {
     }
 };
 
-test('open files are limited', async () => {
-    const { text } = await answer('opener');
-    assert.match(text, /^EMFILE after (8|9|1[0-3])$/);
-});
-
-test('text that is none is repaired; what comes behind the end is nothing', async () => {
-    assert.equal((await answer('surrogates')).text, 'a\ufffd\ufffdb\ufffd');
-    const { end, text, stream } = await answer('twice');
-    assert.deepEqual([end.type, text], ['done', 'one']);
-    assert.equal(stream.json.at(-1).type, 'done');
-    assert.ok((await counters())('after_end_total') > 0);
-});
-
-test('environment, directory, group, descriptors, signals', async () => {
-    const told = JSON.parse((await answer('env')).text);
-    const { env } = told;
-    assert.deepEqual([env.MODEL, env.PASSED_ON, env.LANG, env.LC_TIME], ['small=1', 'yes', 'xx', 'C']);
-    const allowed = /^(PATH|HOME|LANG|TZ|TMPDIR|USER|LC_\w+|MODEL|PASSED_ON|PWD|SHLVL|OLDPWD|_|THREADCAST_(RUN_ID|THREAD_ID|ATTEMPT|REQUEST_ID|PROCESS)|TRACEPARENT)$/;
-    assert.deepEqual(Object.keys(env).filter((name) => !allowed.test(name)), []);
-    assert.equal(told.cwd, '/tmp');
-    assert.equal(told.group, true);
-    assert.deepEqual(told.core, [0, 0]);
-    assert.match(told.blocked, /^0+$/);
-    assert.deepEqual(told.fds.map(Number).filter((/** @type {number} */ fd) => fd > 3), []);
-});
-
-for (const [agent, file] of [['leaver', 'left'], ['hider', 'hidden']]) {
-    test(`${agent}: who left its session is gone with its program`, async () => {
-        const { end } = await answer(agent);
-        assert.equal(end.type, 'done', JSON.stringify(end));
-        const pid = fs.readFileSync(path.join(dir, file), 'utf8').trim();
-        await until(() => hasGone(pid), { what: `${pid} has gone` });
-        assert.ok((await counters())('orphans_killed_total') > 0);
+describe('side by side', { concurrency: 4 }, () => {
+    test('open files are limited', async () => {
+        const { text } = await answer('opener');
+        assert.match(text, /^EMFILE after (8|9|1[0-3])$/);
     });
-}
 
-test('persistent: three runs side by side in one process, a fourth waits for a place', async () => {
-    const three = await Promise.all(['one', 'two', 'three'].map((content) => ask('many', content)));
-    for (const { stream } of three) await stream.type('token');
-    const fourth = await ask('many', 'go');
-    await fourth.stream.type('status');
-    const cancelled = await stack.request('POST', `/v1/runs/${three[2].runId}/cancel`, { json: {} });
-    assert.equal(cancelled.status, 202);
-    const [one, two, third, go] = await Promise.all([...three, fourth].map(ended));
-    assert.equal(third.end.content.finishReason, 'cancelled');
-    const pid = one.text.split(':')[0];
-    assert.deepEqual([one, two, go].map(({ text }) => text), [`${pid}:oneabc`, `${pid}:twoabc`, `${pid}:goabc`]);
-    assert.equal(third.text, `${pid}:three`);
-    for (const run of [one, two, go]) assert.equal(run.stream.json.at(-1).type, 'done');
-});
+    test('text that is none is repaired; what comes behind the end is nothing', async () => {
+        assert.equal((await answer('surrogates')).text, 'a\ufffd\ufffdb\ufffd');
+        const { end, text, stream } = await answer('twice');
+        assert.deepEqual([end.type, text], ['done', 'one']);
+        assert.equal(stream.json.at(-1).type, 'done');
+        assert.ok((await counters())('after_end_total') > 0);
+    });
 
-test('persistent: what a line says of another run is nothing, and counted', async () => {
-    const other = await ask('many', 'wait');
-    await other.stream.type('token');
-    const { text, stream, end, runId, thread } = await answer('forger', other.runId);
-    assert.equal(text, 'mine');
-    assert.equal(end.type, 'done');
-    for (const event of stream.json) {
-        assert.deepEqual([event.runId, event.threadId, event.attempt, event.agentId], [runId, thread, 1, 'forger']);
+    test('environment, directory, group, descriptors, signals', async () => {
+        const told = JSON.parse((await answer('env')).text);
+        const { env } = told;
+        assert.deepEqual([env.MODEL, env.PASSED_ON, env.LANG, env.LC_TIME], ['small=1', 'yes', 'xx', 'C']);
+        const allowed = /^(PATH|HOME|LANG|TZ|TMPDIR|USER|LC_\w+|MODEL|PASSED_ON|PWD|SHLVL|OLDPWD|_|THREADCAST_(RUN_ID|THREAD_ID|ATTEMPT|REQUEST_ID|PROCESS)|TRACEPARENT)$/;
+        assert.deepEqual(Object.keys(env).filter((name) => !allowed.test(name)), []);
+        assert.equal(told.cwd, '/tmp');
+        assert.equal(told.group, true);
+        assert.deepEqual(told.core, [0, 0]);
+        assert.match(told.blocked, /^0+$/);
+        assert.deepEqual(told.fds.map(Number).filter((/** @type {number} */ fd) => fd > 3), []);
+    });
+
+    for (const [agent, file] of [['leaver', 'left'], ['hider', 'hidden']]) {
+        test(`${agent}: who left its session is gone with its program`, async () => {
+            const { end } = await answer(agent);
+            assert.equal(end.type, 'done', JSON.stringify(end));
+            const pid = fs.readFileSync(path.join(dir, file), 'utf8').trim();
+            await until(() => hasGone(pid), { what: `${pid} has gone` });
+            assert.ok((await counters())('orphans_killed_total') > 0);
+        });
     }
-    const count = await counters();
-    assert.ok(count('foreign_lines_total') >= 4, String(count('foreign_lines_total')));
-    assert.ok(count('bad_lines_total') >= 3);
-    assert.equal((await stack.request('POST', `/v1/runs/${other.runId}/cancel`, { json: {} })).status, 202);
-    assert.equal((await ended(other)).text.includes('forged'), false);
-});
 
-test('persistent: who does not obey a cancel loses its process, when nobody else needs it', async () => {
-    const [one, two] = await Promise.all(['one', 'two'].map(() => ask('deaf')));
-    const [{ json: { content: pid } }] = await Promise.all([one.stream.type('token'), two.stream.type('token')]);
-    for (const asked of [one, two]) assert.equal((await ended(asked)).end.content.code, 'agent_time_limit');
-    await until(() => hasGone(pid), { what: `${pid} has gone` });
-    const next = await ask('deaf');
-    assert.notEqual((await next.stream.type('token')).json.content, pid);
-    assert.equal((await stack.request('POST', `/v1/runs/${next.runId}/cancel`, { json: {} })).status, 202);
-    assert.equal((await ended(next)).end.content.finishReason, 'cancelled');
-    assert.ok((await counters())('stuck_total') >= 2);
-});
+    test('persistent: three runs side by side in one process, a fourth waits for a place', async () => {
+        const three = await Promise.all(['one', 'two', 'three'].map((content) => ask('many', content)));
+        for (const { stream } of three) await stream.type('token');
+        const fourth = await ask('many', 'go');
+        await fourth.stream.type('status');
+        const cancelled = await stack.request('POST', `/v1/runs/${three[2].runId}/cancel`, { json: {} });
+        assert.equal(cancelled.status, 202);
+        const [one, two, third, go] = await Promise.all([...three, fourth].map(ended));
+        assert.equal(third.end.content.finishReason, 'cancelled');
+        const pid = one.text.split(':')[0];
+        assert.deepEqual([one, two, go].map(({ text }) => text), [`${pid}:oneabc`, `${pid}:twoabc`, `${pid}:goabc`]);
+        assert.equal(third.text, `${pid}:three`);
+        for (const run of [one, two, go]) assert.equal(run.stream.json.at(-1).type, 'done');
+    });
 
-test('persistent: a process that dies in the middle of its runs: each is tried anew', async () => {
-    const one = await ask('crasher', 'wait');
-    await one.stream.type('token');
-    const two = await ask('crasher', 'die');
-    for (const asked of [one, two]) {
-        const { end, row, stream, text } = await ended(asked);
-        assert.equal(end.type, 'done', JSON.stringify(end));
-        assert.equal(row.attempt, 2);
-        assert.equal(text, '2 ');
-        const statuses = stream.json.filter((event) => event.type === 'status').map((event) => event.content);
-        assert.equal(statuses.find(({ status }) => status === 'queued').error.code, 'agent_signal');
+    test('persistent: what a line says of another run is nothing, and counted', async () => {
+        const other = await ask('many', 'wait');
+        await other.stream.type('token');
+        const { text, stream, end, runId, thread } = await answer('forger', other.runId);
+        assert.equal(text, 'mine');
+        assert.equal(end.type, 'done');
+        for (const event of stream.json) {
+            assert.deepEqual([event.runId, event.threadId, event.attempt, event.agentId], [runId, thread, 1, 'forger']);
+        }
+        const count = await counters();
+        assert.ok(count('foreign_lines_total') >= 4, String(count('foreign_lines_total')));
+        assert.ok(count('bad_lines_total') >= 3);
+        assert.equal((await stack.request('POST', `/v1/runs/${other.runId}/cancel`, { json: {} })).status, 202);
+        assert.equal((await ended(other)).text.includes('forged'), false);
+    });
+
+    test('persistent: who does not obey a cancel loses its process, when nobody else needs it', async () => {
+        const [one, two] = await Promise.all(['one', 'two'].map(() => ask('deaf')));
+        const [{ json: { content: pid } }] = await Promise.all([one.stream.type('token'), two.stream.type('token')]);
+        for (const asked of [one, two]) assert.equal((await ended(asked)).end.content.code, 'agent_time_limit');
+        await until(() => hasGone(pid), { what: `${pid} has gone` });
+        const next = await ask('deaf');
+        assert.notEqual((await next.stream.type('token')).json.content, pid);
+        assert.equal((await stack.request('POST', `/v1/runs/${next.runId}/cancel`, { json: {} })).status, 202);
+        assert.equal((await ended(next)).end.content.finishReason, 'cancelled');
+        assert.ok((await counters())('stuck_total') >= 2);
+    });
+
+    test('persistent: a process that dies in the middle of its runs: each is tried anew', async () => {
+        const one = await ask('crasher', 'wait');
+        await one.stream.type('token');
+        const two = await ask('crasher', 'die');
+        for (const asked of [one, two]) {
+            const { end, row, stream, text } = await ended(asked);
+            assert.equal(end.type, 'done', JSON.stringify(end));
+            assert.equal(row.attempt, 2);
+            assert.equal(text, '2 ');
+            const statuses = stream.json.filter((event) => event.type === 'status').map((event) => event.content);
+            assert.equal(statuses.find(({ status }) => status === 'queued').error.code, 'agent_signal');
+        }
+        assert.ok((await counters())('processes_lost_total') >= 1);
+    });
+
+    test('persistent: a flood is slowed, not lost, and the one beside it comes to its end', async () => {
+        const [long, short] = [await ask('flood'), await ask('flood', 'short')];
+        const [flood, other] = await Promise.all([ended(long), ended(short)]);
+        assert.equal(flood.end.type, 'done', JSON.stringify(flood.end));
+        assert.equal(flood.text.length, 15000 * 100);
+        assert.equal(other.text.length, 30 * 100);
+    });
+
+    test('persistent: CPU seconds are for each run', async () => {
+        for (let i = 0; i < 2; i++) assert.equal((await answer('burner')).end.type, 'done');
+        if (!process.env.THREADCAST_FULL) return; // and three seconds of CPU more
+        const asked = await ask('burner', 'much');
+        const queued = await asked.stream.next((event) => event.json?.content?.status === 'queued', 60_000);
+        assert.equal(queued.json.content.error.code, 'agent_cpu_limit');
+        assert.equal((await stack.request('POST', `/v1/runs/${asked.runId}/cancel`, { json: {} })).status, 202);
+        await ended(asked);
+    });
+
+    test('persistent: a new process after so many runs, and none when nobody asks', async () => {
+        const pids = [];
+        for (let i = 0; i < 3; i++) pids.push((await answer('fresh')).text);
+        assert.equal(pids[0], pids[1]);
+        assert.notEqual(pids[1], pids[2]);
+        await until(() => hasGone(pids[2]), { what: `${pids[2]} has gone` });
+    });
+
+
+    for (const [agent, code, message, counter] of [
+        ['spin', 'agent_cpu_limit', /used the 1 s of CPU/, 'limits_total{limit="cpu"}'],
+        ['eater', 'agent_memory_limit', /96 MiB/, 'limits_total{limit="memory"}'],
+        ['slow', 'agent_time_limit', /longer/, 'limits_total{limit="time"}'],
+        ['endless', 'agent_output_limit', /more than it may/, 'limits_total{limit="output"}'],
+        ['broken', 'agent_signal', /signal 11 \(SIGSEGV\)/],
+        ['aborted', 'agent_killed', /was killed/],
+        ['missing', 'agent_not_found', /not there/],
+        ['forbidden', 'agent_not_executable', /cannot be executed/],
+        ['odd', 'agent_exit', /status 42/],
+        ['nodir', 'agent_start', /could not be started/],
+        ['future', 'agent_protocol', /another version/],
+        ['mute', 'agent_start', /not ready in time/],
+    ]) {
+        test(`${agent}: ${code}`, async () => {
+            const { end, row } = await answer(String(agent));
+            assert.equal(end.type, 'error', JSON.stringify(end));
+            assert.equal(end.content.code, code);
+            assert.match(end.content.message, /** @type {RegExp} */ (message));
+            assert.equal(row.status, 'failed');
+            if (counter) assert.ok((await counters())(String(counter)) >= 1);
+        });
     }
-    assert.ok((await counters())('processes_lost_total') >= 1);
-});
-
-test('persistent: a flood is slowed, not lost, and the one beside it comes to its end', async () => {
-    const [long, short] = [await ask('flood'), await ask('flood', 'short')];
-    const [flood, other] = await Promise.all([ended(long), ended(short)]);
-    assert.equal(flood.end.type, 'done', JSON.stringify(flood.end));
-    assert.equal(flood.text.length, 30000 * 100);
-    assert.equal(other.text.length, 30 * 100);
 });
 
 test('persistent: Redis stands still: who does not pause pays, the others go on', async () => {
@@ -344,23 +382,6 @@ test('persistent: Redis stands still: who does not pause pays, the others go on'
     assert.ok((await counters())('held_up_total') >= 1);
 });
 
-test('persistent: CPU seconds are for each run', async () => {
-    assert.deepEqual((await burnt).map(({ end }) => end.type), ['done', 'done', 'done']);
-    const asked = await ask('burner', 'much');
-    const queued = await asked.stream.next((event) => event.json?.content?.status === 'queued', 60_000);
-    assert.equal(queued.json.content.error.code, 'agent_cpu_limit');
-    assert.equal((await stack.request('POST', `/v1/runs/${asked.runId}/cancel`, { json: {} })).status, 202);
-    await ended(asked);
-});
-
-test('persistent: a new process after so many runs, and none when nobody asks', async () => {
-    const pids = [];
-    for (let i = 0; i < 3; i++) pids.push((await answer('fresh')).text);
-    assert.equal(pids[0], pids[1]);
-    assert.notEqual(pids[1], pids[2]);
-    await until(() => hasGone(pids[2]), { what: `${pids[2]} has gone` });
-});
-
 test('persistent: read again, the old process finishes what it has and goes', async () => {
     const old = await ask('many', 'wait');
     const [pid] = (await old.stream.type('token')).json.content.split(':');
@@ -372,27 +393,3 @@ test('persistent: read again, the old process finishes what it has and goes', as
     assert.equal((await ended(old)).end.content.finishReason, 'cancelled');
     await until(() => hasGone(pid), { what: `${pid} has gone` });
 });
-
-for (const [agent, code, message, counter] of [
-    ['spin', 'agent_cpu_limit', /used the 1 s of CPU/, 'limits_total{limit="cpu"}'],
-    ['eater', 'agent_memory_limit', /96 MiB/, 'limits_total{limit="memory"}'],
-    ['slow', 'agent_time_limit', /longer/, 'limits_total{limit="time"}'],
-    ['endless', 'agent_output_limit', /more than it may/, 'limits_total{limit="output"}'],
-    ['broken', 'agent_signal', /signal 11 \(SIGSEGV\)/],
-    ['aborted', 'agent_killed', /was killed/],
-    ['missing', 'agent_not_found', /not there/],
-    ['forbidden', 'agent_not_executable', /cannot be executed/],
-    ['odd', 'agent_exit', /status 42/],
-    ['nodir', 'agent_start', /could not be started/],
-    ['future', 'agent_protocol', /another version/],
-    ['mute', 'agent_start', /not ready in time/],
-]) {
-    test(`${agent}: ${code}`, async () => {
-        const { end, row } = await (begun[String(agent)] ?? answer(String(agent)));
-        assert.equal(end.type, 'error', JSON.stringify(end));
-        assert.equal(end.content.code, code);
-        assert.match(end.content.message, /** @type {RegExp} */ (message));
-        assert.equal(row.status, 'failed');
-        if (counter) assert.ok((await counters())(String(counter)) >= 1);
-    });
-}

@@ -6,6 +6,7 @@
 #include "worker/agents/exec_orphans.h"
 
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "worker/agents/exec_child.h"
@@ -14,6 +15,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +25,17 @@
 
 #define MARK "THREADCAST_PROCESS="
 
-enum { FILE_MAX = 1 << 20 };
+enum { FILE_MAX = 1 << 20, NAMELESS_MAX = 32, NAMELESS_MS = 100 };
 
 struct exec_orphans {
     struct event *child; /* SIGCHLD */
+    /* without an environment: for good, or only while they become another program */
+    struct {
+        pid_t pid;
+        int64_t since_ms;
+    } nameless[NAMELESS_MAX];
+    size_t count;
+    struct timer *again; /* they are looked at once more */
 };
 
 static bool read_file(const char *path, struct buf *out)
@@ -66,9 +75,6 @@ static bool is_of_a_program(const struct worker *w, const struct buf *environmen
 {
     const char *at = environment->data, *end = at + environment->len;
 
-    /* empty: it took all of it away, or becomes another program in this moment */
-    if (environment->len <= 1)
-        return !list_empty(&w->processes);
     for (; at < end; at += strlen(at) + 1) {
         if (strncmp(at, MARK, sizeof(MARK) - 1) != 0)
             continue;
@@ -81,21 +87,51 @@ static bool is_of_a_program(const struct worker *w, const struct buf *environmen
     return false;
 }
 
-static void look_at(struct worker *w, pid_t pid)
+/* Has it had no environment for a while? No: it is looked at again. */
+static bool is_nameless(struct exec_orphans *o, pid_t pid)
+{
+    int64_t now = clock_ms();
+
+    for (size_t i = 0; i < o->count; i++) {
+        if (o->nameless[i].pid != pid)
+            continue;
+        if (now - o->nameless[i].since_ms < NAMELESS_MS)
+            return false;
+        o->nameless[i] = o->nameless[--o->count];
+        return true;
+    }
+    timer_start(o->again, NAMELESS_MS);
+    if (o->count < NAMELESS_MAX) {
+        o->nameless[o->count].pid = pid;
+        o->nameless[o->count++].since_ms = now;
+    }
+    return false;
+}
+
+static bool belongs_to_nobody(struct worker *w, pid_t pid)
 {
     struct buf environment;
     char path[64];
+    bool nobody = false;
 
-    if (is_program(w, pid) || waitpid(pid, NULL, WNOHANG) != 0)
-        return;
     snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
     buf_init(&environment);
-    if (read_file(path, &environment) && !is_of_a_program(w, &environment)) {
-        log_warn("an agent left a process behind, killed", LOG_I("pid", pid));
-        w->stats.agent_orphans_killed++;
-        kill(pid, SIGKILL);
-    }
+    if (read_file(path, &environment))
+        nobody = environment.len > 1 ? !is_of_a_program(w, &environment)
+                                     : is_nameless(w->orphans, pid);
     buf_fini(&environment);
+    return nobody;
+}
+
+static void look_at(struct worker *w, pid_t pid)
+{
+    if (is_program(w, pid) || waitpid(pid, NULL, WNOHANG) != 0)
+        return;
+    if (!list_empty(&w->processes) && !belongs_to_nobody(w, pid))
+        return;
+    log_warn("an agent left a process behind, killed", LOG_I("pid", pid));
+    w->stats.agent_orphans_killed++;
+    kill(pid, SIGKILL);
 }
 
 void exec_orphans_look(struct worker *w)
@@ -103,7 +139,7 @@ void exec_orphans_look(struct worker *w)
     struct buf children;
     char *at, *end;
 
-    if (!w->orphans)
+    if (!w->orphans || !w->orphans->again)
         return;
     buf_init(&children);
     if (read_children(&children)) {
@@ -123,6 +159,22 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
     exec_orphans_look(arg);
 }
 
+static void on_again(void *arg)
+{
+    struct exec_orphans *o = ((struct worker *)arg)->orphans;
+
+    exec_orphans_look(arg);
+    /* those who have gone, or have one now */
+    for (size_t i = 0; i < o->count;) {
+        if (clock_ms() - o->nameless[i].since_ms >= NAMELESS_MS)
+            o->nameless[i] = o->nameless[--o->count];
+        else
+            i++;
+    }
+    if (o->count > 0)
+        timer_start(o->again, NAMELESS_MS);
+}
+
 void exec_orphans_begin(struct worker *w)
 {
     struct exec_orphans *o;
@@ -138,8 +190,9 @@ void exec_orphans_begin(struct worker *w)
     if (!o)
         return;
     w->orphans = o;
+    o->again = timer_new(w->loop, on_again, w);
     o->child = evsignal_new(loop_base(w->loop), SIGCHLD, on_child, w);
-    if (o->child)
+    if (o->child && o->again)
         event_add(o->child, NULL);
 }
 
@@ -150,6 +203,7 @@ void exec_orphans_end(struct worker *w)
     exec_orphans_look(w);
     if (w->orphans->child)
         event_free(w->orphans->child);
+    timer_free(w->orphans->again);
     free(w->orphans);
     w->orphans = NULL;
 }

@@ -314,6 +314,12 @@ static const struct conf_option options[] = {
         "Threads whose live runs are asked for at once; others wait."),
     INT("verify-ms", verify_ms, "30000", 1000, DAY_MS, "ms",
         "A quiet thread is compared with its log so often."),
+    INT("max-probes", max_probes, "32", 0, 10000, NULL,
+        "Streams of /v1/probe (for `threadcast doctor`) open at once; 0: there is none."),
+    INT("probes-per-min", probes_per_min, "120", 1, 1000000, "1/min",
+        "Probes begun from one address in a minute."),
+    INT("probe-max-ms", probe_max_ms, "120000", 100, DAY_MS, "ms",
+        "The longest that a probe can be asked to last."),
     /* http */
     INT("request-timeout-ms", request_timeout_ms, "10000", 100, DAY_MS, "ms",
         "A request must have arrived whole within this."),

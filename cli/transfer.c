@@ -289,6 +289,8 @@ static bool place_read(CURLU *url, struct place *ret, struct buf *err)
     } else if (strlen(host) > 255 || strlen(path) >= sizeof(ret->path)) {
         buf_str(err, "the address is too long");
     } else {
+        for (char *at = host; *at; at++) /* as browsers write it in Origin */
+            *at = (char)(*at >= 'A' && *at <= 'Z' ? *at + 32 : *at);
         ret->https = strcmp(scheme, "https") == 0;
         snprintf(ret->origin, sizeof(ret->origin), "%s://%s%s%s", scheme, host,
                  port ? ":" : "", port ? port : "");

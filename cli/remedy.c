@@ -57,8 +57,7 @@ static const struct remedy {
     {TROUBLE_BUFFERING, PRODUCT_CADDY,
      "# it passes streams on by itself; take away: buffer_responses, response_buffers"},
     {TROUBLE_BUFFERING, PRODUCT_APACHE,
-     "ProxyPass / http://127.0.0.1:8080/ flushpackets=on\n"
-     "# and take away: SetOutputFilter BUFFER (mod_buffer)"},
+     "ProxyPass / http://127.0.0.1:8080/ flushpackets=on"},
     {TROUBLE_BUFFERING, PRODUCT_CLOUDFLARE,
      "Configuration Rules: Response Buffering off for /v1/* (its default)"},
     {TROUBLE_BUFFERING, PRODUCT_ALB,

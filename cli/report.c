@@ -35,6 +35,14 @@ static void add_row(struct buf *out, const char *name)
     buf_printf(out, "  %-10s", name);
 }
 
+/* curl does not speak it here, but browsers will. */
+static bool offers_http3(const struct answer *a)
+{
+    char service[200];
+
+    return answer_header(a, "Alt-Svc", service, sizeof(service)) && strstr(service, "h3");
+}
+
 static void add_way(const struct checkup *c, struct buf *out)
 {
     const char *inner = stream_hello_text(&c->first.stream, "http");
@@ -63,6 +71,8 @@ static void add_way(const struct checkup *c, struct buf *out)
     buf_printf(out, ", %s to you", http_name(c->first.answer.http));
     if (inner)
         buf_printf(out, ", HTTP/%s to the bridge", inner);
+    if (offers_http3(&c->first.answer))
+        buf_str(out, ", HTTP/3 offered");
     buf_char(out, '\n');
 }
 
@@ -318,6 +328,8 @@ static json_t *json_measured(const struct checkup *c)
         "connectedMs", ms(a->connected_us), "firstByteMs", ms(a->first_us), "pieces",
         (json_int_t)p.pieces, "heaps", (json_int_t)p.heaps, "delayMedianMs",
         (json_int_t)p.late_median_ms, "delayMaxMs", (json_int_t)p.late_max_ms);
+    if (m)
+        json_object_set_new(m, "http3Offered", json_boolean(offers_http3(a)));
     if (m && c->quiet.made)
         json_object_update_new(m, json_pack("{s:I, s:b, s:f, s:b, s:I, s:I}", "idleMs",
                                             (json_int_t)c->idle_ms, "idleHeld",

@@ -425,11 +425,31 @@ static bool validate_admin(const struct bridge_conf *conf, struct buf *err)
     return false;
 }
 
+/* What we sign ourselves must not outlive the memory of its revocation: it would be taken
+ * again. */
+static bool validate_lives(const struct bridge_conf *conf, struct buf *err)
+{
+    if (conf->auth == AUTH_MODE_NONE)
+        return true; /* nothing is signed, nothing revoked */
+    if (conf->demo && conf->guest_ttl_s > conf->revocation_ttl_s) {
+        buf_str(err, "--guest-ttl-s must not be above --revocation-ttl-s: a guest that "
+                     "was revoked would be let in again");
+        return false;
+    }
+    if (conf->ticket_max_s > conf->revocation_ttl_s) {
+        buf_str(err, "--ticket-max-s must not be above --revocation-ttl-s: a ticket that "
+                     "was revoked would be taken again");
+        return false;
+    }
+    return true;
+}
+
 bool bridge_conf_validate(void *arg, struct buf *err)
 {
     struct bridge_conf *conf = arg;
 
-    if (!validate_listen(conf, err) || !validate_admin(conf, err))
+    if (!validate_listen(conf, err) || !validate_admin(conf, err) ||
+        !validate_lives(conf, err))
         return false;
     if (conf->database_listen_url && !conf->database_url) {
         buf_str(err, "DATABASE_LISTEN_URL is of no use without DATABASE_URL");

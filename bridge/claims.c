@@ -214,7 +214,8 @@ static bool grants(const json_t *claims, const char *path, struct identity *id)
     return json_is_object(claim) && (!read || grants_parse(read, true, &id->read)) &&
            (!write || grants_parse(write, true, &id->write)) &&
            right(json_object_get(claim, "revoke"), &id->may_revoke) &&
-           right(json_object_get(claim, "tickets"), &id->may_ticket);
+           right(json_object_get(claim, "tickets"), &id->may_ticket) &&
+           right(json_object_get(claim, "probe"), &id->may_probe);
 }
 
 struct identity *claims_check(const json_t *claims, const struct claims_rules *rules,

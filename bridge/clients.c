@@ -29,8 +29,8 @@ static void keep_alive(struct clients *set)
         struct client *c = LIST_ITEM(node, struct client, waits);
         if (c->wrote_ms > due)
             break;
-        if (c->out.bytes)
-            continue; /* it is about to be written to */
+        if (c->out.bytes || c->silent)
+            continue; /* it is about to be written to, or its silence is meant */
         client_keepalive(c);
     }
 }

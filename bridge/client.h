@@ -130,8 +130,8 @@ struct client {
     bool over;    /* its queue passed the limit in this turn */
     bool wide; /* its socket may hold what the kernel likes, until its queue is empty */
     bool ping, poll; /* struct stream_manner */
-    bool recheck; /* its right could not be asked about: again */
-    bool silent;  /* keepalives are its owner's business (probe.c) */
+    bool recheck;    /* its right could not be asked about: again */
+    bool silent;     /* keepalives are its owner's business (probe.c) */
     uint16_t count;
     struct sub subs[];
 };

@@ -1,0 +1,160 @@
+// useThread in a page of somebody else: React 19 with its strict mode, in Chromium, on another
+// origin than the bridge's; and on a server, where nothing may happen.
+
+import assert from 'node:assert/strict';
+import { register } from 'node:module';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { createElement } from 'react';
+import { renderToString } from 'react-dom/server';
+import { ROOT, Stack, until, withLogs } from './harness.mjs';
+import { assertAccessible } from './lib/axe.mjs';
+import { startBrowser, Visit } from './lib/browser.mjs';
+import { serveReact, Web } from './lib/web.mjs';
+
+const PROMPT = 'Wie heißt die Hauptstadt von Österreich? 🇦🇹 <img src=x onerror=alert(1)>';
+
+const web = await Web.start(path.join(ROOT, 'tests/e2e/pages'));
+const stack = await Stack.start({ worker: { 'demo-rate': 200 }, bridge: { 'allowed-origins': web.origin } });
+const browser = await startBrowser();
+const imports = { ...serveReact(web), 'threadcast/react': stack.url('/client/react.js') };
+web.on('/', () => `<!doctype html><html lang="en"><title>React</title><meta name="viewport" content="width=device-width">
+    <script type="importmap">${JSON.stringify({ imports })}</script>
+    <script>bridge = ${JSON.stringify(stack.url('/'))}</script>
+    <script type="module" src="/react.js"></script><div id="root"></div>`);
+web.on('/token', () => stack.token());
+
+/** @param {(visit: Visit, thread: string) => Promise<void>} body */
+const open = (body) => withLogs(() => stack, async () => {
+    const thread = await stack.thread();
+    await Visit.during(browser, `${web.origin}/?thread=${thread}`, async (visit) => {
+        await state(visit, 'live');
+        await body(visit, thread);
+    });
+});
+
+/** @param {Visit} visit @param {string} word */
+const state = ({ page }, word) => page.locator(`#state[data-state="${word}"]`).waitFor();
+
+/** @param {Visit} visit @param {string} text */
+async function ask({ page }, text) {
+    await page.getByLabel('Prompt').fill(text);
+    await page.keyboard.press('Enter');
+}
+
+/** Waits for that many answers that have ended so. @param {Visit} visit */
+const ended = ({ page }, count = 1, status = 'done') =>
+    until(async () => (await page.locator(`.from-assistant[data-status="${status}"]`).count()) === count,
+          { what: `${count} answers are ${status}` });
+
+/** @param {Visit} visit */
+const texts = ({ page }) => page.locator('.text').allTextContents();
+
+/** @param {string} thread */
+const record = async (thread) => (await stack.pg.query(
+    'select content from messages where thread_id = $1 order by seq', [thread])).map(({ content }) => content);
+
+const streams = async () => (await stack.bridge.metrics()).threadcast_bridge_clients;
+
+describe('useThread', () => {
+    it('shows a thread, sends, and has one connection in strict mode', () => open(async (visit, thread) => {
+        const before = (await stack.bridge.metrics()).threadcast_bridge_streams_total;
+        await ask(visit, PROMPT);
+        await visit.page.locator('.from-assistant[data-status="typing"]').waitFor();
+        await ended(visit);
+        assert.deepEqual(await texts(visit), await record(thread));
+        assert.ok((await visit.page.locator('.reasoning').count()) > 0, 'there was reasoning');
+        assert.ok((await visit.page.locator('.tool').count()) > 0, 'a tool was called');
+        assert.equal(await streams(), 1);
+        assert.equal((await stack.bridge.metrics()).threadcast_bridge_streams_total, before, 'none was opened for the answer');
+        const events = await stack.redis.client.xlen(`{thread:${thread}}:log`);
+        const renders = await visit.page.evaluate('renders');
+        assert.ok(renders < 2 * events, `${renders} renderings (each twice) for ${events} events`);
+        assert.equal(await visit.page.evaluate('lastEvent.type'), 'done');
+        await assertAccessible(visit.page);
+        await visit.page.reload();
+        await ended(visit);
+        assert.deepEqual(await texts(visit), await record(thread), 'the history');
+    }));
+
+    it('goes on where it was when the bridge comes back, and says what is going on', () => open(async (visit, thread) => {
+        visit.cuts = true;
+        await ask(visit, PROMPT);
+        await until(async () => ((await texts(visit))[1] ?? '').length > 40, { what: 'the answer has begun' });
+        await stack.bridge.stop();
+        await state(visit, 'reconnecting');
+        assert.match(await visit.page.locator('#state').textContent() ?? '', /reconnecting .+/);
+        await stack.bridge.start();
+        await state(visit, 'live');
+        await ended(visit);
+        assert.deepEqual(await texts(visit), await record(thread));
+    }));
+
+    it('stops a run, and asks for another answer', () => open(async (visit, thread) => {
+        await ask(visit, 'A long story, please. '.repeat(40));
+        await visit.page.locator('.from-assistant[data-status="typing"]').waitFor();
+        assert.equal(await visit.page.locator('#agents').textContent(), 'demo');
+        await visit.page.getByRole('button', { name: 'Stop' }).click();
+        await ended(visit, 1, 'cancelled');
+        assert.equal(await visit.page.locator('#agents').textContent(), '');
+        await visit.page.evaluate('used.retry()');
+        await visit.page.locator('.turn:has(.from-user) .from-assistant').nth(1).waitFor();
+        await visit.page.getByRole('button', { name: 'Stop' }).click();
+        await ended(visit, 2, 'cancelled');
+        await until(async () => (await texts(visit)).join() === (await record(thread)).join(), { what: 'all is in the record' });
+    }));
+
+    it('keeps what could not be sent, and sends it once', () => open(async (visit, thread) => {
+        visit.cuts = true;
+        await visit.page.route('**/messages', (route) => (route.request().method() === 'POST' ? route.fulfill({
+            status: 409, headers: { 'access-control-allow-origin': web.origin },
+            json: { error: { code: 'run_in_progress', message: 'Not now.' } } }) : route.continue()));
+        await ask(visit, 'hello');
+        const draft = visit.page.locator('.from-user[data-status="failed"]');
+        await draft.waitFor();
+        assert.deepEqual(await record(thread), []);
+        await visit.page.unroute('**/messages');
+        visit.complaints = visit.complaints.filter((complaint) => !/409/.test(complaint));
+        await draft.getByRole('button', { name: 'Try again' }).click();
+        await ended(visit);
+        assert.deepEqual(await texts(visit), await record(thread));
+    }));
+
+    it('follows another thread when told so, and leaves no connection behind', () => open(async (visit, thread) => {
+        await ask(visit, 'first');
+        await ended(visit);
+        const other = await stack.thread();
+        const { runId } = await stack.post(other, 'second');
+        await visit.page.evaluate((id) => /** @type {any} */ (globalThis).show(id), other);
+        await stack.ended(runId);
+        await ended(visit);
+        await until(async () => (await texts(visit)).join() === (await record(other)).join(), { what: 'the other thread is shown' });
+        assert.notDeepEqual(await record(other), await record(thread));
+        await until(async () => (await streams()) === 1, { what: 'one connection' });
+        await visit.page.evaluate('show("")');
+        await until(async () => (await streams()) === 0, { what: 'no connection' });
+    }));
+
+    it('tells of progress that is published beside runs', () => open(async (visit, thread) => {
+        const answer = await stack.publish(thread, [
+            { type: 'delta', threadId: thread, content: { kind: 'progress', completed: 20, total: 50 } },
+            { type: 'delta', threadId: thread, content: { kind: 'milestone', title: 'Half way' } }]);
+        assert.equal(answer.status, 202, answer.text);
+        await visit.page.getByText('40 %').waitFor();
+        assert.equal(await visit.page.evaluate('used.activities[0].message'), 'Half way');
+    }));
+});
+
+it('a server renders an empty thread, and asks nobody', async (t) => {
+    // as it would be found beside the package
+    const hook = `export const resolve = (name, context, next) => next(name,
+        name === 'react' ? { ...context, parentURL: ${JSON.stringify(import.meta.url)} } : context);`;
+    register(`data:text/javascript,${encodeURIComponent(hook)}`);
+    const { useThread } = await import('../../sdk/js/src/react.js');
+    t.mock.method(globalThis, 'fetch', () => assert.fail('nothing may be fetched'));
+    function View() {
+        const { messages, state, loading } = useThread('t1', { url: 'http://127.0.0.1:9/' });
+        return createElement('p', null, `${messages.length} ${state} ${loading}`);
+    }
+    assert.equal(renderToString(createElement(View)), '<p>0 connecting true</p>');
+});

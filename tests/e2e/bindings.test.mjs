@@ -2,9 +2,11 @@
 // origin than the bridge's; and on a server, where nothing may happen.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { register } from 'node:module';
+import os from 'node:os';
 import path from 'node:path';
-import { describe, it } from 'node:test';
+import { after, describe, it } from 'node:test';
 import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
 import { ROOT, Stack, until, withLogs } from './harness.mjs';
@@ -15,7 +17,15 @@ import { serveReact, Web } from './lib/web.mjs';
 const PROMPT = 'Wie heißt die Hauptstadt von Österreich? 🇦🇹 <img src=x onerror=alert(1)>';
 
 const web = await Web.start(path.join(ROOT, 'tests/e2e/pages'));
-const stack = await Stack.start({ worker: { 'demo-rate': 200 }, bridge: { 'allowed-origins': web.origin } });
+/** made by a test: the second half of an answer may come */
+const go = path.join(os.tmpdir(), `threadcast-react-${process.pid}`);
+const say = (/** @type {string} */ text) => `echo '{"type":"token","content":"${text}"}'`;
+const stack = await Stack.start({
+    worker: { 'demo-rate': 0, agents: `endless=exec:${say('on and on')}; exec tail -f /dev/null,` +
+                  `halves=exec:${say('one half, ')}; until [ -e ${go} ]; do sleep 0.02; done; ${say('the other')}` },
+    bridge: { 'allowed-origins': web.origin },
+});
+after(() => fs.rmSync(go, { force: true }));
 const browser = await startBrowser();
 const imports = { ...serveReact(web), 'threadcast/react': stack.url('/client/react.js') };
 web.on('/', () => `<!doctype html><html lang="en"><title>React</title><meta name="viewport" content="width=device-width">
@@ -60,7 +70,6 @@ describe('useThread', () => {
     it('shows a thread, sends, and has one connection in strict mode', () => open(async (visit, thread) => {
         const before = (await stack.bridge.metrics()).threadcast_bridge_streams_total;
         await ask(visit, PROMPT);
-        await visit.page.locator('.from-assistant[data-status="typing"]').waitFor();
         await ended(visit);
         assert.deepEqual(await texts(visit), await record(thread));
         assert.ok((await visit.page.locator('.reasoning').count()) > 0, 'there was reasoning');
@@ -79,21 +88,23 @@ describe('useThread', () => {
 
     it('goes on where it was when the bridge comes back, and says what is going on', () => open(async (visit, thread) => {
         visit.cuts = true;
-        await ask(visit, PROMPT);
-        await until(async () => ((await texts(visit))[1] ?? '').length > 40, { what: 'the answer has begun' });
+        await visit.page.evaluate(`used.send('slowly', { agent: 'halves' })`);
+        await visit.page.getByText('one half, ').waitFor();
         await stack.bridge.stop();
         await state(visit, 'reconnecting');
+        fs.writeFileSync(go, '');
         assert.match(await visit.page.locator('#state').textContent() ?? '', /reconnecting .+/);
         await stack.bridge.start();
         await state(visit, 'live');
         await ended(visit);
+        assert.deepEqual(await texts(visit), ['slowly', 'one half, the other']);
         assert.deepEqual(await texts(visit), await record(thread));
     }));
 
     it('stops a run, and asks for another answer', () => open(async (visit, thread) => {
-        await ask(visit, 'A long story, please. '.repeat(40));
+        await visit.page.evaluate(`used.send('A long story, please.', { agent: 'endless' })`);
         await visit.page.locator('.from-assistant[data-status="typing"]').waitFor();
-        assert.equal(await visit.page.locator('#agents').textContent(), 'demo');
+        assert.equal(await visit.page.locator('#agents').textContent(), 'endless');
         await visit.page.getByRole('button', { name: 'Stop' }).click();
         await ended(visit, 1, 'cancelled');
         assert.equal(await visit.page.locator('#agents').textContent(), '');

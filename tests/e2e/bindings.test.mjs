@@ -1,5 +1,6 @@
-// useThread in a page of somebody else: React 19 with its strict mode, in Chromium, on another
-// origin than the bridge's; and on a server, where nothing may happen.
+// The bindings of sdk/js in pages of somebody else, in Chromium, on another origin than the
+// bridge's: useThread in React 19 with its strict mode (and on a server, where nothing may
+// happen), <threadcast-thread> without a framework, and the page in examples/.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -9,21 +10,23 @@ import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
-import { ROOT, Stack, until, withLogs } from './harness.mjs';
+import { Child, freePort, ROOT, Stack, until, withLogs } from './harness.mjs';
 import { assertAccessible } from './lib/axe.mjs';
 import { startBrowser, Visit } from './lib/browser.mjs';
+import { ScriptRun } from './lib/publisher.mjs';
 import { serveReact, Web } from './lib/web.mjs';
 
 const PROMPT = 'Wie heißt die Hauptstadt von Österreich? 🇦🇹 <img src=x onerror=alert(1)>';
 
 const web = await Web.start(path.join(ROOT, 'tests/e2e/pages'));
+const examplePort = await freePort();
 /** made by a test: the second half of an answer may come */
 const go = path.join(os.tmpdir(), `threadcast-react-${process.pid}`);
 const say = (/** @type {string} */ text) => `echo '{"type":"token","content":"${text}"}'`;
 const stack = await Stack.start({
     worker: { 'demo-rate': 0, agents: `endless=exec:${say('on and on')}; exec tail -f /dev/null,` +
                   `halves=exec:${say('one half, ')}; until [ -e ${go} ]; do sleep 0.02; done; ${say('the other')}` },
-    bridge: { 'allowed-origins': web.origin },
+    bridge: { 'allowed-origins': `${web.origin},http://127.0.0.1:${examplePort}` },
 });
 after(() => fs.rmSync(go, { force: true }));
 const browser = await startBrowser();
@@ -168,4 +171,131 @@ it('a server renders an empty thread, and asks nobody', async (t) => {
         return createElement('p', null, `${messages.length} ${state} ${loading}`);
     }
     assert.equal(renderToString(createElement(View)), '<p>0 connecting true</p>');
+});
+
+web.on('/element', () => `<!doctype html><html lang="en"><title>Element</title><meta name="viewport" content="width=device-width">
+    <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src ${web.origin} ${stack.url('/client/')}; connect-src ${stack.url('/')}">
+    <script type="module" src="${stack.url('/client/element.js')}"></script><main><h1>Threads</h1></main>`);
+
+describe('<threadcast-thread>', () => {
+    /**
+     * @param {Record<string, string>} attributes besides `src`
+     * @param {(visit: Visit) => Promise<void>} body
+     */
+    const place = (attributes, body) => withLogs(() => stack, () => Visit.during(browser, `${web.origin}/element`, async (visit) => {
+        await visit.page.evaluate(([given]) => {
+            const element = document.createElement('threadcast-thread');
+            for (const name in given) element.setAttribute(name, given[name]);
+            /** @type {any} */ (globalThis).element = document.querySelector('main')?.appendChild(element);
+        }, [{ src: stack.url('/'), ...attributes }]);
+        await body(visit);
+    }));
+    /** @param {Visit} visit @param {string} kind */
+    const all = ({ page }, kind) => page.locator(`.message${kind} .text`).allTextContents();
+    /** @param {Visit} visit @param {number} count */
+    const whole = (visit, count) => until(async () => (await visit.page.locator('.message.assistant:not([aria-busy])').count()) === count,
+                                          { what: `${count} answers are whole` });
+
+    it('shows a thread as text, sends and stops, and can be used by everybody', async () => {
+        const thread = await stack.thread();
+        const nasty = '<img src=x onerror=alert(1)><script>alert(2)</script>';
+        await place({ thread, token: stack.token(), composer: '', label: 'Help' }, async (visit) => {
+            const { page } = visit;
+            await page.getByLabel('Your message').fill(nasty);
+            await page.keyboard.press('Enter');
+            await whole(visit, 1);
+            assert.deepEqual(await all(visit, ''), await record(thread));
+            assert.equal((await all(visit, '.user'))[0], nasty);
+            assert.match(await page.locator('[aria-live=polite]').textContent() ?? '', /^demo: .+/, 'it is read out, once it is whole');
+            await page.locator('.steps:not([hidden]) summary').click();
+            assert.ok((await page.locator('.steps li').count()) > 0);
+            await assertAccessible(page);
+
+            await page.evaluate(`element.agent = 'endless'`);
+            await page.getByLabel('Your message').fill('again');
+            await page.getByRole('button', { name: 'Send' }).click();
+            await page.getByText('on and on').waitFor();
+            await page.getByRole('button', { name: 'Stop' }).click();
+            await whole(visit, 2);
+            assert.match(await page.locator('.message.assistant .label').last().textContent() ?? '', /endless stopped/);
+        });
+    });
+
+    it('shows whatever is published as text, in every place', async () => {
+        const thread = await stack.thread();
+        const nasty = '<img src=x onerror=alert(1)>';
+        const run = new ScriptRun(stack.redis.client, thread, { agent: nasty });
+        const { json: { ticket } } = await stack.request('POST', '/v1/tickets', { json: { threads: [thread] } });
+        await place({ thread, ticket }, async (visit) => {
+            await run.begin();
+            await run.call('publish', [
+                run.event('status', { status: nasty }),
+                run.event('delta', { kind: 'reasoning', text: nasty }),
+                run.event('delta', { kind: 'tool_call', toolCallId: nasty, name: nasty, arguments: { [nasty]: nasty } }),
+                run.event('delta', { kind: 'tool_result', toolCallId: nasty, result: nasty }),
+                run.event('delta', { kind: nasty, text: nasty }),
+                run.event('token', nasty),
+            ]);
+            await run.call('end', [run.event('error', { code: nasty, message: nasty, retryable: false })]);
+            await stack.redis.client.publish(`thread:${thread}`, JSON.stringify({ type: nasty, content: nasty }));
+            await visit.page.locator('.message.note').waitFor();
+            await visit.page.locator('.error:not([hidden])').waitFor();
+            assert.deepEqual(await all(visit, ''), [nasty, nasty]);
+            assert.equal(await visit.page.locator('img').count(), 0);
+        });
+    });
+
+    it('says what is going on, goes on behind a cut, and follows its attributes', async () => {
+        const thread = await stack.thread();
+        const { json: { ticket } } = await stack.request('POST', '/v1/tickets', { json: { threads: [thread] } });
+        const run = new ScriptRun(stack.redis.client, thread);
+        await place({ thread, ticket, composer: '' }, async (visit) => {
+            const { page } = visit;
+            visit.cuts = true;
+            const banner = page.locator('[role=status]');
+            await run.begin();
+            await run.tokens('one ');
+            await page.getByText('one').waitFor();
+            assert.equal(await banner.isVisible(), false);
+            assert.equal(await page.getByLabel('Your message').isVisible(), false, 'a ticket sends nothing');
+            await stack.bridge.stop();
+            await page.getByText(/^Reconnecting\. .+/).waitFor();
+            await run.tokens('two ');
+            await stack.bridge.start();
+            await run.tokens('three');
+            await page.getByText('one two three').waitFor();
+            await until(async () => !(await banner.isVisible()), { what: 'nothing is to be said' });
+
+            const other = await stack.thread();
+            await new ScriptRun(stack.redis.client, other).begin();
+            await page.evaluate((id) => { /** @type {any} */ (globalThis).element.thread = id; }, other);
+            await page.getByText(/not.*allowed|forbidden|may not|permission/i).or(page.getByRole('button', { name: 'Connect again' })).first().waitFor();
+            assert.deepEqual(await all(visit, ''), []);
+            visit.complaints = visit.complaints.filter((complaint) => !/403/.test(complaint));
+            await page.evaluate('element.remove()');
+            await until(async () => (await streams()) === 0, { what: 'no connection' });
+        });
+    });
+});
+
+describe('examples/page', () => {
+    it('shows a thread of another origin with a ticket, and no token', () => withLogs(() => stack, async () => {
+        const child = new Child('page', process.execPath, [path.join(ROOT, 'examples/page/server.mjs')], {
+            env: { BRIDGE_URL: stack.url('/'), BRIDGE_TOKEN: stack.token({ sub: 'site' }), PORT: String(examplePort) } });
+        try {
+            const [, url] = await child.line(/listening on (http:\S+)/);
+            await Visit.during(browser, url, async ({ page }) => {
+                await page.getByLabel('Your question').fill('Wie heißt die Hauptstadt von Österreich?');
+                await page.getByLabel('Your question').press('Enter');
+                const answer = page.locator('.message.assistant:not([aria-busy]) .text');
+                await answer.waitFor();
+                const [{ content }] = await stack.pg.query(
+                    `select content from messages m join threads t on t.id = thread_id where owner = 'site' and role = 'assistant'`);
+                assert.equal(await answer.textContent(), content);
+                await assertAccessible(page);
+            });
+        } finally {
+            await child.stop();
+        }
+    }));
 });

@@ -156,6 +156,37 @@ struct run *worker_run(const struct worker *w, const char *id)
     return strmap_get(w->runs, id, strlen(id));
 }
 
+/* --- which agents there are
+ * ------------------------------------------------------------------------ */
+
+static bool read_agents(struct worker *w)
+{
+    struct agents_source from = worker_conf_agents(w->conf);
+    struct agents *a;
+    struct buf err;
+
+    buf_init(&err);
+    a = agents_new(&from, &err);
+    if (a) {
+        agents_free(w->agents);
+        w->agents = a;
+    } else {
+        log_error(w->agents ? "agents stay as they were" : "agents cannot be read",
+                  LOG_S("why", err.data ? err.data : "no memory"));
+    }
+    buf_fini(&err);
+    return a != NULL;
+}
+
+void worker_on_hup(struct worker *w)
+{
+    bool ok = read_agents(w);
+
+    w->stats.reloads[ok ? 0 : 1]++;
+    if (ok)
+        log_info("agents read again");
+}
+
 /* --- construction
  * -------------------------------------------------------------------------------- */
 
@@ -177,7 +208,7 @@ static bool open_all(struct worker *w)
 {
     const struct worker_conf *conf = w->conf;
 
-    if (!(w->runs = strmap_new()) || !(w->agents = agents_new(conf->agent, conf->agents)))
+    if (!(w->runs = strmap_new()) || !read_agents(w))
         return false;
     w->drain_timer = timer_new(w->loop, on_drain_timer, w);
     w->exit_timer = timer_new(w->loop, on_exit_timer, w);

@@ -71,6 +71,7 @@ void fetch_finish(struct fetch *q, CURLcode code)
         a.status = (int)fetch_status(q);
     if (!a.status)
         a.why = code == CURLE_OK ? "no answer" : reason(q, code);
+    a.is_late = code == CURLE_OPERATION_TIMEDOUT;
     a.is_untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
     curl_easy_getinfo(q->easy, CURLINFO_RETRY_AFTER, &later_s);
     a.retry_after_s = later_s > 0 ? (int64_t)later_s : 0;

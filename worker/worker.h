@@ -18,6 +18,7 @@
 struct agents;
 struct alive;
 struct control;
+struct fetcher;
 struct housekeeping;
 struct intake;
 struct loop;
@@ -45,6 +46,7 @@ struct worker {
 
     struct agents *agents;
     struct pg_pool *pool;
+    struct fetcher *fetcher; /* asks model providers */
     struct publishers *publishers;
     struct intake *intake;
     struct sweep *sweep;

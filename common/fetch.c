@@ -45,6 +45,11 @@ void fetch_take_out(struct fetch *q)
 {
     struct fetcher *f = q->fetcher;
 
+    /* One that is cut short: curl 7.88 keeps the message that says so to a server of
+     * HTTP/2 until something else is sent. Without other streams the connection is closed
+     * instead; with them, their next bytes take it along. */
+    if (q->reader && !q->over)
+        curl_easy_setopt(q->easy, CURLOPT_FORBID_REUSE, 1L);
     curl_multi_remove_handle(f->multi, q->easy);
     list_remove(&q->node);
     list_remove(&q->news);
@@ -71,7 +76,6 @@ void fetch_finish(struct fetch *q, CURLcode code)
         a.status = (int)fetch_status(q);
     if (!a.status)
         a.why = code == CURLE_OK ? "no answer" : reason(q, code);
-    a.is_late = code == CURLE_OPERATION_TIMEDOUT;
     a.is_untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
     curl_easy_getinfo(q->easy, CURLINFO_RETRY_AFTER, &later_s);
     a.retry_after_s = later_s > 0 ? (int64_t)later_s : 0;

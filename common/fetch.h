@@ -50,7 +50,6 @@ struct fetch_answer {
     const char *body; /* NUL-terminated; with a reader empty */
     size_t body_len;
     bool is_untrusted;     /* its certificate: asking again is in vain */
-    bool is_late;          /* total_ms or connect_ms has passed */
     int64_t retry_after_s; /* what Retry-After says, as seconds or a date; 0: nothing */
     const struct fetch *fetch; /* for fetch_answer_header */
 };

@@ -4,8 +4,8 @@
  *                          ▲                      │
  *                          └── a pause ◀── failed, nothing said, worth another try
  *
- * Three clocks: until the first byte, between bytes, and one for all of it (curl's). It
- * must never let the key out of the request, nor say anything twice. */
+ * Three clocks: until the first byte, between bytes, and one for all of it. It must never
+ * let the key out of the request, nor say anything twice. */
 #include "worker/agents/openai.h"
 
 #include "common/buf.h"
@@ -27,9 +27,10 @@
 #include <string.h>
 
 enum {
-    LINGER_MS = 2000,   /* for usage and `[DONE]`, once the finish reason is there */
-    BACKOFF_FROM = 3,   /* 50 ms doubled so often is the first pause, about */
-    BODY_SLACK = 65536, /* above max_bytes: openai_answer says it better than curl */
+    LINGER_MS = 2000,      /* for usage and `[DONE]`, once the finish reason is there */
+    BACKOFF_FROM = 3,      /* 50 ms doubled so often is the first pause, about */
+    BODY_SLACK = 65536,    /* above max_bytes: openai_answer says it better than curl */
+    TIME_SLACK_MS = 60000, /* above timeout_ms, for the same reason */
 };
 
 struct agent {
@@ -37,11 +38,12 @@ struct agent {
     struct run *run;
     char run_id[UUID_SIZE];
     struct openai_settings s;
-    struct buf url, body, bearer;
+    struct openai_question question;
     struct fetch *fetch; /* NULL: nothing is under way */
     struct openai_answer answer;
     struct openai_pace pace;
     struct timer *watch; /* the first byte, silence, or the end that does not come */
+    struct timer *limit; /* all of one question */
     struct timer *again; /* asks again */
     struct backoff backoff;
     int64_t tries;
@@ -143,9 +145,15 @@ static void on_paced(void *arg)
     finish(arg);
 }
 
-static void on_done(struct agent *a)
+static void stop_clocks(struct agent *a)
 {
     timer_stop(a->watch);
+    timer_stop(a->limit);
+}
+
+static void on_done(struct agent *a)
+{
+    stop_clocks(a);
     if (a->pace.text.failed) {
         a->ended = true;
         run_on_error(a->run, "out_of_memory", "The worker has no memory left.", true);
@@ -192,7 +200,7 @@ static void on_failed(struct agent *a, const char *why, int64_t retry_after_s)
 {
     struct openai_failure *f = &a->answer.failure;
 
-    timer_stop(a->watch);
+    stop_clocks(a);
     fetch_cancel(a->fetch);
     a->fetch = NULL;
     openai_failure_scrub(f, a->s.api_key);
@@ -288,9 +296,6 @@ static void on_fetched(const struct fetch_answer *got, void *arg)
         openai_fail(&a->answer.failure, "provider_unavailable", !got->is_untrusted,
                     got->is_untrusted ? "The model provider's certificate is not trusted."
                                       : "The model provider cannot be reached.");
-    else if (got->is_late && a->answer.state == OPENAI_GOING)
-        openai_fail(&a->answer.failure, "provider_limit", false,
-                    "The model provider took longer than allowed.");
     if (a->answer.failure.code)
         a->answer.state = OPENAI_FAILED;
     openai_answer_end(&a->answer, whole);
@@ -318,6 +323,17 @@ static void on_watch(void *arg)
     }
 }
 
+static void on_limit(void *arg)
+{
+    struct agent *a = arg;
+
+    if (a->answer.state == OPENAI_FINISHED)
+        on_watch(a);
+    else
+        fail(a, "provider_limit", false, "The model provider took longer than allowed.",
+             "timeout_ms");
+}
+
 /* --- the question
  * -----------------------------------------------------------------------------
  */
@@ -326,25 +342,27 @@ static const struct fetch_reader reader = {on_head, on_body};
 
 static void ask(struct agent *a)
 {
+    bool has_key = a->question.bearer.len > 0;
     const struct fetch_header headers[] = {
         {"Content-Type", "application/json"},
         {"Accept", a->s.stream ? "text/event-stream" : "application/json"},
-        {"Authorization", a->bearer.len > 0 ? a->bearer.data : ""},
+        {"Authorization", has_key ? a->question.bearer.data : ""},
     };
     const struct fetch_request r = {
-        .url = a->url.data,
+        .url = a->question.url.data,
         .headers = headers,
-        .header_count = a->bearer.len > 0 ? 3 : 2,
-        .body = a->body.data,
-        .body_len = a->body.len,
+        .header_count = has_key ? 3 : 2,
+        .body = a->question.body.data,
+        .body_len = a->question.body.len,
         .connect_ms = a->s.connect_ms,
-        .total_ms = a->s.timeout_ms,
+        .total_ms = a->s.timeout_ms + TIME_SLACK_MS,
         .body_max = (size_t)a->s.max_bytes + BODY_SLACK,
         .reader = &reader,
     };
 
     a->tries++;
     a->w->stats.provider_requests++;
+    timer_start(a->limit, a->s.timeout_ms);
     a->fetch = a->w->fetcher ? fetch_start(a->w->fetcher, &r, on_fetched, a) : NULL;
     if (!a->fetch)
         fail(a, "provider_unavailable", true, "The model provider cannot be asked.",
@@ -373,12 +391,9 @@ static void openai_free(struct agent *a)
     openai_answer_fini(&a->answer);
     openai_pace_fini(&a->pace);
     openai_settings_fini(&a->s);
-    if (a->bearer.len > 0)
-        explicit_bzero(a->bearer.data, a->bearer.len);
-    buf_fini(&a->url);
-    buf_fini(&a->body);
-    buf_fini(&a->bearer);
+    openai_question_fini(&a->question);
     timer_free(a->watch);
+    timer_free(a->limit);
     timer_free(a->again);
     free(a);
 }
@@ -432,13 +447,7 @@ static bool set_up(struct agent *a, const struct openai_settings *options,
     buf_fini(&why);
     if (code)
         return false;
-    openai_request_url(a->s.base_url, &a->url);
-    if (a->s.api_key) {
-        buf_str(&a->bearer, "Bearer ");
-        buf_str(&a->bearer, a->s.api_key);
-    }
-    return openai_request_body(&a->s, in->history, in->content, &a->body) &&
-           !a->url.failed && !a->bearer.failed;
+    return openai_question_make(&a->question, &a->s, in->history, in->content);
 }
 
 static struct agent *openai_start(struct worker *w, const struct agent_def *def,
@@ -455,13 +464,12 @@ static struct agent *openai_start(struct worker *w, const struct agent_def *def,
     a->backoff.attempts = BACKOFF_FROM;
     snprintf(a->run_id, sizeof(a->run_id), "%s", in->run_id);
     openai_settings_init(&a->s);
-    buf_init(&a->url);
-    buf_init(&a->body);
-    buf_init(&a->bearer);
+    openai_question_init(&a->question);
     new_answer(a);
     a->watch = timer_new(w->loop, on_watch, a);
+    a->limit = timer_new(w->loop, on_limit, a);
     a->again = timer_new(w->loop, on_again, a);
-    if (!a->watch || !a->again || !set_up(a, def->options, in) ||
+    if (!a->watch || !a->limit || !a->again || !set_up(a, def->options, in) ||
         !openai_pace_init(&a->pace, w->loop, a->s.pace)) {
         openai_free(a);
         return NULL;

@@ -132,17 +132,16 @@ void openai_answer_head(struct openai_answer *a, int status, const char *content
         a->form = OPENAI_WHOLE;
 }
 
-/* By its first byte, where the headers did not say it. */
-static void guess_form(struct openai_answer *a, const char *bytes, size_t len)
+static bool is_space(char c)
 {
-    size_t i = 0;
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
 
-    while (i < len && strchr(" \t\r\n", bytes[i]))
-        i++;
-    if (i == len)
-        return;
-    a->form = bytes[i] == '{' ? OPENAI_WHOLE : OPENAI_STREAM;
-    a->is_page |= bytes[i] == '<';
+/* By its first byte, where the headers did not say it. */
+static void guess_form(struct openai_answer *a, char first)
+{
+    a->form = first == '{' ? OPENAI_WHOLE : OPENAI_STREAM;
+    a->is_page |= first == '<';
 }
 
 static void keep(struct openai_answer *a, const char *bytes, size_t len, size_t max)
@@ -162,20 +161,16 @@ static void feed_stream(struct openai_answer *a, const char *bytes, size_t len)
          "A piece of the model provider's answer was larger than allowed.");
 }
 
-void openai_answer_feed(struct openai_answer *a, const char *bytes, size_t len)
+static void take(struct openai_answer *a, const char *bytes, size_t len)
 {
-    if (a->state >= OPENAI_DONE) {
-        a->after_end++;
-        return;
+    while (a->form == OPENAI_UNKNOWN && len > 0 && is_space(*bytes)) {
+        bytes++;
+        len--;
     }
-    a->bytes += (int64_t)len;
-    if (a->bytes > a->max_bytes) {
-        fail(a, "provider_limit", false,
-             "The model provider's answer was larger than allowed.");
+    if (len == 0)
         return;
-    }
     if (a->form == OPENAI_UNKNOWN)
-        guess_form(a, bytes, len);
+        guess_form(a, *bytes);
     if (a->is_page && a->form != OPENAI_ERROR)
         fail(a, "provider_output", false,
              "The model provider answered with a page, not with an answer.");
@@ -185,6 +180,22 @@ void openai_answer_feed(struct openai_answer *a, const char *bytes, size_t len)
         keep(a, bytes, len, (size_t)a->max_bytes);
     else if (a->form == OPENAI_ERROR)
         keep(a, bytes, len, ERROR_BYTES_MAX);
+}
+
+void openai_answer_feed(struct openai_answer *a, const char *bytes, size_t len)
+{
+    size_t room;
+
+    if (a->state >= OPENAI_DONE) {
+        a->after_end++;
+        return;
+    }
+    room = (size_t)(a->max_bytes - a->bytes);
+    a->bytes += (int64_t)len;
+    take(a, bytes, len < room ? len : room);
+    if (len > room && a->state < OPENAI_DONE)
+        fail(a, "provider_limit", false,
+             "The model provider's answer was larger than allowed.");
 }
 
 /* --- the end

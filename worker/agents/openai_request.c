@@ -2,7 +2,6 @@
  * defaults hold. */
 #include "worker/agents/openai_request.h"
 
-#include "common/buf.h"
 #include "common/utf8.h"
 #include "worker/agents/openai_settings.h"
 
@@ -163,4 +162,32 @@ bool openai_request_body(const struct openai_settings *s, const char *history,
     json_decref(root);
     json_decref(before);
     return text && !out->failed;
+}
+
+void openai_question_init(struct openai_question *q)
+{
+    buf_init(&q->url);
+    buf_init(&q->body);
+    buf_init(&q->bearer);
+}
+
+void openai_question_fini(struct openai_question *q)
+{
+    if (q->bearer.len > 0)
+        explicit_bzero(q->bearer.data, q->bearer.len);
+    buf_fini(&q->url);
+    buf_fini(&q->body);
+    buf_fini(&q->bearer);
+}
+
+bool openai_question_make(struct openai_question *q, const struct openai_settings *s,
+                          const char *history, const char *prompt)
+{
+    openai_request_url(s->base_url, &q->url);
+    if (s->api_key) {
+        buf_str(&q->bearer, "Bearer ");
+        buf_str(&q->bearer, s->api_key);
+    }
+    return openai_request_body(s, history, prompt, &q->body) && !q->url.failed &&
+           !q->bearer.failed;
 }

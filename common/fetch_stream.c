@@ -4,6 +4,16 @@
 
 #include "common/loop.h"
 
+static void hand_pieces(struct fetch *q)
+{
+    while (!q->paused && !q->cancelled && q->body.len > 0) {
+        struct buf piece = q->body; /* what comes while it is read is another piece */
+        buf_init(&q->body);
+        q->reader->on_body(q, piece.data, piece.len, q->arg);
+        buf_fini(&piece);
+    }
+}
+
 void fetch_hand_over(struct fetch *q)
 {
     q->busy = true;
@@ -11,16 +21,11 @@ void fetch_hand_over(struct fetch *q)
         q->head_said = true;
         q->reader->on_head(q, (int)fetch_status(q), q->arg);
     }
-    while (!q->paused && !q->cancelled && q->body.len > 0) {
-        struct buf piece = q->body; /* what comes while it is read is another piece */
-        buf_init(&q->body);
-        q->body.max = piece.max;
-        q->reader->on_body(q, piece.data, piece.len, q->arg);
-        buf_fini(&piece);
-        if (q->full && !q->paused && !q->cancelled) {
-            q->full = false;
-            curl_easy_pause(q->easy, CURLPAUSE_CONT); /* may call on_data at once */
-        }
+    hand_pieces(q);
+    while (q->full && !q->paused && !q->cancelled) {
+        q->full = false;
+        curl_easy_pause(q->easy, CURLPAUSE_CONT); /* may call on_data at once */
+        hand_pieces(q);
     }
     q->busy = false;
     if (q->cancelled) {

@@ -201,7 +201,8 @@ static void every_row_at_every_byte(void **state)
     json_object_foreach(rows, name, row)
     {
         struct buf bytes = bytes_of(row);
-        for (size_t at = 0; at <= bytes.len; at++)
+        /* with failing allocations every run would take seconds */
+        for (size_t at = 0; at <= bytes.len && !getenv("THREADCAST_TORTURE"); at++)
             play(name, row, &bytes, at, bytes.len + 1);
         play(name, row, &bytes, 0, 1);
         buf_fini(&bytes);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct agent; /* one that works on one run; each kind has its own */
+struct agent_stats;
 struct agent_def;
 struct buf;
 struct run;
@@ -58,8 +59,9 @@ struct agent_kind {
 struct agent_def {
     char *name; /* what events carry as agentId */
     const struct agent_kind *kind;
-    char *description; /* one line for people, or NULL */
-    void *options;     /* the kind's; NULL: it has none */
+    char *description;         /* one line for people, or NULL */
+    void *options;             /* the kind's; NULL: it has none */
+    struct agent_stats *stats; /* goes over to the next one of this name */
     int refs;
 };
 

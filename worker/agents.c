@@ -5,6 +5,7 @@
 #include "common/names.h"
 #include "common/utf8.h"
 #include "worker/agent.h"
+#include "worker/agent_stats.h"
 #include "worker/agents/demo.h"
 #include "worker/agents/exec.h"
 #include "worker/agents/openai.h"
@@ -47,6 +48,7 @@ void agent_def_unref(const struct agent_def *def)
         return;
     if (d->options)
         d->kind->options_free(d->options);
+    agent_stats_unref(d->stats);
     free(d->name);
     free(d->description);
     free(d);
@@ -63,7 +65,8 @@ static struct agent_def *def_new(const struct agent_given *g,
     def->kind = kind;
     def->name = strndup(g->name, g->name_len);
     def->description = g->description ? strdup(g->description) : NULL;
-    if (def->name && (def->description || !g->description))
+    def->stats = agent_stats_new();
+    if (def->name && def->stats && (def->description || !g->description))
         return def;
     agent_def_unref(def);
     return NULL;
@@ -297,4 +300,21 @@ const struct agent_def *agents_find(const struct agents *a, const char *name)
 const struct agent_def *agents_at(const struct agents *a, size_t i)
 {
     return i < a->named ? a->defs[i] : NULL;
+}
+
+void agents_inherit(struct agents *a, const struct agents *before)
+{
+    for (size_t i = 0; before && i < a->count; i++) {
+        const char *name = a->defs[i]->name;
+        const struct agent_def *old = find(before, name, strlen(name));
+        if (!old)
+            continue;
+        agent_stats_unref(a->defs[i]->stats);
+        a->defs[i]->stats = agent_stats_ref(old->stats);
+    }
+}
+
+void agents_metrics(const struct agents *a, struct buf *out)
+{
+    agent_stats_render((const struct agent_def *const *)a->defs, a->count, out);
 }

@@ -26,5 +26,8 @@ const struct agent_def *agents_find(const struct agents *a, const char *name);
 /* Those that the operator named, or that answer when nobody is named: what others are
  * shown. NULL: no more. Borrows. */
 const struct agent_def *agents_at(const struct agents *a, size_t i);
+/* The numbers of those of `before` that have the same name are theirs from here on. */
+void agents_inherit(struct agents *a, const struct agents *before);
+void agents_metrics(const struct agents *a, struct buf *out); /* Prometheus text */
 
 #endif

@@ -191,6 +191,7 @@ static void go(struct run *r, const char *history)
     const char *why = "The agent could not be started.";
 
     r->state = RUN_GOING;
+    figures_start(&r->figures, r->def->stats);
     r->agent = r->def->kind->start(r->w, r->def, r, &in, &why);
     KILL_POINT("agent-started");
     if (!r->agent && r->state == RUN_GOING)
@@ -265,6 +266,7 @@ static struct run *run_new(struct worker *w, const struct pg_result *res, int ro
     pending_init(&r->pending);
     fold_init(&r->fold);
     buf_init(&r->end.content);
+    buf_init(&r->end.stats);
     r->w = w;
     r->number = 1;
     r->claimed_us = clock_us();

@@ -10,6 +10,7 @@
 #include "worker/agents.h"
 #include "worker/agents/exec.h"
 #include "worker/alive.h"
+#include "worker/announce.h"
 #include "worker/conf.h"
 #include "worker/control.h"
 #include "worker/housekeeping.h"
@@ -115,6 +116,7 @@ void worker_drain(struct worker *w)
     log_info("draining", LOG_I("runs", count_runs(w)), LOG_I("drain_ms", ms));
     w->draining = true;
     intake_stop(w->intake);
+    announce_leave(w->announce);
     timer_start(w->drain_timer, ms - reserve);
     timer_start(w->exit_timer, ms);
     maybe_exit(w);
@@ -169,6 +171,7 @@ static bool read_agents(struct worker *w)
     buf_init(&err);
     a = agents_new(&from, &err);
     if (a) {
+        agents_inherit(a, w->agents);
         agents_free(w->agents);
         w->agents = a;
     } else {
@@ -184,8 +187,11 @@ void worker_on_hup(struct worker *w)
     bool ok = read_agents(w);
 
     w->stats.reloads[ok ? 0 : 1]++;
-    if (ok)
-        log_info("agents read again");
+    if (!ok)
+        return;
+    log_info("agents read again");
+    if (!w->draining)
+        announce_now(w->announce);
 }
 
 /* --- construction
@@ -236,7 +242,7 @@ static bool open_all(struct worker *w)
         return false;
     if (!(w->pool = open_pool(w)) || !(w->sweep = sweep_new(w)))
         return false;
-    if (!(w->queued = queued_new(w)))
+    if (!(w->queued = queued_new(w)) || !(w->announce = announce_new(w)))
         return false;
     if (!(w->intake = intake_new(w)) || !(w->housekeeping = housekeeping_new(w)))
         return false;
@@ -278,6 +284,7 @@ void worker_free(struct worker *w)
     LIST_EACH(node, tmp, &w->run_list)
         run_free(run_of_node(node));
     housekeeping_free(w->housekeeping);
+    announce_free(w->announce);
     queued_free(w->queued);
     sweep_free(w->sweep);
     exec_kill_all(w);

@@ -17,6 +17,7 @@
 
 struct agents;
 struct alive;
+struct announce;
 struct control;
 struct fetcher;
 struct housekeeping;
@@ -52,6 +53,7 @@ struct worker {
     struct sweep *sweep;
     struct recall *recall;
     struct queued *queued;
+    struct announce *announce;
     struct housekeeping *housekeeping;
     struct control *control;
     struct alive *alive;

@@ -142,9 +142,12 @@ static void check_end(struct openai_answer *a, const json_t *row, const json_t *
     const char *error = text_of(row, "error", NULL);
     json_t *says = says_of(row);
 
-    if (!json_equal(said, says) || (error != NULL) != (a->state == OPENAI_FAILED))
-        print_message("%s, cut at %zu: %s; %s\n", name, at, json_dumps(said, 0),
+    if (!json_equal(said, says) || (error != NULL) != (a->state == OPENAI_FAILED)) {
+        char *text = json_dumps(said, 0);
+        print_message("%s, cut at %zu: %s; %s\n", name, at, text ? text : "",
                       a->failure.code ? a->failure.code : a->finish);
+        free(text);
+    }
     assert_true(json_equal(said, says));
     if (error) {
         assert_int_equal(a->state, OPENAI_FAILED);

@@ -2,10 +2,10 @@
  * repeat a value in a complaint. */
 #include "worker/agents_file.h"
 
+#include "common/json.h"
 #include "common/names.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,15 +61,18 @@ static const char *words(const json_error_t *why)
 
 static json_t *parse(const char *path, struct buf *err)
 {
-    json_error_t why = {0};
+    enum json_trouble trouble;
+    json_error_t why;
     json_t *root = NULL;
     struct buf text;
 
     buf_init(&text);
     if (read_whole(path, &text, err)) {
         root =
-            json_loadb(text.len ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &why);
-        if (!root)
+            json_read_where(text.data, text.len, JSON_REJECT_DUPLICATES, &trouble, &why);
+        if (trouble == JSON_NO_MEMORY)
+            buf_printf(err, "%s: out of memory", path);
+        else if (!root)
             buf_printf(err, "%s: line %d, column %d: %s", path, why.line, why.column,
                        words(&why));
     }

@@ -119,6 +119,18 @@ describe('useThread', () => {
         await until(async () => (await texts(visit)).join() === (await record(thread)).join(), { what: 'all is in the record' });
     }));
 
+    it('puts several agents side by side', () => open(async (visit) => {
+        await visit.page.evaluate(`used.send('All of you', { agents: ['endless', 'demo'] })`);
+        await ended(visit);
+        await visit.page.getByText('on and on').waitFor();
+        const answers = visit.page.locator('.turn:has(.from-user) .from-assistant');
+        assert.deepEqual((await answers.evaluateAll((all) => all.map((node) => node.ariaLabel))).sort(), ['demo', 'endless']);
+        assert.equal(await visit.page.locator('#agents').textContent(), 'endless');
+        await visit.page.getByRole('button', { name: 'Stop' }).click();
+        await ended(visit, 1, 'cancelled');
+        assert.equal(await visit.page.locator('.turn').count(), 1);
+    }));
+
     it('keeps what could not be sent, and sends it once', () => open(async (visit, thread) => {
         visit.cuts = true;
         await visit.page.route('**/messages', (route) => (route.request().method() === 'POST' ? route.fulfill({
@@ -238,9 +250,10 @@ describe('<threadcast-thread>', () => {
                 run.event('token', nasty),
             ]);
             await run.call('end', [run.event('error', { code: nasty, message: nasty, retryable: false })]);
+            await visit.page.locator('.error:not([hidden])').waitFor();
+            // who has no id is heard by those who are there
             await stack.redis.client.publish(`thread:${thread}`, JSON.stringify({ type: nasty, content: nasty }));
             await visit.page.locator('.message.note').waitFor();
-            await visit.page.locator('.error:not([hidden])').waitFor();
             assert.deepEqual(await all(visit, ''), [nasty, nasty]);
             assert.equal(await visit.page.locator('img').count(), 0);
         });
@@ -267,12 +280,21 @@ describe('<threadcast-thread>', () => {
             await page.getByText('one two three').waitFor();
             await until(async () => !(await banner.isVisible()), { what: 'nothing is to be said' });
 
-            const other = await stack.thread();
-            await new ScriptRun(stack.redis.client, other).begin();
-            await page.evaluate((id) => { /** @type {any} */ (globalThis).element.thread = id; }, other);
-            await page.getByText(/not.*allowed|forbidden|may not|permission/i).or(page.getByRole('button', { name: 'Connect again' })).first().waitFor();
+            const later = 't-not-yet';
+            await page.evaluate(([id, token]) => {
+                const { element } = /** @type {any} */ (globalThis);
+                element.removeAttribute('ticket');
+                Object.assign(element, { thread: id, token });
+            }, [later, stack.token()]);
+            const again = page.getByRole('button', { name: 'Connect again' });
+            await again.waitFor();
             assert.deepEqual(await all(visit, ''), []);
             visit.complaints = visit.complaints.filter((complaint) => !/403/.test(complaint));
+            const { runId } = await stack.post(await stack.thread(later), 'hello');
+            await stack.ended(runId);
+            await again.click();
+            await whole(visit, 1);
+            assert.deepEqual(await all(visit, ''), await record(later));
             await page.evaluate('element.remove()');
             await until(async () => (await streams()) === 0, { what: 'no connection' });
         });
@@ -345,7 +367,7 @@ describe('examples/page', () => {
                 const [{ content }] = await stack.pg.query(
                     `select content from messages m join threads t on t.id = thread_id where owner = 'site' and role = 'assistant'`);
                 assert.equal(await answer.textContent(), content);
-                await assertAccessible(page);
+                await assertAccessible(page, { dark: false });
             });
         } finally {
             await child.stop();

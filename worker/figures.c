@@ -3,9 +3,8 @@
 #include "worker/figures.h"
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "worker/agent_stats.h"
-
-#include <jansson.h>
 
 #define TOKENS_MAX 1000000000000000 /* what can be added up; as in db/0005_agents.sql */
 
@@ -47,7 +46,7 @@ static bool take_count(const json_t *usage, const char *name, int64_t *ret_n)
 
 void figures_usage(struct figures *f, const char *json, size_t len)
 {
-    json_t *usage = json_loadb(json, len, 0, NULL);
+    json_t *usage = json_read(json, len, 0, NULL);
     bool in = take_count(usage, "inputTokens", &f->input_tokens);
     bool out = take_count(usage, "outputTokens", &f->output_tokens);
 

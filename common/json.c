@@ -84,27 +84,33 @@ static json_t *parse_in(struct parse *p, const char *text, size_t len, size_t fl
     return value;
 }
 
-json_t *json_read_where(const char *text, size_t len, size_t flags,
-                        enum json_trouble *ret, json_error_t *ret_where)
+json_t *json_read(const char *text, size_t len, size_t flags, enum json_trouble *ret)
+{
+    json_error_t why;
+
+    return json_read_file(text, len, flags, &why, ret);
+}
+
+json_t *json_read_file(const char *text, size_t len, size_t flags, json_error_t *ret_why,
+                       enum json_trouble *ret)
 {
     struct parse p = {.size = BLOCKS_INLINE};
-    json_t *value;
+    json_t *value = NULL;
+    enum json_trouble trouble = JSON_MALFORMED;
 
+    *ret_why = (json_error_t){0};
     p.blocks = p.few;
-    *ret_where = (json_error_t){.line = 1};
-    value = text ? parse_in(&p, text, len, flags, ret_where) : NULL;
-    *ret = value ? JSON_FINE : p.failed ? JSON_NO_MEMORY : JSON_MALFORMED;
+    if (text && len)
+        value = parse_in(&p, text, len, flags, ret_why);
+    if (value)
+        trouble = JSON_FINE;
+    else if (p.failed)
+        trouble = JSON_NO_MEMORY;
     for (size_t i = 0; !value && i < p.count; i++)
         free(p.blocks[i]);
     if (p.blocks != p.few)
         free(p.blocks);
+    if (ret)
+        *ret = trouble;
     return value;
-}
-
-json_t *json_read(const char *text, size_t len, size_t flags, enum json_trouble *ret)
-{
-    enum json_trouble trouble;
-    json_error_t where;
-
-    return json_read_where(text, len, flags, ret ? ret : &trouble, &where);
 }

@@ -14,6 +14,7 @@ COPY common common
 COPY worker worker
 COPY bridge bridge
 COPY app app
+COPY sdk/js/src sdk/js/src
 COPY systemd systemd
 RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr \
     && cmake --build --preset release \

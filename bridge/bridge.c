@@ -25,6 +25,7 @@
 #include "bridge/reactors.h"
 #include "bridge/reader.h"
 #include "bridge/revoke.h"
+#include "bridge/static.h"
 #include "bridge/watch.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -158,7 +159,8 @@ struct bridge *bridge_new(struct reactors *rs, size_t number,
     b->reactors = rs;
     b->number = (unsigned)number;
     b->conf = rs->conf;
-    b->statics = rs->statics;
+    b->statics = rs->files->app;
+    b->client_files = rs->files->client;
     b->limits = rs->limits;
     b->revoked = rs->revoked;
     list_init(&b->empty.node);

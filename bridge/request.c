@@ -171,7 +171,8 @@ void request_reply(struct request *r, int status, const char *content_type,
     if (r->bridge->draining)
         r->http.keep_alive = false;
     log_answer(r, status);
-    origin_cors(r);
+    if (!r->anyone)
+        origin_cors(r);
     buf_init(&out);
     add_head(r, status, content_type, len, &out);
     if (r->http.method != HTTP_HEAD && status != 204 && status != 304)

@@ -71,6 +71,8 @@ static const struct route {
     {HTTP_POST, "/v1/tickets", route_tickets_post, 0},
     {HTTP_POST, "/v1/demo/session", route_demo_session, ROUTE_DEMO},
     {HTTP_POST, "/v1/demo/cut", route_demo_cut, ROUTE_DEMO},
+    {HTTP_GET, "/client.js", route_client_entry, 0},
+    {HTTP_GET, "/client/*", route_client, 0},
     LEGACY_ROUTES(""),
     LEGACY_ROUTES("/api"),
     {HTTP_GET, "/", route_static, ROUTE_FILE},

@@ -94,7 +94,7 @@ export class MarkdownView {
         return this.#settled ? this.#blocks[this.#settled - 1].end : 0;
     }
 
-    /** @param {string} text */
+    /** @param {string} text @returns {void} */
     #draw(text) {
         const tokens = this.#tokensOf(text.slice(this.#settledEnd()));
         if (!tokens) return this.#drawPlain(text);

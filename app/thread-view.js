@@ -27,11 +27,9 @@ const LINK_WORDS = {
     connecting: 'Connecting',
     live: 'Live',
     reconnecting: 'Reconnecting',
-    stalled: 'Silent',
     offline: 'Offline',
     refused: 'No access',
     ended: 'Ended',
-    closed: 'Closed',
 };
 
 /** closer to the end than this, and the view stays there */
@@ -275,7 +273,7 @@ export class ThreadView {
 
     /** @param {Conversation} conversation */
     #drawFacts(conversation) {
-        const { ledger } = conversation;
+        const { ledger, duplicated } = conversation;
         this.#link.dataset.state = conversation.link;
         setText(this.#link, LINK_WORDS[conversation.link]);
         setText(
@@ -283,14 +281,14 @@ export class ThreadView {
             [
                 `${ledger.events} events`,
                 `lost ${ledger.lost}`,
-                `duplicated ${ledger.duplicated}`,
+                `duplicated ${duplicated}`,
                 `reconnects ${conversation.reconnects}`,
                 ledger.resets > 0 && `resets ${ledger.resets}`,
             ]
                 .filter(Boolean)
                 .join(' · '),
         );
-        this.#counts.classList.toggle('is-bad', ledger.lost + ledger.duplicated > 0);
+        this.#counts.classList.toggle('is-bad', ledger.lost + duplicated > 0);
         this.#counts.title =
             `position ${ledger.position || 'none'}` +
             `\nlost: holes in the numbers, and answers that differ from the record` +

@@ -3,7 +3,7 @@
 /** @typedef {import('./client/state.js').Run} Run */
 /** @typedef {import('./client/state.js').Item} Item */
 
-/** @param {number} ms */
+/** @param {number} ms @returns {string} */
 export function formatMs(ms) {
     if (ms < 0) return `−${formatMs(-ms)}`;
     return ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;

@@ -91,6 +91,7 @@ static void scan(struct clients *set)
                 client_close(c, c->reason);
             continue;
         }
+        client_poll(c);
         if (c->recheck)
             hub_recheck_client(set->bridge->hub, c);
         if (cannot_join(c))

@@ -50,11 +50,11 @@ export function wireOf({ kind, type, id, data }) {
     return `${name}data: ${JSON.stringify(data)}\n${id ? `id: ${id}\n` : ''}`;
 }
 
-/** @param {number} at Unix milliseconds */
+/** Without the hour: what is looked at has just happened. @param {number} at Unix milliseconds */
 function clock(at) {
     const date = new Date(at);
     const two = (/** @type {number} */ n) => String(n).padStart(2, '0');
-    return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, '0')}`;
+    return `${two(date.getMinutes())}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
 /** Only the number: the epoch is the same all the time. @param {string} id */

@@ -43,7 +43,12 @@ export class VirtualList {
             },
             this.#space,
         );
-        new ResizeObserver(() => this.#later()).observe(this.element);
+        // a panel that opens below must not cover what was selected
+        new ResizeObserver(() => {
+            const at = this.#selected ? this.#at() : -1;
+            if (at >= 0) this.#reveal(at);
+            this.#later();
+        }).observe(this.element);
     }
 
     /** @param {readonly T[]} items */
@@ -123,7 +128,7 @@ export class VirtualList {
 
     /** @param {KeyboardEvent} event */
     #onKey(event) {
-        const at = this.#items.findIndex((item) => this.#options.keyOf(item) === this.#selected);
+        const at = this.#at();
         const page = Math.floor(this.element.clientHeight / ROW_PX);
         const last = this.#items.length - 1;
         const from = at < 0 ? last + 1 : at;
@@ -144,6 +149,10 @@ export class VirtualList {
         const to = Math.min(last, Math.max(0, steps[event.key]));
         this.#select(to);
         this.#reveal(to);
+    }
+
+    #at() {
+        return this.#items.findIndex((item) => this.#options.keyOf(item) === this.#selected);
     }
 
     /** @param {number} index */

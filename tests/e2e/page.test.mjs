@@ -74,7 +74,7 @@ class Visitor {
     }
 
     get threadId() {
-        return this.page.url().split('#/t/')[1];
+        return this.page.url().split('#/t/')[1]?.split('?')[0];
     }
 
     /** A panel: 0 the first, 1 the second view. */
@@ -82,10 +82,20 @@ class Visitor {
         return this.page.locator('.thread').nth(index);
     }
 
-    /** The last answer's text as the page shows it: exactly the text, see format.js. */
+    /** The text, as it was written, that the page shows as its last answer. */
     async shown(index = 0) {
-        const answers = this.view(index).locator('.from-assistant .message-text');
-        return (await answers.count()) ? answers.last().evaluate((node) => node.textContent ?? '') : '';
+        return (await this.texts('.from-assistant', index)).at(-1) ?? '';
+    }
+
+    /** The same of all messages like that. @param {string} which */
+    async texts(which, index = 0) {
+        return this.view(index)
+            .locator(which)
+            .evaluateAll(async (nodes) => {
+                const place = './message-view.js';
+                const { textOf } = await import(place);
+                return nodes.map((node) => String(textOf(node)));
+            });
     }
 
     /** Waits until that many answers have a place; before, the last one is still an older one. */
@@ -202,10 +212,7 @@ describe('the page', () => {
             await visitor.link('live');
             assert.equal(await visitor.shown(), text);
             assert.deepEqual(
-                await visitor
-                    .view()
-                    .locator('.message-text')
-                    .evaluateAll((all) => all.map((node) => node.textContent)),
+                await visitor.texts('.message'),
                 (await record(visitor.threadId)).map(({ content }) => content),
             );
         }));

@@ -102,6 +102,11 @@ static const struct conf_option options[] = {
      .kind = CONF_STR,
      .offset = FIELD(agents),
      .help = "More agents that messages may name: name=exec:<command>,…"},
+    {.name = "agents-file",
+     .kind = CONF_STR,
+     .offset = FIELD(agents_file),
+     .help = "JSON file of agents, read again on SIGHUP: {\"default\": …, \"agents\": "
+             "{name: {\"kind\": …}}}."},
     {.name = "demo-rate",
      .kind = CONF_INT,
      .offset = FIELD(demo_rate),
@@ -297,6 +302,21 @@ const struct conf_spec worker_conf_spec = {
     .commands = commands,
 };
 
+struct agents_source worker_conf_agents(const struct worker_conf *c)
+{
+    return (struct agents_source){
+        .standard = c->agent, .list = c->agents, .file = c->agents_file};
+}
+
+static bool check_agents(const struct worker_conf *c, struct buf *err)
+{
+    struct agents_source from = worker_conf_agents(c);
+    struct agents *a = agents_new(&from, err);
+
+    agents_free(a);
+    return a != NULL;
+}
+
 bool worker_conf_validate(void *conf, struct buf *err)
 {
     struct worker_conf *c = conf;
@@ -312,7 +332,7 @@ bool worker_conf_validate(void *conf, struct buf *err)
     if (!ok)
         buf_printf(err, "--redis-url (REDIS_URL): %s", why.data ? why.data : "no memory");
     buf_fini(&why);
-    return ok && agents_check(c->agent, c->agents, err);
+    return ok && check_agents(c, err);
 }
 
 void worker_conf_free(struct worker_conf *conf)

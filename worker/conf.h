@@ -4,6 +4,7 @@
 
 #include "common/conf.h"
 #include "common/redis.h"
+#include "worker/agents.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,7 +18,7 @@ struct worker_conf {
     int64_t database_pool, publishers;
     char *metrics_listen; /* NULL: off */
     /* agents */
-    char *agent, *agents;
+    char *agent, *agents, *agents_file;
     int64_t demo_rate;    /* tokens a second; 0: as fast as possible */
     int64_t exec_kill_ms; /* between SIGTERM and SIGKILL */
     /* runs */
@@ -35,6 +36,8 @@ struct worker_conf {
 
 extern const struct conf_spec worker_conf_spec;
 bool worker_conf_validate(void *conf, struct buf *err);
+/* Who says which agents there are; borrows from `c`. */
+struct agents_source worker_conf_agents(const struct worker_conf *c);
 void worker_conf_free(struct worker_conf *conf);
 
 #endif

@@ -9,6 +9,7 @@
 #include "worker/agents.h"
 #include "worker/agents/exec.h"
 #include "worker/alive.h"
+#include "worker/announce.h"
 #include "worker/conf.h"
 #include "worker/control.h"
 #include "worker/housekeeping.h"
@@ -114,6 +115,7 @@ void worker_drain(struct worker *w)
     log_info("draining", LOG_I("runs", count_runs(w)), LOG_I("drain_ms", ms));
     w->draining = true;
     intake_stop(w->intake);
+    announce_leave(w->announce);
     timer_start(w->drain_timer, ms - reserve);
     timer_start(w->exit_timer, ms);
     maybe_exit(w);
@@ -156,6 +158,41 @@ struct run *worker_run(const struct worker *w, const char *id)
     return strmap_get(w->runs, id, strlen(id));
 }
 
+/* --- which agents there are
+ * ------------------------------------------------------------------------ */
+
+static bool read_agents(struct worker *w)
+{
+    struct agents_source from = worker_conf_agents(w->conf);
+    struct agents *a;
+    struct buf err;
+
+    buf_init(&err);
+    a = agents_new(&from, &err);
+    if (a) {
+        agents_inherit(a, w->agents);
+        agents_free(w->agents);
+        w->agents = a;
+    } else {
+        log_error(w->agents ? "agents stay as they were" : "agents cannot be read",
+                  LOG_S("why", err.data ? err.data : "no memory"));
+    }
+    buf_fini(&err);
+    return a != NULL;
+}
+
+void worker_on_hup(struct worker *w)
+{
+    bool ok = read_agents(w);
+
+    w->stats.reloads[ok ? 0 : 1]++;
+    if (!ok)
+        return;
+    log_info("agents read again");
+    if (!w->draining)
+        announce_now(w->announce);
+}
+
 /* --- construction
  * -------------------------------------------------------------------------------- */
 
@@ -177,7 +214,7 @@ static bool open_all(struct worker *w)
 {
     const struct worker_conf *conf = w->conf;
 
-    if (!(w->runs = strmap_new()) || !(w->agents = agents_new(conf->agent, conf->agents)))
+    if (!(w->runs = strmap_new()) || !read_agents(w))
         return false;
     w->drain_timer = timer_new(w->loop, on_drain_timer, w);
     w->exit_timer = timer_new(w->loop, on_exit_timer, w);
@@ -190,7 +227,7 @@ static bool open_all(struct worker *w)
         return false;
     if (!(w->pool = open_pool(w)) || !(w->sweep = sweep_new(w)))
         return false;
-    if (!(w->queued = queued_new(w)))
+    if (!(w->queued = queued_new(w)) || !(w->announce = announce_new(w)))
         return false;
     if (!(w->intake = intake_new(w)) || !(w->housekeeping = housekeeping_new(w)))
         return false;
@@ -232,6 +269,7 @@ void worker_free(struct worker *w)
     LIST_EACH(node, tmp, &w->run_list)
         run_free(run_of_node(node));
     housekeeping_free(w->housekeeping);
+    announce_free(w->announce);
     queued_free(w->queued);
     sweep_free(w->sweep);
     exec_kill_all(w);

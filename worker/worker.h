@@ -17,6 +17,7 @@
 
 struct agents;
 struct alive;
+struct announce;
 struct control;
 struct housekeeping;
 struct intake;
@@ -50,6 +51,7 @@ struct worker {
     struct sweep *sweep;
     struct recall *recall;
     struct queued *queued;
+    struct announce *announce;
     struct housekeeping *housekeeping;
     struct control *control;
     struct alive *alive;
@@ -68,6 +70,7 @@ struct worker {
 struct worker *worker_new(struct loop *l, const struct worker_conf *conf);
 void worker_free(struct worker *w);
 void worker_drain(struct worker *w);       /* SIGTERM */
+void worker_on_hup(struct worker *w);      /* SIGHUP: the agents' file is read again */
 void worker_on_redis(struct worker *w);    /* a publisher became ready */
 void worker_on_run_gone(struct worker *w); /* a place is free; maybe the last one */
 void worker_on_process_gone(struct worker *w);

@@ -48,9 +48,9 @@ export class AgentPicker {
         });
         return h(
             'label',
-            { class: 'agent', title: description || undefined },
+            { class: 'agent', title: [description, name === this.#usual && 'Answers usually.'].filter(Boolean).join(' ') || undefined },
             box,
-            h('span', {}, name === this.#usual ? `${name} ·` : name),
+            h('span', {}, name),
         );
     }
 

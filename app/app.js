@@ -123,6 +123,7 @@ async function refreshThreads() {
 async function send(text) {
     tell('');
     const conversation = first ?? (await startThread(text));
+    firstView.toEnd();
     await conversation?.send(text, agents.chosen);
 }
 

@@ -69,7 +69,7 @@ export class Inspector {
     );
     #panel = h('div', { class: 'inspector-panel', role: 'tabpanel', id: 'inspector-list' });
     #note = h('p', { class: 'inspector-note' });
-    #json = h('pre', { tabindex: '0', role: 'region', 'aria-label': 'The selected event' }, h('code', {}));
+    #json = h('pre', { tabindex: '0', role: 'group', 'aria-label': 'The selected event' }, h('code', {}));
     #detail = h('section', { class: 'inspector-detail', 'aria-label': 'The selected event', hidden: true });
     #pause = toolButton('Pause', () => this.#setPaused(!this.#paused));
     #tabs = {

@@ -137,7 +137,7 @@ function codeNode(text, language) {
                 h('span', {}, 'Copy'),
             ),
         ),
-        h('pre', { tabindex: '0', role: 'region', 'aria-label': language ? `Code, ${language}` : 'Code' }, h('code', {}, text)),
+        h('pre', { tabindex: '0', role: 'group', 'aria-label': language ? `Code, ${language}` : 'Code' }, h('code', {}, text)),
     );
 }
 
@@ -173,7 +173,7 @@ function tableNode(token) {
     const cellNode = (tag, cell) => h(tag, cell.align ? { class: `align-${cell.align}` } : {}, ...inlineNodes(cell));
     return h(
         'div',
-        { class: 'table', tabindex: '0', role: 'region', 'aria-label': 'Table' },
+        { class: 'table', tabindex: '0', role: 'group', 'aria-label': 'Table' },
         h(
             'table',
             {},

@@ -51,7 +51,7 @@ export class MessageView {
     #copy = this.#button('copy', 'Copy', 'Copy this message', (event) =>
         copyFrom(event.currentTarget, this.text),
     );
-    #retry = this.#button('retry', 'Retry', 'Ask for another answer', () => this.#askAgain());
+    #retry = this.#button('retry', 'Retry', 'Retry: ask for another answer', () => this.#askAgain());
     #stop = this.#button('stop', 'Stop', 'Stop this answer', () =>
         this.#actions.onStop(this.#item.run?.runId ?? ''),
     );
@@ -200,11 +200,15 @@ function isLive(run) {
     return Boolean(run && !run.outcome && run.status !== 'outside');
 }
 
-/** A colour for a name, always the same one. @param {string} name */
+/** @type {Map<string, number>} colours of names, in the order in which they came up */
+const hues = new Map();
+const HUES = 6;
+
+/** A colour for a name, the same one as long as the page is open. @param {string} name */
 function hueOf(name) {
-    let sum = 0;
-    for (const character of name) sum = (sum * 31 + (character.codePointAt(0) ?? 0)) % 9973;
-    return sum % 6;
+    const hue = hues.get(name) ?? hues.size % HUES;
+    hues.set(name, hue);
+    return hue;
 }
 
 /** Copies the block of code that the clicked button belongs to. @param {MouseEvent} event */
@@ -222,7 +226,7 @@ function factsOf(run, { firstTokenMs, tokensPerS, verified }) {
     return [
         firstTokenMs !== null && `first token ${formatMs(firstTokenMs)}`,
         tokensPerS !== null && `${tokensPerS} tokens/s`,
-        run.outcome && run.tokens > 0 && `${run.tokens} tokens in ${seconds.toFixed(1)} s`,
+        run.outcome && run.tokens > 1 && `${run.tokens} tokens in ${seconds.toFixed(1)} s`,
         run.usage?.totalTokens != null && `usage ${run.usage.totalTokens}`,
         run.rewinds > 0 && `started over ${run.rewinds}×`,
         verified === true && '✓ equals the record',

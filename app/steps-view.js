@@ -98,6 +98,6 @@ function valueNode(label, value) {
         'div',
         { class: 'step-value' },
         h('span', { class: 'step-label' }, label),
-        h('code', { dir: 'auto', tabindex: '0', role: 'region', 'aria-label': `The ${label}` }, text),
+        h('code', { dir: 'auto', tabindex: '0', role: 'group', 'aria-label': `The ${label}` }, text),
     );
 }

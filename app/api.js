@@ -119,11 +119,11 @@ export function openSession() {
 /**
  * Before a connection, and when the open one ends soon: a session in the second half of its
  * life is made anew.
- * @param {boolean} refused it was no good any more
+ * @param {boolean} now it ends soon, or was no good any more
  */
-export async function renewSession(refused) {
+export async function renewSession(now) {
     const { endsAt, saidAt } = session;
-    if (refused || Date.now() > (saidAt + endsAt) / 2) await openSession();
+    if (now || Date.now() > (saidAt + endsAt) / 2) await openSession();
 }
 
 /**

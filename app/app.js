@@ -140,10 +140,12 @@ async function startThread(text) {
 
 /** @param {api.Thread} thread */
 async function deleteThread(thread) {
+    const open = first?.threadId === thread.id;
+    if (open) closeAll(); // the server would close its streams
     const gone = await guarded(api.deleteThread(thread.id).then(() => true));
-    if (!gone) return;
-    threads = threads.filter(({ id }) => id !== thread.id);
-    if (first?.threadId === thread.id) newConversation();
+    if (gone) threads = threads.filter(({ id }) => id !== thread.id);
+    if (gone && open) newConversation();
+    else if (open) await openThread(thread.id);
     drawPage();
 }
 

@@ -51,6 +51,8 @@ import { Trace } from './trace.js';
 
 /** the rows behind a prompt or an answer that has just ended */
 const RECENT = 20;
+/** a page of what was said before */
+const EARLIER = 200;
 /** so many connections that came to nothing, and it is called offline */
 const OFFLINE_AFTER = 3;
 
@@ -143,7 +145,7 @@ export class Conversation {
 
     async loadEarlier() {
         if (!this.earlier) return;
-        const history = await api.readMessages(this.threadId, { before: this.earlier });
+        const history = await api.readMessages(this.threadId, { limit: EARLIER, before: this.earlier });
         this.state = withMessages(this.state, history.messages);
         this.earlier = history.next;
         this.#onChange();
@@ -264,12 +266,23 @@ export class Conversation {
 
     /** @param {string} since */
     #follow(since) {
-        const stream = connect(this.threadId, { since, merge: false, getToken: session });
+        const stream = connect(this.threadId, { since, merge: false, getToken: (asked) => this.#session(asked) });
         this.#stream = stream;
         this.trace.link('connecting', { reason: '', message: `since ${since}` });
         stream.on('event', (event, info) => this.#onEvent(event, info.id, info.replayed));
         stream.on('notice', (name, data) => this.#onNotice(name, data, stream.lastEventId));
         stream.on('state', (state, detail) => stream === this.#stream && this.#onState(state, detail));
+    }
+
+    /**
+     * The stream's right to read is the session's cookie: what is asked for here is that there
+     * is a good one. (It is HttpOnly; there is no token in this page.) While the stream lives it
+     * is asked because the cookie ends soon.
+     * @param {{ refused: boolean }} asked
+     */
+    async #session({ refused }) {
+        await api.renewSession(refused || this.link === 'live');
+        return null;
     }
 
     /** Somebody does not want to wait for the next attempt. */
@@ -443,14 +456,4 @@ export class Conversation {
         }
         this.#onChange();
     }
-}
-
-/**
- * The stream's right to read is the session's cookie: what is asked for here is that there is
- * a good one. (It is HttpOnly; there is no token in this page.)
- * @param {{ refused: boolean }} asked
- */
-async function session({ refused }) {
-    await api.renewSession(refused);
-    return null;
 }

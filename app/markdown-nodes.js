@@ -20,6 +20,8 @@ import { h, icon } from './dom.js';
  * @property {boolean} [checked]
  * @property {string} [lang]
  * @property {string} [href]
+ * @property {string} [title]
+ * @property {string} [tag] of an address: the name it is called by
  * @property {any[]} [header]
  * @property {any[][]} [rows]
  */

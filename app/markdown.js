@@ -14,6 +14,8 @@ import { morph } from './morph.js';
 /** @typedef {import('./markdown-nodes.js').Token} Token */
 
 /**
+ * @typedef {Record<string, { href?: string, title?: string }>} Links by name
+ *
  * @typedef {object} Block
  * @property {string} raw
  * @property {string} type
@@ -49,9 +51,10 @@ export class MarkdownView {
     #blocks = [];
     /** how many of them are finished */
     #settled = 0;
-    /** @type {Record<string, unknown>} addresses that the text defines for its links */
-    #links = Object.create(null);
-    #linksKnown = 0;
+    /** @type {Links} addresses that its finished part defines for links */
+    #links = {};
+    /** all of them, as they were shown last */
+    #linksShown = '{}';
     /** until when a text that is slow to read is left alone */
     #restUntil = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -75,10 +78,13 @@ export class MarkdownView {
             return;
         }
         const from = performance.now();
-        if (!this.#goesOn(text)) this.#links = Object.create(null);
-        if (complete || !this.#goesOn(text)) this.#settled = 0;
+        if (complete || !this.#goesOn(text)) this.#startOver();
         this.#text = text;
-        this.#draw(text);
+        try {
+            this.#draw(text);
+        } catch {
+            this.#drawPlain(text); // nested deeper than the stack is
+        }
         if (complete) this.#settled = this.#blocks.length;
         const took = performance.now() - from;
         this.#restUntil = took > SLOW_MS ? from + 10 * took : 0;
@@ -90,15 +96,26 @@ export class MarkdownView {
         return text.length >= end && text.startsWith(this.#text.slice(0, end));
     }
 
+    /** Nothing is finished: all of it is read again. */
+    #startOver() {
+        this.#settled = 0;
+        this.#links = {};
+    }
+
     #settledEnd() {
         return this.#settled ? this.#blocks[this.#settled - 1].end : 0;
     }
 
-    /** @param {string} text @returns {void} */
+    /** @param {string} text */
     #draw(text) {
-        const tokens = this.#tokensOf(text.slice(this.#settledEnd()));
-        if (!tokens) return this.#drawPlain(text);
-        if (this.#linksChanged()) return this.#draw(text);
+        const found = this.#tokensOf(text.slice(this.#settledEnd()));
+        if (!found) return this.#drawPlain(text);
+        let { tokens, links } = found;
+        if (this.#linksChanged(links)) {
+            this.#startOver();
+            for (const block of this.#blocks) block.type = ''; // is made anew
+            ({ tokens, links } = this.#tokensOf(text) ?? found);
+        }
         let at = this.#settledEnd();
         let index = this.#settled;
         let exact = true;
@@ -110,18 +127,26 @@ export class MarkdownView {
             else if (index > 0) this.#blocks[index - 1].end = at;
         }
         for (const { node } of this.#blocks.splice(index)) node.remove();
-        if (exact) this.#settled = Math.max(this.#settled, index - OPEN_BLOCKS, 0);
+        if (exact) this.#settle(tokens, index - OPEN_BLOCKS);
     }
 
-    /** An address that has just been defined may be meant by links further up. */
-    #linksChanged() {
-        const known = Object.keys(this.#links).length;
-        const changed = known !== this.#linksKnown;
-        this.#linksKnown = known;
-        if (!changed || !this.#blocks.length) return false;
-        for (const block of this.#blocks) block.type = ''; // is made anew
-        this.#settled = 0;
-        return true;
+    /** The blocks before this one are finished, and what they define. @param {Token[]} tokens @param {number} blocks */
+    #settle(tokens, blocks) {
+        let at = this.#settledEnd();
+        this.#settled = Math.max(this.#settled, blocks);
+        const end = this.#settledEnd();
+        for (const { type, raw, tag, href, title } of tokens) {
+            at += raw.length;
+            if (at <= end && type === 'def' && tag !== undefined) this.#links[tag] ??= { href, title };
+        }
+    }
+
+    /** An address that is defined now, or says more now, may be meant by links further up. @param {Links} links */
+    #linksChanged(links) {
+        const now = JSON.stringify(links);
+        const changed = now !== this.#linksShown;
+        this.#linksShown = now;
+        return changed && this.#blocks.length > 0;
     }
 
     /** @param {number} index @param {Token} token @param {number} end */
@@ -155,13 +180,13 @@ export class MarkdownView {
         this.#blocks.push({ raw: text, type: '', end: 0, heading: 2, node });
     }
 
-    /** @param {string} text @returns {Token[] | null} null: as it is */
+    /** @param {string} text @returns {{ tokens: Token[], links: Links } | null} null: as it is */
     #tokensOf(text) {
         if (!Lexer) return null;
         try {
             return this.#lexed(text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text);
         } catch {
-            return null; // nested so deep that the lexer ran out of stack
+            return null; // nested deeper than the stack is
         }
     }
 
@@ -169,16 +194,16 @@ export class MarkdownView {
      * `Lexer.lex`, but for paragraphs beyond all measure, and with the addresses that
      * earlier parts of the text have defined.
      * @param {string} text
-     * @returns {Token[]}
+     * @returns {{ tokens: Token[], links: Links }}
      */
     #lexed(text) {
         const lexer = new Lexer({ gfm: true, breaks: true });
-        lexer.tokens.links = this.#links;
+        Object.assign(lexer.tokens.links, this.#links);
         lexer.blockTokens(text, lexer.tokens);
         for (const { src, tokens } of lexer.inlineQueue) {
             if (src.length > INLINE_MAX) tokens.push({ type: 'text', raw: src, text: src });
             else lexer.inlineTokens(src, tokens);
         }
-        return lexer.tokens;
+        return { tokens: lexer.tokens, links: lexer.tokens.links };
     }
 }

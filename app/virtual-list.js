@@ -24,6 +24,8 @@ export class VirtualList {
     #options;
     #frame = 0;
     #follow = true;
+    /** where it was scrolled to when it was drawn last */
+    #top = 0;
     #selected = '';
     #space = h('div', { class: 'list-space', role: 'presentation' });
 
@@ -75,9 +77,11 @@ export class VirtualList {
 
     #draw() {
         const height = this.#items.length * ROW_PX;
+        if (this.element.scrollTop < this.#top - 1 && !this.#atEnd()) this.#follow = false;
         this.#space.style.height = `${height}px`;
         if (this.#follow) this.element.scrollTop = height;
         const { scrollTop, clientHeight } = this.element;
+        this.#top = scrollTop;
         const from = Math.max(0, Math.floor(scrollTop / ROW_PX) - AROUND);
         const to = Math.min(this.#items.length, Math.ceil((scrollTop + clientHeight) / ROW_PX) + AROUND);
         /** @type {Map<string, HTMLElement>} */
@@ -115,9 +119,13 @@ export class VirtualList {
     }
 
     #onScroll() {
-        const { scrollTop, scrollHeight, clientHeight } = this.element;
-        this.#follow = scrollHeight - clientHeight - scrollTop < ROW_PX;
+        this.#follow = this.#atEnd();
         this.#later();
+    }
+
+    #atEnd() {
+        const { scrollTop, scrollHeight, clientHeight } = this.element;
+        return scrollHeight - clientHeight - scrollTop < ROW_PX;
     }
 
     /** @param {MouseEvent} event */

@@ -29,6 +29,8 @@ struct worker_stats {
     uint64_t agent_limit_flood, agent_held_up, agent_stuck;
     uint64_t agent_processes_started, agent_processes_lost, agent_orphans_killed;
     uint64_t reloads[2]; /* of the agents: done, refused */
+    uint64_t provider_requests, provider_retries, provider_failures;
+    uint64_t provider_limits, provider_timeouts, provider_after_end;
     uint64_t log_dropped, loop_max_lag_us;
     struct stats_histogram first_token; /* from the claim to Redis' answer */
     struct stats_histogram publish;     /* a call until it is answered */

@@ -19,6 +19,7 @@ struct agents;
 struct alive;
 struct announce;
 struct control;
+struct fetcher;
 struct exec_orphans;
 struct housekeeping;
 struct intake;
@@ -47,6 +48,7 @@ struct worker {
 
     struct agents *agents;
     struct pg_pool *pool;
+    struct fetcher *fetcher; /* asks model providers */
     struct publishers *publishers;
     struct intake *intake;
     struct sweep *sweep;

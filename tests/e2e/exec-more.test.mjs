@@ -393,3 +393,13 @@ test('persistent: read again, the old process finishes what it has and goes', as
     assert.equal((await ended(old)).end.content.finishReason, 'cancelled');
     await until(() => hasGone(pid), { what: `${pid} has gone` });
 });
+
+test('a worker that is killed takes its programs along', async () => {
+    await ask('slow');
+    const { pid } = stack.worker.child;
+    const child = await until(() => fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ')
+        .find((each) => each && fs.readFileSync(`/proc/${each}/cmdline`, 'utf8').startsWith('tail')),
+    { what: 'the program' });
+    await stack.worker.kill();
+    await until(() => hasGone(String(child)), { what: `${child} has gone` });
+});

@@ -2,12 +2,12 @@
  * name. No JSON of the program's own bytes is forwarded: it is read and written anew. */
 #include "worker/agents/exec_line.h"
 
+#include "common/json.h"
 #include "common/jsonscan.h"
 #include "common/names.h"
 #include "common/utf8.h"
 
 #include <ctype.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,17 +281,18 @@ static bool is_flat_enough(const char *s, size_t len)
 
 static void parse_text(struct exec_line *l, const char *line, size_t len)
 {
+    enum json_trouble trouble;
     json_t *root;
 
     if (!is_flat_enough(line, len)) {
         bad(l, "too deep");
         return;
     }
-    root = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+    root = json_read(line, len, JSON_REJECT_DUPLICATES, &trouble);
     if (json_is_object(root))
         parse_object(l, root);
     else
-        bad(l, "not a JSON object");
+        bad(l, trouble == JSON_NO_MEMORY ? "no memory" : "not a JSON object");
     json_decref(root);
 }
 

@@ -2,10 +2,10 @@
  * passed on by a slip: names that hold ours are refused here, when agents.json is read.
  */
 #include "worker/agents/exec_options.h"
+#include "common/json.h"
 
 #include "worker/agents/exec_host.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,7 +190,7 @@ static bool fill(struct exec_options *o, json_t *root, struct buf *err)
 void *exec_options_new(const char *json, size_t len, struct buf *err)
 {
     struct exec_options *o = calloc(1, sizeof(*o));
-    json_t *root = json_loadb(json, len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *root = json_read(json, len, JSON_REJECT_DUPLICATES, NULL);
     bool ok = false;
 
     if (o) {

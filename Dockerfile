@@ -1,5 +1,6 @@
-# Both daemons in one small image. Which one runs is the command:
+# Both daemons in one small image, and the doctor. Which one runs is the command:
 #   threadcast-bridge …   threadcast-worker …   threadcast-worker migrate
+#   threadcast doctor https://…
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         build-essential cmake ninja-build pkg-config \
@@ -13,7 +14,9 @@ COPY db db
 COPY common common
 COPY worker worker
 COPY bridge bridge
+COPY cli cli
 COPY app app
+COPY sdk/js/src sdk/js/src
 COPY systemd systemd
 RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr \
     && cmake --build --preset release \

@@ -34,6 +34,8 @@ route_fn route_session_extend;
 route_fn route_revoke;
 /* route_demo.c (in the event path: drops the visitor's own streams) */
 route_fn route_demo_cut;
+/* route_probe.c */
+route_fn route_probe;
 /* route_health.c */
 route_fn route_healthz, route_readyz, route_metrics;
 /* route_debug.c */
@@ -41,6 +43,6 @@ route_fn route_debug_streams;
 /* legacy_routes.c */
 route_fn route_legacy_stream, route_legacy_status, route_legacy_stop;
 /* static.c */
-route_fn route_static;
+route_fn route_static, route_client, route_client_entry;
 
 #endif

@@ -150,11 +150,11 @@ $$;
 
 -- outcome: ok | forbidden. What has ended is not named; asked again it does nothing more.
 -- A run's status is what it has now: running (its end comes as an event) or cancelled.
+-- All at once, however many wait: none of them is let go by the end of another.
 CREATE FUNCTION cancel_thread(p_thread text, p_sub text, OUT outcome text, OUT answer jsonb)
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
-    v_runs uuid[];
     v_run uuid;
 BEGIN
     PERFORM FROM threads WHERE id = p_thread AND (p_sub IS NULL OR owner = p_sub)
@@ -163,18 +163,46 @@ BEGIN
         outcome := 'forbidden';
         RETURN;
     END IF;
-    -- last ones first: none is let go by the end of the one before
-    SELECT coalesce(array_agg(id ORDER BY seq DESC), '{}') INTO v_runs FROM runs
-        WHERE thread_id = p_thread AND status IN ('queued', 'running');
-    FOREACH v_run IN ARRAY v_runs LOOP
-        PERFORM cancel_run(v_run, NULL::text);
-    END LOOP;
-    outcome := 'ok';
+    PERFORM FROM runs WHERE thread_id = p_thread AND status IN ('queued', 'running')
+        ORDER BY seq DESC FOR NO KEY UPDATE;
+    WITH cancelled AS (
+        UPDATE runs SET
+            cancel_at = coalesce(cancel_at, now()),
+            status = CASE status WHEN 'queued' THEN 'cancelled' ELSE status END,
+            attempt = attempt + (status = 'queued')::int,
+            waits = false,
+            ended_at = CASE status WHEN 'queued' THEN now() END,
+            end_seq = NULL,
+            end_events = CASE status WHEN 'queued' THEN cancelled_end(agent, reply_id) END
+            WHERE thread_id = p_thread AND status IN ('queued', 'running')
+            RETURNING id, seq, agent, reply_id, status)
     SELECT jsonb_build_object('runs', coalesce(jsonb_agg(jsonb_build_object('runId', id,
                    'agent', agent, 'messageId', reply_id, 'status', status) ORDER BY seq),
                    '[]'))
-        INTO answer FROM runs WHERE id = ANY (v_runs);
+        INTO answer FROM cancelled;
+    outcome := 'ok';
+    -- each worker of one that runs; and somebody, once, to say the ends of the others
+    FOR v_run IN SELECT (r->>'runId')::uuid FROM jsonb_array_elements(answer->'runs') AS a (r)
+            WHERE r->>'status' = 'running'
+        UNION ALL (SELECT (r->>'runId')::uuid FROM jsonb_array_elements(answer->'runs') AS a (r)
+            WHERE r->>'status' = 'cancelled' LIMIT 1)
+    LOOP
+        PERFORM tell('run_control', v_run::text);
+    END LOOP;
 END $$;
+
+-- As it was, at once.
+CREATE OR REPLACE FUNCTION cancel_thread_runs(p_thread text) RETURNS bigint
+LANGUAGE sql SET search_path FROM CURRENT AS $$
+    SELECT jsonb_array_length(answer->'runs')::bigint FROM cancel_thread(p_thread, NULL::text)
+$$;
+
+-- Who waited has held nobody up: its end lets nobody go.
+DROP TRIGGER run_end_releases ON runs;
+CREATE TRIGGER run_end_releases AFTER UPDATE OF status ON runs
+    FOR EACH ROW WHEN (OLD.status IN ('queued', 'running') AND NOT OLD.waits
+                       AND NEW.status IN ('done', 'failed', 'cancelled'))
+    EXECUTE FUNCTION run_end_releases();
 
 -- --- what a run used ---------------------------------------------------------------------
 

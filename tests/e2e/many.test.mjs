@@ -308,6 +308,11 @@ test('a worker killed in the middle: each run goes on by itself', async () => {
     const posted = await ask(thread, agents);
     const stream = stack.threadEvents(thread, `since=${posted.cursor}`);
     await until(() => posted.runs.every(({ runId }) => stream.text(runId).length > 20), { what: 'all of them write' });
+    const late = stack.threadEvents(thread, 'since=run');
+    await until(() => posted.runs.every(({ runId }) => late.text(runId).length > 20), { what: 'all from their beginning' });
+    for (const { runId } of posted.runs) {
+        assert.equal(late.json.find((event) => event.runId === runId).content.status, 'started');
+    }
     writeAgents({}); // the next one is faster
     doomed.forgiven = true;
     await doomed.kill();
@@ -321,8 +326,10 @@ test('a worker killed in the middle: each run goes on by itself', async () => {
         assert.ok(own.some((event) => event.content?.status === 'rewind' && event.attempt === row.attempt));
         assert.equal(own.at(-1).attempt, row.attempt);
         assert.equal(stream.text(runId), await stack.messageText(messageId));
+        await until(() => late.json.some((event) => event.runId === runId && isEnd(event)), { what: 'its end, here too' });
+        assert.equal(late.text(runId), stream.text(runId));
     }
-    stream.close();
+    for (const opened of [stream, late]) opened.close();
 });
 
 // --- the file -----------------------------------------------------------------------------

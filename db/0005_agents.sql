@@ -341,6 +341,7 @@ CREATE TABLE workers (
     id         text PRIMARY KEY,
     standard   text NOT NULL,
     agents     jsonb NOT NULL CHECK (jsonb_typeof(agents) = 'array'),
+    names      text[] NOT NULL, -- of the agents, in order: each claim compares them
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     until      timestamptz NOT NULL
 );
@@ -354,11 +355,14 @@ LANGUAGE sql SET search_path FROM CURRENT AS $$
     WITH old AS (SELECT id FROM workers WHERE until < clock_timestamp() - interval '1 hour'
                  LIMIT 100 FOR UPDATE SKIP LOCKED)
     DELETE FROM workers AS w USING old WHERE w.id = old.id AND w.id <> p_worker;
-    INSERT INTO workers AS w (id, standard, agents, until)
+    INSERT INTO workers AS w (id, standard, agents, names, until)
         VALUES (p_worker, p_standard, p_agents,
+                ARRAY(SELECT a->>'name' FROM jsonb_array_elements(p_agents) AS e (a)
+                          ORDER BY a->>'name'),
                 clock_timestamp() + p_ms * interval '1 millisecond')
         ON CONFLICT (id) DO UPDATE
             SET standard = excluded.standard, agents = excluded.agents,
+                names = excluded.names,
                 until = excluded.until,
                 changed_at = CASE WHEN w.standard = excluded.standard
                                    AND w.agents = excluded.agents
@@ -374,13 +378,12 @@ $$;
 -- the other. Usually nothing: they have the same. Who has not said what it has takes all.
 CREATE FUNCTION agents_elsewhere(p_worker text) RETURNS text[]
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
-    SELECT coalesce(array_agg(DISTINCT a->>'name'), '{}')
+    SELECT coalesce(array_agg(DISTINCT name), '{}')
         FROM workers AS mine
-            JOIN workers AS other ON other.id <> mine.id AND other.agents <> mine.agents
+            JOIN workers AS other ON other.names <> mine.names AND other.id <> mine.id
                                  AND other.until > clock_timestamp(),
-            jsonb_array_elements(other.agents) AS e (a)
-        WHERE mine.id = p_worker
-          AND NOT mine.agents @> jsonb_build_array(jsonb_build_object('name', a->'name'))
+            unnest(other.names) AS n (name)
+        WHERE mine.id = p_worker AND name <> ALL (mine.names)
 $$;
 
 -- As 0002 has it, but for what is left to others.

@@ -1,6 +1,6 @@
 // What a conversation looks like after these events: a pure reducer, without network,
 // clock or page. Feed it the history and every event of the stream, in order; show what
-// `timeline` returns.
+// `timeline` or `turns` returns.
 //
 // The rules that make it right (docs/PROTOCOL.md, "Events"):
 //
@@ -13,13 +13,35 @@
 //  - One `done` or `error` ends a run, nothing of it follows.
 //  - An answer has the same `messageId` on the stream and in the record: it is shown once,
 //    and the record is right.
+//  - Ids rise within an epoch: an event at or before the last one of its epoch has been
+//    here before. Behind a `reset` that is forgotten, for events come again then.
 //
-// States are never changed, always replaced, so `a === b` says "nothing to draw".
+// States are never changed, always replaced, so `a === b` says "nothing to draw"; and what
+// an event costs does not grow with the conversation.
 
-import { closeReasoning, closeSteps, withDelta } from './steps.js';
+import { forgetAttempt, isEventOfRun, newRun, stepRun } from './run.js';
+import { Runs } from './runs.js';
+import { lastKey } from './timeline.js';
+
+export { timeline, turns } from './timeline.js';
 
 /**
  * @typedef {import('./steps.js').Step} Step
+ * @typedef {import('./run.js').Run} Run
+ * @typedef {import('./run.js').Usage} Usage
+ * @typedef {import('./run.js').Outcome} Outcome
+ * @typedef {import('./timeline.js').Item} Item
+ * @typedef {import('./timeline.js').Turn} Turn
+ *
+ * @typedef {object} ThreadEvent
+ * @property {string} type `token` `status` `delta` `done` `error`, or anything else
+ * @property {any} [content]
+ * @property {number} [ts] Unix milliseconds
+ * @property {string} [id]
+ * @property {string} [runId]
+ * @property {string} [agentId]
+ * @property {string} [messageId]
+ * @property {number} [attempt]
  *
  * @typedef {object} Message a row of the record
  * @property {string} id
@@ -38,50 +60,10 @@ import { closeReasoning, closeSteps, withDelta } from './steps.js';
  * @property {string | null} messageId the answer's
  * @property {string | null} parentId the prompt's
  * @property {string} error safe to show; '' when there is none
- */
-
-/**
- * @typedef {object} ThreadEvent
- * @property {string} type `token` `status` `delta` `done` `error`, or anything else
- * @property {any} [content]
- * @property {number} [ts] Unix milliseconds
- * @property {string} [id]
- * @property {string} [runId]
- * @property {string} [agentId]
- * @property {string} [messageId]
- * @property {number} [attempt]
- *
- * @typedef {object} Usage
- * @property {number} [inputTokens]
- * @property {number} [outputTokens]
- * @property {number} [totalTokens]
- *
- * @typedef {object} Outcome
- * @property {'done' | 'error' | 'cancelled'} kind
- * @property {string} reason `finishReason`, or the error's `code`
- * @property {string} message errors: safe to show
- *
- * @typedef {object} Run
- * @property {string} runId
- * @property {string} messageId the answer's
- * @property {string} parentId the prompt's, when known
- * @property {string} agent
- * @property {number} attempt
- * @property {boolean} joined the beginning of this attempt was seen
- * @property {string} status queued started rewind thinking working typing cancelled …
- * @property {boolean} stalled its worker has been silent for a while
- * @property {string} text
- * @property {number} tokens events that carried text
- * @property {readonly Step[]} steps
- * @property {number} rewinds
- * @property {Usage | null} usage
- * @property {Outcome | null} outcome null while it lives
- * @property {number} startedAt ts of the first event
- * @property {number} endedAt ts of the last
  *
  * @typedef {object} Note an event of no run and no known type
  * @property {number} serial
- * @property {number} after how many items stood before it
+ * @property {string} after the key of the item it stands behind, '' at the top
  * @property {string} type
  * @property {string} text
  *
@@ -89,23 +71,61 @@ import { closeReasoning, closeSteps, withDelta } from './steps.js';
  * @property {readonly Message[]} messages the record, in its order
  * @property {ReadonlyMap<string, Run>} runs in order of appearance
  * @property {readonly Note[]} notes
+ * @property {readonly Position[]} positions the last event of each epoch, the newest first
+ * @property {string} outside the run id of the bubble that text of no run goes to, or ''
+ * @property {object} shape another object when items may have come, gone or moved
  *
- * @typedef {object} Item one thing to show
- * @property {string} key
- * @property {'user' | 'assistant' | 'note'} role
- * @property {string} text
- * @property {Message | null} message when it is in the record
- * @property {Run | null} run when the stream told of it
- * @property {Outcome | null} outcome of an answer, from whoever told of it
- * @property {string} label
+ * @typedef {{ epoch: string, n: number }} Position
  */
 
 const NOTES_KEPT = 200;
+const EPOCHS_KEPT = 8;
 
 /** @returns {ThreadState} */
 export function emptyThread() {
-    return { messages: [], runs: new Map(), notes: [] };
+    return { messages: [], runs: new Runs(), notes: [], positions: [], outside: '', shape: {} };
 }
+
+/**
+ * What a thread looks like after these events, from nothing or from a state before them.
+ * @param {Iterable<ThreadEvent>} events
+ * @param {ThreadState} [state]
+ * @returns {ThreadState}
+ */
+export function threadState(events, state = emptyThread()) {
+    for (const event of events) state = applyEvent(state, event);
+    return state;
+}
+
+/**
+ * @param {ThreadState} state
+ * @param {ThreadEvent} event
+ * @returns {ThreadState}
+ */
+export function applyEvent(state, event) {
+    const position = positionOf(event);
+    if (position && wasHere(state.positions, position)) return state;
+    const next = isEventOfRun(event) ? applyToRun(state, event) : applyOutside(state, event);
+    if (next === state || !position) return next;
+    return { ...next, positions: advanced(state.positions, position) };
+}
+
+/** @param {ThreadState} state @param {ThreadEvent} event @returns {ThreadState} */
+function applyToRun(state, event) {
+    const before = state.runs.get(String(event.runId)) ?? newRun(String(event.runId));
+    const run = stepRun(before, event);
+    return run === before ? state : putRun(state, run);
+}
+
+/**
+ * The runs that have not ended (text published without a run never ends, and is none).
+ * @param {ThreadState} state
+ */
+export function liveRuns(state) {
+    return [...state.runs.values()].filter((run) => !run.outcome && run.status !== 'outside');
+}
+
+// ---- what is known besides events ----------------------------------------------------
 
 /**
  * Adds rows of the record, those already known included.
@@ -114,11 +134,25 @@ export function emptyThread() {
  * @returns {ThreadState}
  */
 export function withMessages(state, rows) {
-    if (!rows.length) return state;
-    const byId = new Map(state.messages.map((message) => [message.id, message]));
-    for (const row of rows) byId.set(row.id, row);
-    const messages = [...byId.values()].sort((a, b) => a.order - b.order);
-    return { ...state, messages };
+    const fresh = new Map(rows.map((row) => [row.id, row]));
+    let changed = false;
+    const messages = state.messages.map((message) => {
+        const row = fresh.get(message.id);
+        fresh.delete(message.id);
+        if (!row || sameRow(row, message)) return message;
+        changed = true;
+        return row;
+    });
+    if (!changed && !fresh.size) return state;
+    messages.push(...fresh.values());
+    messages.sort((a, b) => a.order - b.order);
+    return { ...state, messages, shape: {} };
+}
+
+/** @param {Message} a @param {Message} b */
+function sameRow(a, b) {
+    const fields = /** @type {(keyof Message)[]} */ (Object.keys({ ...a, ...b }));
+    return fields.every((field) => a[field] === b[field]);
 }
 
 /**
@@ -163,12 +197,8 @@ export function withRunStatus(state, status) {
  * @returns {ThreadState}
  */
 export function afterReset(state) {
-    const runs = new Map(state.runs);
-    for (const run of runs.values()) {
-        if (!run.outcome)
-            runs.set(run.runId, { ...run, joined: false, text: '', tokens: 0, steps: [] });
-    }
-    return { ...state, runs };
+    const forgotten = liveRuns(state).map((run) => ({ ...forgetAttempt(run), rewinds: 0 }));
+    return { ...forgotten.reduce(putRun, state), positions: [] };
 }
 
 /**
@@ -177,244 +207,11 @@ export function afterReset(state) {
  * @returns {ThreadState}
  */
 export function withStalled(state, runId) {
-    const runs = new Map(state.runs);
-    for (const run of runs.values()) {
-        const meant = runId ? run.runId === runId : !run.outcome;
-        if (meant && !run.outcome) runs.set(run.runId, { ...run, stalled: true });
-    }
-    return { ...state, runs };
+    const meant = liveRuns(state).filter((run) => !runId || run.runId === runId);
+    return meant.reduce((next, run) => putRun(next, { ...run, stalled: true }), state);
 }
 
-/**
- * @param {ThreadState} state
- * @param {ThreadEvent} event
- * @returns {ThreadState}
- */
-export function applyEvent(state, event) {
-    if (!isEventOfRun(event)) return applyOutside(state, event);
-    const runId = String(event.runId);
-    const before = state.runs.get(runId) ?? newRun(runId);
-    const run = stepRun(before, event);
-    return run === before ? state : putRun(state, run);
-}
-
-/**
- * What a thread looks like after these events, from nothing or from a state before them.
- * @param {Iterable<ThreadEvent>} events
- * @param {ThreadState} [state]
- * @returns {ThreadState}
- */
-export function threadState(events, state = emptyThread()) {
-    for (const event of events) state = applyEvent(state, event);
-    return state;
-}
-
-/**
- * The runs that have not ended (text published without a run never ends, and is none).
- * @param {ThreadState} state
- */
-export function liveRuns(state) {
-    return [...state.runs.values()].filter((run) => !run.outcome && run.status !== 'outside');
-}
-
-/**
- * What to show, top to bottom: the record in its order, every answer behind the prompt it
- * belongs to, and at the end the answers nobody has recorded yet.
- * @param {ThreadState} state
- * @returns {Item[]}
- */
-export function timeline(state) {
-    const prompts = new Set(state.messages.filter((m) => m.role === 'user').map((m) => m.id));
-    const runOf = new Map([...state.runs.values()].map((run) => [run.messageId || run.runId, run]));
-    /** @type {Map<string, Item[]>} */
-    const answers = new Map();
-    /** @type {Item[]} */
-    const roots = [];
-    /** @param {Item} item @param {string | null | undefined} parent */
-    const place = (item, parent) => {
-        if (!parent || !prompts.has(parent)) roots.push(item);
-        else answers.set(parent, [...(answers.get(parent) ?? []), item]);
-    };
-    for (const message of state.messages) {
-        const run = runOf.get(message.id) ?? null;
-        runOf.delete(message.id);
-        place(itemOf(message, run), message.replyTo ?? run?.parentId);
-    }
-    for (const run of runOf.values()) place(itemOf(null, run), run.parentId);
-    const items = roots.flatMap((item) => [item, ...(answers.get(item.message?.id ?? '') ?? [])]);
-    state.notes.forEach((note, index) => {
-        items.splice(Math.min(note.after + index, items.length), 0, {
-            key: `note-${note.serial}`,
-            role: 'note',
-            text: note.text,
-            message: null,
-            run: null,
-            outcome: null,
-            label: note.type,
-        });
-    });
-    return items;
-}
-
-/** @param {Message | null} message @param {Run | null} run @returns {Item} */
-function itemOf(message, run) {
-    return {
-        key: message?.id || run?.messageId || run?.runId || '',
-        role: message?.role === 'user' ? 'user' : 'assistant',
-        text: message ? message.text : (run?.text ?? ''),
-        message,
-        run,
-        outcome: run?.outcome ?? outcomeOf(message),
-        label: message?.author || run?.agent || '',
-    };
-}
-
-/** @param {Message | null} message @returns {Outcome | null} null as well when all is well */
-function outcomeOf(message) {
-    if (!message?.ended) return null;
-    return {
-        kind: message.ended === 'cancelled' ? 'cancelled' : 'error',
-        reason: message.ended,
-        message: message.error,
-    };
-}
-
-// ---- one run -------------------------------------------------------------------------
-
-/** @param {string} runId @returns {Run} */
-function newRun(runId) {
-    return {
-        runId,
-        messageId: '',
-        parentId: '',
-        agent: '',
-        attempt: 0,
-        joined: false,
-        status: '',
-        stalled: false,
-        text: '',
-        tokens: 0,
-        steps: [],
-        rewinds: 0,
-        usage: null,
-        outcome: null,
-        startedAt: 0,
-        endedAt: 0,
-    };
-}
-
-/** @param {ThreadState} state @param {Run} run @returns {ThreadState} */
-function putRun(state, run) {
-    return { ...state, runs: new Map(state.runs).set(run.runId, run) };
-}
-
-/** @param {ThreadEvent} event */
-function isEventOfRun(event) {
-    return (
-        typeof event.runId === 'string' &&
-        event.runId !== '' &&
-        ['token', 'status', 'delta', 'done', 'error'].includes(event.type)
-    );
-}
-
-/**
- * @param {Run} run
- * @param {ThreadEvent} event
- * @returns {Run} the same object when the event does not count
- */
-function stepRun(run, event) {
-    const attempt = event.attempt ?? 1;
-    if (run.outcome || attempt < run.attempt) return run;
-    run = attempt > run.attempt ? forgetAttempt(run, attempt) : run;
-    run = {
-        ...run,
-        stalled: false,
-        messageId: event.messageId ?? run.messageId,
-        agent: event.agentId ?? run.agent,
-        startedAt: run.startedAt || (event.ts ?? 0),
-    };
-    switch (event.type) {
-        case 'status':
-            return stepStatus(run, event);
-        case 'token':
-            return stepToken(run, event);
-        case 'delta':
-            return run.joined ? stepDelta(run, event.content ?? {}) : run;
-        default:
-            return stepEnd(run, event);
-    }
-}
-
-/** @param {Run} run @param {number} attempt @returns {Run} */
-function forgetAttempt(run, attempt) {
-    return { ...run, attempt, joined: false, text: '', tokens: 0, steps: [] };
-}
-
-/** @param {Run} run @param {ThreadEvent} event @returns {Run} */
-function stepStatus(run, event) {
-    const status = String(event.content?.status ?? event.content ?? '');
-    if (status !== 'started' && status !== 'rewind') return { ...run, status };
-    const rewinds = run.rewinds + (status === 'rewind' ? 1 : 0);
-    return { ...forgetAttempt(run, run.attempt), joined: true, status, rewinds };
-}
-
-/** @param {Run} run @param {ThreadEvent} event @returns {Run} */
-function stepToken(run, event) {
-    if (!run.joined) return run;
-    const text = run.text + String(event.content ?? '');
-    return {
-        ...run,
-        text,
-        tokens: run.tokens + 1,
-        status: 'typing',
-        steps: closeReasoning(run.steps),
-    };
-}
-
-/** @param {Run} run @param {ThreadEvent} event @returns {Run} */
-function stepEnd(run, event) {
-    const content = event.content ?? {};
-    const cancelled = content.finishReason === 'cancelled';
-    /** @type {Outcome} */
-    const outcome =
-        event.type === 'error'
-            ? {
-                  kind: 'error',
-                  reason: String(content.code ?? 'error'),
-                  message: String(content.message ?? ''),
-              }
-            : {
-                  kind: cancelled ? 'cancelled' : 'done',
-                  reason: String(content.finishReason ?? 'stop'),
-                  message: '',
-              };
-    return {
-        ...run,
-        steps: closeSteps(run.steps),
-        outcome,
-        usage: content.usage ?? run.usage,
-        endedAt: event.ts ?? 0,
-    };
-}
-
-/** @param {Run} run @param {any} content @returns {Run} */
-function stepDelta(run, content) {
-    if (content.kind === 'usage') return { ...run, usage: usageOf(content) };
-    const status =
-        content.kind === 'reasoning'
-            ? 'thinking'
-            : content.kind === 'tool_call'
-              ? 'working'
-              : run.status;
-    return { ...run, status, steps: withDelta(run.steps, content) };
-}
-
-/** @param {any} content @returns {Usage} */
-function usageOf({ inputTokens, outputTokens, totalTokens }) {
-    return { inputTokens, outputTokens, totalTokens };
-}
-
-// ---- events of no run ------------------------------------------------------------------
+// ---- events of no run ----------------------------------------------------------------
 
 /**
  * Text that somebody published without a run gets a bubble of its own; anything else is
@@ -425,31 +222,56 @@ function usageOf({ inputTokens, outputTokens, totalTokens }) {
  */
 function applyOutside(state, event) {
     if (event.type !== 'token') return addNote(state, event);
-    const last = [...state.runs.values()].at(-1);
-    const goesOn =
-        last && last.status === 'outside' && !last.outcome && timeline(state).at(-1)?.run === last;
-    const run = goesOn
-        ? last
-        : {
-              ...newRun(`outside-${state.runs.size}`),
-              status: 'outside',
-              joined: true,
-              agent: event.agentId ?? '',
-              startedAt: event.ts ?? 0,
-          };
-    return putRun(state, {
-        ...run,
-        text: run.text + String(event.content ?? ''),
-        tokens: run.tokens + 1,
-    });
+    const run = state.runs.get(state.outside) ?? {
+        ...newRun(`outside-${state.runs.size}`),
+        status: 'outside',
+        joined: true,
+        agent: event.agentId ?? '',
+    };
+    const text = run.text + String(event.content ?? '');
+    const next = putRun(state, { ...run, text, tokens: run.tokens + 1 });
+    return { ...next, outside: run.runId };
 }
 
 /** @param {ThreadState} state @param {ThreadEvent} event @returns {ThreadState} */
 function addNote(state, event) {
     const { content } = event;
     const text = typeof content === 'string' ? content : JSON.stringify(content ?? event);
-    const after = timeline({ ...state, notes: [] }).length;
     const serial = (state.notes.at(-1)?.serial ?? 0) + 1;
-    const note = { serial, after, type: String(event.type ?? 'event'), text };
-    return { ...state, notes: [...state.notes.slice(1 - NOTES_KEPT), note] };
+    const note = { serial, after: lastKey(state), type: String(event.type ?? 'event'), text };
+    return { ...state, notes: [...state.notes.slice(1 - NOTES_KEPT), note], outside: '' };
+}
+
+// ---- the parts of a state ------------------------------------------------------------
+
+/** @param {ThreadState} state @param {Run} run @returns {ThreadState} */
+function putRun(state, run) {
+    const runs = /** @type {Runs} */ (state.runs);
+    const before = runs.get(run.runId);
+    const moved = before?.messageId !== run.messageId || before.parentId !== run.parentId;
+    return {
+        ...state,
+        runs: runs.with(run),
+        // what appears now stands behind the bubble, and text goes on behind that
+        outside: before ? state.outside : '',
+        shape: moved ? {} : state.shape,
+    };
+}
+
+/** @param {ThreadEvent} event @returns {Position | null} null: it cannot have been here */
+function positionOf({ id }) {
+    const at = typeof id === 'string' ? id.lastIndexOf('-') : -1;
+    const n = at > 0 ? Number(id?.slice(at + 1)) : NaN;
+    return Number.isSafeInteger(n) ? { epoch: String(id?.slice(0, at)), n } : null;
+}
+
+/** @param {readonly Position[]} positions @param {Position} position */
+function wasHere(positions, { epoch, n }) {
+    return positions.some((known) => known.epoch === epoch && n <= known.n);
+}
+
+/** @param {readonly Position[]} positions @param {Position} position */
+function advanced(positions, position) {
+    const others = positions.filter(({ epoch }) => epoch !== position.epoch);
+    return [position, ...others.slice(0, EPOCHS_KEPT - 1)];
 }

@@ -1,5 +1,5 @@
-// What an agent did besides writing: deltas become steps. Pure, like thread-state, which
-// this belongs to: steps are never changed, always replaced.
+// What an agent did besides writing: deltas become steps. Pure, like state.js, which this
+// belongs to: steps are never changed, always replaced.
 
 /**
  * @typedef {object} Step something the agent did besides writing
@@ -7,6 +7,8 @@
  * @property {string} name
  * @property {string} text
  * @property {string} callId tools: pairs a result with its call
+ * @property {string} delta the kind of the delta that it is from: `tool_call` `milestone` …
+ * @property {any} data that delta, as it came (reasoning: null)
  * @property {any} input tools: the arguments
  * @property {any} output tools: the result
  * @property {'open' | 'done' | 'failed'} state
@@ -47,6 +49,8 @@ function newStep(step) {
         name: '',
         text: '',
         callId: '',
+        delta: step.kind,
+        data: null,
         input: undefined,
         output: undefined,
         state: 'open',
@@ -90,6 +94,8 @@ function addCall(steps, content) {
             kind: 'tool',
             name: words(content.name),
             callId: words(content.toolCallId),
+            delta: 'tool_call',
+            data: content,
             input: content.arguments,
         }),
     ];
@@ -104,7 +110,7 @@ function addResult(steps, content) {
     /** @type {Partial<Step>} */
     const end = { output: content.result, state: content.isError ? 'failed' : 'done' };
     if (at >= 0) return replaced(steps, at, { ...steps[at], ...end });
-    return [...steps, newStep({ kind: 'tool', name: 'tool', callId, ...end })];
+    return [...steps, newStep({ kind: 'tool', name: 'tool', callId, delta: 'tool_result', data: content, ...end })];
 }
 
 /**
@@ -114,7 +120,7 @@ function addResult(steps, content) {
  * @returns {readonly Step[]}
  */
 function addPlain(steps, content) {
-    const step = plainStep(content);
+    const step = { ...plainStep(content), delta: words(content.kind ?? 'delta'), data: content };
     const at = steps.findLastIndex(
         ({ kind, state, name }) =>
             kind === step.kind && state === 'open' && (name === step.name || kind === 'progress'),

@@ -1,5 +1,6 @@
-# Both daemons in one small image. Which one runs is the command:
+# Both daemons in one small image, and the doctor. Which one runs is the command:
 #   threadcast-bridge …   threadcast-worker …   threadcast-worker migrate
+#   threadcast doctor https://…
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         build-essential cmake ninja-build pkg-config \
@@ -13,6 +14,7 @@ COPY db db
 COPY common common
 COPY worker worker
 COPY bridge bridge
+COPY cli cli
 COPY app app
 # what the page has from others, compared with app/package-lock.json
 COPY scripts/vendor scripts/vendor

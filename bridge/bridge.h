@@ -78,6 +78,7 @@ struct bridge {
     char instance[INSTANCE_SIZE + 3]; /* the process's, and the number: "6f1c…-0" */
     bool draining;                    /* SIGTERM has come: /readyz says no */
     bool leaving;                     /* accepts no more, begins no stream */
+    struct list probes;               /* streams of /v1/probe (probe.c) */
     struct list forgetting; /* threads whose keys are still to be deleted (forget.c) */
     size_t forgetting_count;
     struct timer *shutdown_delay, *drain_check;

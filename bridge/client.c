@@ -6,6 +6,7 @@
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
+#include "bridge/ears.h"
 #include "bridge/hub.h"
 #include "bridge/legacy_stream.h"
 #include "bridge/reactors.h"
@@ -46,12 +47,11 @@ static void mark_dirty(struct client *c)
         list_push(&c->set->dirty, &c->dirty);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+void client_hear(void *client)
 {
-    (void)what;
-    struct client *c = arg;
+    struct client *c = client;
     char scratch[1024];
-    ssize_t n = recv(fd, scratch, sizeof(scratch), 0);
+    ssize_t n = recv(c->fd, scratch, sizeof(scratch), 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
@@ -94,8 +94,6 @@ static struct client *client_alloc(struct clients *set, const struct client_spec
     c->number = set->made * set->bridge->reactors->count + set->bridge->number + 1;
     set->made++;
     c->opened_ms = c->wrote_ms = set->now_ms;
-    event_assign(&c->readable, loop_base(set->bridge->loop), c->fd, EV_READ | EV_PERSIST,
-                 on_readable, c);
     for (size_t i = 0; i < spec->threads; i++) {
         list_init(&c->subs[i].node);
         c->subs[i].client = c;
@@ -115,8 +113,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->seat = seat;
     c->identity = identity_ref(spec->identity);
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
-    bool labelled = spec->request_id && *spec->request_id;
-    c->request_id = labelled ? strdup(spec->request_id) : NULL;
+    c->request_kind = label_set(&c->request, spec->request_id);
     limit_socket(c, false);
     int64_t retry_ms = clients_retry_ms(set);
     struct msg *head = sse_head(spec->http10, spec->headers, retry_ms);
@@ -124,7 +121,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     set->bridge->stats.clients++;
     set->bridge->stats.streams_opened++;
     bool ok = (!spec->run_id || c->run_id) && head && outbuf_push(&c->out, head, false) &&
-              event_add(&c->readable, NULL) == 0;
+              ears_add(set->ears, c->fd, c);
     msg_unref(head);
     if (!ok) {
         client_close(c, CLOSE_MEMORY);

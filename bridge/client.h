@@ -4,12 +4,12 @@
 #ifndef THREADCAST_CLIENT_H
 #define THREADCAST_CLIENT_H
 
+#include "bridge/label.h"
 #include "bridge/limits.h"
 #include "bridge/outbuf.h"
 #include "common/list.h"
 #include "common/names.h"
 
-#include <event2/event_struct.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +17,7 @@
 struct bridge;
 struct client;
 struct clients;
+struct event;
 struct identity;
 struct legacy_stream;
 struct page;
@@ -104,15 +105,13 @@ struct client {
     struct list dirty; /* clients->dirty: something to flush this turn */
     struct list waits; /* clients->quiet, or ->blocked; least recently written first */
     struct clients *set;
-    struct event readable;
     struct event *writable; /* only while blocked */
     struct identity *identity;
     struct limit_seat seat;
     char *run_id;
     struct legacy_stream *older; /* reads an older run's list; NULL: none */
-    char *request_id;            /* NULL: none, or no memory: it is a label */
-    char *
-        connection; /* its name for POST /v1/session/extend, once it was told (renew.c) */
+    char *connection;    /* its name for POST /v1/session/extend, once told (renew.c) */
+    union label request; /* the id of the one that opened it, for the log */
     struct outbuf out;
     uint64_t number; /* of this stream, for the log */
     uint64_t events, bytes;
@@ -125,16 +124,20 @@ struct client {
     int fd;
     uint32_t read_bytes, merged;
     uint16_t pending; /* questions under way that hold a pointer */
-    uint8_t reason;
+    uint8_t reason, request_kind;
     bool closed, ending, merge, warned;
     bool greeted; /* it has been told a position, or had one */
     bool over;    /* its queue passed the limit in this turn */
     bool wide; /* its socket may hold what the kernel likes, until its queue is empty */
     bool ping, poll; /* struct stream_manner */
     bool recheck;    /* its right could not be asked about: again */
+    bool silent;     /* keepalives are its owner's business (probe.c) */
     uint16_t count;
     struct sub subs[];
 };
+
+/* Somebody who reads has said something, or left. (struct ears) */
+void client_hear(void *client);
 
 /* Takes spec->fd and spec->seat in every case. Writes the response head and the first
  * bytes (`retry:` and a comment) into the queue. NULL: no memory, the descriptor is

@@ -8,9 +8,9 @@
 #include "bridge/conn.h"
 #include "bridge/origin.h"
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,6 +268,7 @@ static size_t json_depth(const char *text, size_t len)
 json_t *request_body_parse(struct request *r, size_t flags)
 {
     json_t *value;
+    enum json_trouble trouble;
 
     if (!is_json_type(http_header(&r->http, "content-type"))) {
         request_error(r, 415, "bad_content_type",
@@ -282,11 +283,10 @@ json_t *request_body_parse(struct request *r, size_t flags)
         request_error(r, 400, "too_deep", "The body's JSON is nested too deeply.");
         return NULL;
     }
-    errno = 0; /* jansson calls it an invalid token when its lexer has no memory */
-    value = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES | flags, NULL);
+    value = json_read(r->body, r->body_len, JSON_REJECT_DUPLICATES | flags, &trouble);
     if (value)
         return value;
-    if (errno == ENOMEM)
+    if (trouble == JSON_NO_MEMORY)
         request_error(r, 503, "unavailable", "Out of memory, try again.");
     else
         request_error(r, 400, "bad_json", "The body is not JSON.");

@@ -52,6 +52,7 @@ static const struct route {
     {HTTP_GET, "/debug/streams", route_debug_streams,
      ROUTE_ALWAYS | ROUTE_ADMIN | ROUTE_INNER},
     {HTTP_GET, "/v1/events", route_events, ROUTE_STREAM},
+    {HTTP_GET, "/v1/probe", route_probe, ROUTE_STREAM},
     {HTTP_GET, "/v1/runs/*/events", route_run_events, ROUTE_RUN | ROUTE_STREAM},
     {HTTP_GET, "/v1/runs/*", route_run_get, ROUTE_RUN | ROUTE_PG},
     {HTTP_POST, "/v1/runs/*/cancel", route_run_cancel, ROUTE_RUN | ROUTE_PG},

@@ -34,6 +34,8 @@ route_fn route_session_extend;
 route_fn route_revoke;
 /* route_demo.c (in the event path: drops the visitor's own streams) */
 route_fn route_demo_cut;
+/* route_probe.c */
+route_fn route_probe;
 /* route_health.c */
 route_fn route_healthz, route_readyz, route_metrics;
 /* route_debug.c */

@@ -150,11 +150,11 @@ $$;
 
 -- outcome: ok | forbidden. What has ended is not named; asked again it does nothing more.
 -- A run's status is what it has now: running (its end comes as an event) or cancelled.
+-- All at once, however many wait: none of them is let go by the end of another.
 CREATE FUNCTION cancel_thread(p_thread text, p_sub text, OUT outcome text, OUT answer jsonb)
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
-    v_runs uuid[];
     v_run uuid;
 BEGIN
     PERFORM FROM threads WHERE id = p_thread AND (p_sub IS NULL OR owner = p_sub)
@@ -163,18 +163,46 @@ BEGIN
         outcome := 'forbidden';
         RETURN;
     END IF;
-    -- last ones first: none is let go by the end of the one before
-    SELECT coalesce(array_agg(id ORDER BY seq DESC), '{}') INTO v_runs FROM runs
-        WHERE thread_id = p_thread AND status IN ('queued', 'running');
-    FOREACH v_run IN ARRAY v_runs LOOP
-        PERFORM cancel_run(v_run, NULL::text);
-    END LOOP;
-    outcome := 'ok';
+    PERFORM FROM runs WHERE thread_id = p_thread AND status IN ('queued', 'running')
+        ORDER BY seq DESC FOR NO KEY UPDATE;
+    WITH cancelled AS (
+        UPDATE runs SET
+            cancel_at = coalesce(cancel_at, now()),
+            status = CASE status WHEN 'queued' THEN 'cancelled' ELSE status END,
+            attempt = attempt + (status = 'queued')::int,
+            waits = false,
+            ended_at = CASE status WHEN 'queued' THEN now() END,
+            end_seq = NULL,
+            end_events = CASE status WHEN 'queued' THEN cancelled_end(agent, reply_id) END
+            WHERE thread_id = p_thread AND status IN ('queued', 'running')
+            RETURNING id, seq, agent, reply_id, status)
     SELECT jsonb_build_object('runs', coalesce(jsonb_agg(jsonb_build_object('runId', id,
                    'agent', agent, 'messageId', reply_id, 'status', status) ORDER BY seq),
                    '[]'))
-        INTO answer FROM runs WHERE id = ANY (v_runs);
+        INTO answer FROM cancelled;
+    outcome := 'ok';
+    -- each worker of one that runs; and somebody, once, to say the ends of the others
+    FOR v_run IN SELECT (r->>'runId')::uuid FROM jsonb_array_elements(answer->'runs') AS a (r)
+            WHERE r->>'status' = 'running'
+        UNION ALL (SELECT (r->>'runId')::uuid FROM jsonb_array_elements(answer->'runs') AS a (r)
+            WHERE r->>'status' = 'cancelled' LIMIT 1)
+    LOOP
+        PERFORM tell('run_control', v_run::text);
+    END LOOP;
 END $$;
+
+-- As it was, at once.
+CREATE OR REPLACE FUNCTION cancel_thread_runs(p_thread text) RETURNS bigint
+LANGUAGE sql SET search_path FROM CURRENT AS $$
+    SELECT jsonb_array_length(answer->'runs')::bigint FROM cancel_thread(p_thread, NULL::text)
+$$;
+
+-- Who waited has held nobody up: its end lets nobody go.
+DROP TRIGGER run_end_releases ON runs;
+CREATE TRIGGER run_end_releases AFTER UPDATE OF status ON runs
+    FOR EACH ROW WHEN (OLD.status IN ('queued', 'running') AND NOT OLD.waits
+                       AND NEW.status IN ('done', 'failed', 'cancelled'))
+    EXECUTE FUNCTION run_end_releases();
 
 -- --- what a run used ---------------------------------------------------------------------
 
@@ -229,28 +257,37 @@ END $$;
 
 -- (No function of ours in views: whoever reads them would have to be allowed to call it.)
 CREATE VIEW run_figures AS
-    WITH numbers AS (
-        SELECT *,
-           least(greatest(trunc(jsonb_path_query_first(usage,
-               '$.inputTokens ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS input_tokens,
-           least(greatest(trunc(jsonb_path_query_first(usage,
-               '$.outputTokens ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS output_tokens,
-           least(greatest(trunc(jsonb_path_query_first(usage,
-               '$.totalTokens ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS all_tokens,
-           least(greatest(trunc(jsonb_path_query_first(stats,
-               '$.bytes ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS bytes,
-           least(greatest(trunc(jsonb_path_query_first(stats,
-               '$.firstTokenMs ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS first_token_ms,
-           least(greatest(trunc(jsonb_path_query_first(stats,
-               '$.writingMs ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS writing_ms
-        FROM runs)
-    SELECT id AS run_id, thread_id, owner, coalesce(answered_by, agent) AS agent, status,
-           failures - coalesce(status = 'failed' AND error->>'code' = 'worker_lost',
-                               false)::int AS retries,
-           ended_at, input_tokens, output_tokens,
-           coalesce(all_tokens, input_tokens + output_tokens) AS total_tokens, bytes,
-           first_token_ms, writing_ms
-        FROM numbers;
+    WITH said AS (
+        SELECT id, thread_id, owner, agent, answered_by, status, failures, error, ended_at,
+               jsonb_path_query_first(usage, '$.inputTokens ? (@.type() == "number")')::numeric AS input_tokens,
+               jsonb_path_query_first(usage, '$.outputTokens ? (@.type() == "number")')::numeric AS output_tokens,
+               jsonb_path_query_first(usage, '$.totalTokens ? (@.type() == "number")')::numeric AS all_tokens,
+               jsonb_path_query_first(stats, '$.bytes ? (@.type() == "number")')::numeric AS bytes,
+               jsonb_path_query_first(stats, '$.firstTokenMs ? (@.type() == "number")')::numeric AS first_token_ms,
+               jsonb_path_query_first(stats, '$.writingMs ? (@.type() == "number")')::numeric AS writing_ms
+            FROM runs),
+    figures AS (
+        SELECT id, thread_id, owner, coalesce(answered_by, agent) AS agent, status,
+               failures - coalesce(status = 'failed' AND error->>'code' = 'worker_lost',
+                                   false)::int AS retries,
+               ended_at,
+               CASE WHEN input_tokens < 0 THEN 0 WHEN input_tokens > 1e15 THEN 1e15
+                    ELSE trunc(input_tokens) END::bigint AS input_tokens,
+               CASE WHEN output_tokens < 0 THEN 0 WHEN output_tokens > 1e15 THEN 1e15
+                    ELSE trunc(output_tokens) END::bigint AS output_tokens,
+               CASE WHEN all_tokens < 0 THEN 0 WHEN all_tokens > 1e15 THEN 1e15
+                    ELSE trunc(all_tokens) END::bigint AS all_tokens,
+               CASE WHEN bytes < 0 THEN 0 WHEN bytes > 1e15 THEN 1e15
+                    ELSE trunc(bytes) END::bigint AS bytes,
+               CASE WHEN first_token_ms < 0 THEN 0 WHEN first_token_ms > 1e15 THEN 1e15
+                    ELSE trunc(first_token_ms) END::bigint AS first_token_ms,
+               CASE WHEN writing_ms < 0 THEN 0 WHEN writing_ms > 1e15 THEN 1e15
+                    ELSE trunc(writing_ms) END::bigint AS writing_ms
+            FROM said)
+    SELECT id AS run_id, thread_id, owner, agent, status, retries, ended_at, input_tokens,
+           output_tokens, coalesce(all_tokens, input_tokens + output_tokens) AS total_tokens,
+           bytes, first_token_ms, writing_ms
+        FROM figures;
 COMMENT ON VIEW run_figures IS 'one line a run: numbers or null';
 
 -- Per agent, and the total in the line whose agent is null.

@@ -8,6 +8,7 @@
 #include "worker/agent_stats.h"
 #include "worker/agents/demo.h"
 #include "worker/agents/exec.h"
+#include "worker/agents/openai.h"
 #include "worker/agents_file.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ enum { AGENTS_MAX = 64 };
 static const struct agent_kind *const kinds[] = {
     &agent_demo,
     &agent_exec,
+    &agent_openai,
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 

@@ -2,9 +2,11 @@
  * worker_conf_validate, before anything is connected. */
 #include "worker/conf.h"
 
+#include "common/fetch.h"
 #include "common/names.h"
 #include "common/pg.h"
 #include "worker/agents.h"
+#include "worker/agents/openai_settings.h"
 #include "worker/migrate.h"
 
 #include <stddef.h>
@@ -97,7 +99,8 @@ static const struct conf_option options[] = {
      .kind = CONF_STR,
      .offset = FIELD(agent),
      .def = "demo",
-     .help = "Who answers by default: demo, exec:<command>, or a name from --agents."},
+     .help = "Who answers by default: demo, openai[:<model>], exec:<command>, or a name "
+             "from --agents."},
     {.name = "agents",
      .kind = CONF_STR,
      .offset = FIELD(agents),
@@ -107,6 +110,30 @@ static const struct conf_option options[] = {
      .offset = FIELD(agents_file),
      .help = "JSON file of agents, read again on SIGHUP: {\"default\": …, \"agents\": "
              "{name: {\"kind\": …}}}."},
+    {.name = "openai-base-url",
+     .env = "OPENAI_BASE_URL",
+     .kind = CONF_STR,
+     .offset = FIELD(openai_base_url),
+     .def = OPENAI_BASE_URL,
+     .check = fetch_url_check,
+     .help = "The model provider that openai agents ask: any server that speaks OpenAI's "
+             "chat completions."},
+    {.name = "openai-api-key",
+     .env = "OPENAI_API_KEY",
+     .kind = CONF_SECRET,
+     .offset = FIELD(openai_api_key),
+     .check = openai_key_check,
+     .help = "The key for it."},
+    {.name = "openai-model",
+     .env = "OPENAI_MODEL",
+     .kind = CONF_STR,
+     .offset = FIELD(openai_model),
+     .help = "The model that is asked for, where the agent does not say."},
+    {.name = "openai-ca-file",
+     .env = "OPENAI_CA_FILE",
+     .kind = CONF_STR,
+     .offset = FIELD(openai_ca_file),
+     .help = "Certificates to trust for providers instead of the system's."},
     {.name = "demo-rate",
      .kind = CONF_INT,
      .offset = FIELD(demo_rate),

@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Where openai agents ask when nobody says where. */
+#define OPENAI_BASE_URL "https://api.openai.com/v1"
+
 struct worker_conf {
     /* where */
     char *redis_url, *redis_prefix, *tls_ca_file;
@@ -19,6 +22,7 @@ struct worker_conf {
     char *metrics_listen; /* NULL: off */
     /* agents */
     char *agent, *agents, *agents_file;
+    char *openai_base_url, *openai_api_key, *openai_model, *openai_ca_file;
     int64_t demo_rate;    /* tokens a second; 0: as fast as possible */
     int64_t exec_kill_ms; /* between SIGTERM and SIGKILL */
     /* runs */

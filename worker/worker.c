@@ -2,6 +2,7 @@
  * and ends each turn: what waits is published, what is over is freed. */
 #include "worker/worker.h"
 
+#include "common/fetch.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/pg.h"
@@ -116,6 +117,7 @@ void worker_drain(struct worker *w)
     w->draining = true;
     intake_stop(w->intake);
     announce_leave(w->announce);
+    exec_drain(w);
     timer_start(w->drain_timer, ms - reserve);
     timer_start(w->exit_timer, ms);
     maybe_exit(w);
@@ -210,6 +212,18 @@ static struct pg_pool *open_pool(struct worker *w)
     return pg_pool_new(w->loop, &o, (int)w->conf->database_pool);
 }
 
+static bool open_fetcher(struct worker *w)
+{
+    struct buf why;
+
+    buf_init(&why);
+    w->fetcher = fetcher_new(w->loop, w->conf->openai_ca_file, &why);
+    if (!w->fetcher)
+        log_error("cannot ask model providers", LOG_S("why", why.len ? why.data : ""));
+    buf_fini(&why);
+    return w->fetcher != NULL;
+}
+
 static bool open_all(struct worker *w)
 {
     const struct worker_conf *conf = w->conf;
@@ -219,6 +233,8 @@ static bool open_all(struct worker *w)
     w->drain_timer = timer_new(w->loop, on_drain_timer, w);
     w->exit_timer = timer_new(w->loop, on_exit_timer, w);
     if (!w->drain_timer || !w->exit_timer)
+        return false;
+    if (!open_fetcher(w))
         return false;
     if (!(w->recall = recall_new(w)) || !(w->publishers = publishers_new(w)) ||
         !(w->control = control_new(w)))
@@ -273,6 +289,7 @@ void worker_free(struct worker *w)
     queued_free(w->queued);
     sweep_free(w->sweep);
     exec_kill_all(w);
+    fetcher_free(w->fetcher);
     alive_free(w->alive);
     control_free(w->control);
     publishers_free(w->publishers);

@@ -140,6 +140,10 @@ test('what they used: in done, on the run, per agent of the thread, per owner, a
     assert.equal((await stack.request('GET', `/v1/threads/${thread}/usage`, { sub: 'eve' })).status, 403);
     assert.equal((await stack.request('GET', `/v1/threads/${thread}/usage`, { sub: 'eve', read: [thread] })).status, 200);
     assert.equal((await stack.request('GET', `/v1/threads/${thread}/usage`, { token: null })).status, 401);
+    const { firstTokenMs } = (await stack.pg.query(`select avg((stats->>'firstTokenMs')::numeric)::float as "firstTokenMs"
+                                                    from runs where thread_id = $1`, [thread]))[0];
+    assert.equal(total.firstTokenMs, Math.round(firstTokenMs));
+    assert.equal(agents[1].tokensPerSecond, null, 'unknown is not 0');
     const empty = (await stack.request('GET', `/v1/threads/${await stack.thread()}/usage`)).json;
     assert.deepEqual([empty.agents, empty.total.runs, empty.total.totalTokens, empty.total.tokensPerSecond], [[], 0, 0, null]);
 
@@ -308,6 +312,11 @@ test('a worker killed in the middle: each run goes on by itself', async () => {
     const posted = await ask(thread, agents);
     const stream = stack.threadEvents(thread, `since=${posted.cursor}`);
     await until(() => posted.runs.every(({ runId }) => stream.text(runId).length > 20), { what: 'all of them write' });
+    const late = stack.threadEvents(thread, 'since=run');
+    await until(() => posted.runs.every(({ runId }) => late.text(runId).length > 20), { what: 'all from their beginning' });
+    for (const { runId } of posted.runs) {
+        assert.equal(late.json.find((event) => event.runId === runId).content.status, 'started');
+    }
     writeAgents({}); // the next one is faster
     doomed.forgiven = true;
     await doomed.kill();
@@ -321,8 +330,10 @@ test('a worker killed in the middle: each run goes on by itself', async () => {
         assert.ok(own.some((event) => event.content?.status === 'rewind' && event.attempt === row.attempt));
         assert.equal(own.at(-1).attempt, row.attempt);
         assert.equal(stream.text(runId), await stack.messageText(messageId));
+        await until(() => late.json.some((event) => event.runId === runId && isEnd(event)), { what: 'its end, here too' });
+        assert.equal(late.text(runId), stream.text(runId));
     }
-    stream.close();
+    for (const opened of [stream, late]) opened.close();
 });
 
 // --- the file -----------------------------------------------------------------------------

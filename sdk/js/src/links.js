@@ -18,6 +18,12 @@ import { sseParser } from './sse.js';
 const NAMES = ['ping', 'ready', 'reset', 'bye', 'busy', 'auth', 'stalled'];
 const BODY_MAX_CHARS = 64 * 1024; // of a refusal
 
+/** @param {import('./stream.js').Options} options @returns {RequestInit & { headers: Record<string, string> }} */
+export const cookieInit = ({ headers }) => ({
+    cache: 'no-store', credentials: 'include',
+    headers: { Accept: 'text/event-stream', ...(globalThis.document ? {} : { 'Accept-Encoding': 'identity' }), ...headers },
+});
+
 /** @param {unknown} error */
 export const words = (error) =>
     [/** @type {any} */ (error)?.message ?? error, /** @type {any} */ (error)?.cause?.message].filter(Boolean).join(': ');
@@ -25,12 +31,12 @@ export const words = (error) =>
 /**
  * EventSource would connect again by itself: it is closed instead, so that how long to wait, with
  * which ticket and from where is decided in one place. What it was answered it does not tell: that
- * is asked by fetch.
+ * is asked by fetch, which reads it, too, should it be a stream.
  * @param {string} url @param {RequestInit} init @param {Ear} ear @returns {() => void} closes it
  */
 export function eventSourceLink(url, init, ear) {
     const source = new EventSource(url, { withCredentials: init.credentials === 'include' });
-    const asking = new AbortController();
+    let close = () => source.close();
     source.onmessage = (message) => ear.block('', message.data, message.lastEventId);
     for (const name of NAMES) {
         source.addEventListener(name, (message) => ear.block(name, message.data, message.lastEventId));
@@ -38,25 +44,10 @@ export function eventSourceLink(url, init, ear) {
     source.onerror = () => {
         const refused = source.readyState === 2;
         source.close();
-        if (refused) ask(`${url}&poll=0`, { ...init, signal: asking.signal }, ear);
-        else ear.lost('the connection was lost');
+        if (refused) close = fetchLink(`${url}&poll=0`, init, ear);
+        else ear.lost('it was closed');
     };
-    return () => {
-        source.close();
-        asking.abort();
-    };
-}
-
-/** What is the answer? @param {string} url @param {RequestInit} init @param {Ear} ear */
-async function ask(url, init, ear) {
-    try {
-        const answer = await fetch(url, init);
-        if (!isStream(answer)) return await refuse(answer, ear);
-        await answer.body?.cancel();
-        ear.lost('the connection was lost');
-    } catch (error) {
-        ear.lost(words(error));
-    }
+    return () => close();
 }
 
 /** @param {string} url @param {RequestInit} init @param {Ear} ear @returns {() => void} closes it */

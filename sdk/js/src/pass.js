@@ -1,6 +1,8 @@
 // What lets a connection in: the session's cookie, a bearer token, or a ticket made from one for
 // EventSource, which can send no header. Lengthens the open stream when its right ends soon.
 
+import { cookieInit } from './links.js';
+
 const TICKET_MARGIN_MS = 10_000;
 const EXTEND_TRIES = 6;
 
@@ -52,12 +54,10 @@ export class Pass {
             this.#ticket = ticket;
             this.#threads = threads.join();
         }
-        return { ticket, init: {
-            cache: 'no-store', credentials: token || ticket ? 'same-origin' : 'include',
-            headers: {
-                Accept: 'text/event-stream', ...(globalThis.document ? {} : { 'Accept-Encoding': 'identity' }),
-                ...this.#options.headers, ...(token && !ticket && { Authorization: `Bearer ${token}` }) },
-        } };
+        const init = cookieInit(this.#options);
+        if (token || ticket) init.credentials = 'same-origin';
+        if (token && !ticket) init.headers.Authorization = `Bearer ${token}`;
+        return { ticket, init };
     }
 
     /** A ticket that was refused is not shown again. */

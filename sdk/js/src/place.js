@@ -6,7 +6,7 @@ const EPOCHS_KEPT = 256; // of all threads
 /** @typedef {{ id: string, thread: string, replayed: boolean }} Info of one event */
 
 export class Place {
-    /** thread → its position; '' as long as there is none @type {Map<string, string>} */
+    /** thread → its position, `0` before its first event; '' as long as none is known @type {Map<string, string>} */
     #at;
     #since;
     /** `<thread> <epoch>` → the last number told since a reset, the last one ever told
@@ -42,7 +42,7 @@ export class Place {
         }
         const ids = id.split(',');
         if (ids.length !== this.#at.size) return;
-        this.threads.forEach((name, i) => this.#at.set(name, ids[i] === '0' ? '' : ids[i]));
+        this.threads.forEach((name, i) => this.#at.set(name, ids[i]));
     }
 
     /** @param {string} thread */

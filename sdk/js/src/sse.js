@@ -12,7 +12,7 @@ const BLOCK_MAX_CHARS = 1 << 20;
  * @returns {(chunk: string) => void}
  */
 export function sseParser(block, retry) {
-    let rest = '', name = '', id = '', size = 0, afterCr = false, first = true;
+    let rest = '', name = '', id = '', size = 0;
     /** @type {string[]} */
     let data = [];
 
@@ -34,12 +34,7 @@ export function sseParser(block, retry) {
     };
 
     return (chunk) => {
-        if (!chunk) return;
-        if (first) chunk = chunk.replace(/^\ufeff/, '');
-        first = false;
-        if (afterCr && chunk[0] === '\n') chunk = chunk.slice(1);
-        afterCr = chunk ? chunk.endsWith('\r') : false;
-        const lines = (rest + chunk).split(/\r\n|\n|\r/);
+        const lines = (rest + chunk).split(/\r\n|\n|\r(?!$)/); // half a line end waits for the other half
         rest = /** @type {string} */ (lines.pop());
         for (const line of lines) take(line);
         if (size + rest.length > BLOCK_MAX_CHARS) throw new Error('an event without an end');

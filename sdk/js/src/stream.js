@@ -11,9 +11,9 @@
 
 import { Consumers } from './consumers.js';
 import { Refused, Unavailable } from './errors.js';
-import { eventSourceLink, fetchLink, words } from './links.js';
-import { Page } from './page.js';
-import { Pass } from './pass.js';
+import { cookieInit, eventSourceLink, fetchLink, words } from './links.js';
+import { DEFAULTS } from './options.js';
+import { watchPage } from './page.js';
 import { Patience } from './patience.js';
 import { Place } from './place.js';
 
@@ -28,7 +28,7 @@ export { Refused, ThreadcastError, Unavailable } from './errors.js';
  * @property {string} message for people
  * @property {number} [attempt] connections that came to nothing, one after the other
  * @property {number} [retryInMs]
- * @property {number} [status] of a refusal
+ * @property {number} [status] of a refusal; 0: there was no answer
  *
  * @typedef {object} ThreadEvent as docs/PROTOCOL.md has it
  * @property {string} type `token` `status` `delta` `done` `error`, or what a bare PUBLISH brought
@@ -44,38 +44,23 @@ export { Refused, ThreadcastError, Unavailable } from './errors.js';
  * @typedef {import('./place.js').Info} Info
  * @typedef {'ready' | 'reset' | 'bye' | 'busy' | 'auth' | 'stalled'} NoticeName
  *
- * @typedef {object} Options
- * @property {string} [url] the bridge's, with its --base-path; '': where the page is
- * @property {string} [since] a position, `0`, `now`, `run` (default)
- * @property {(asked: { refused: boolean }) => string | null | undefined | Promise<string | null | undefined>} [getToken]
- *     a bearer token, asked for before connections and when the one in use ends soon. Without it,
- *     or when it has none: the session's cookie
- * @property {string} [ticket] instead: what `POST /v1/tickets` gave
- * @property {'auto' | 'eventsource' | 'fetch' | 'poll'} [transport]
- * @property {boolean | string} [shared] one connection for all tabs; a string: of those who say the same
- * @property {boolean} [merge] false: neighbouring tokens are never merged
- * @property {Record<string, string>} [headers] of what is fetched
- * @property {AbortSignal} [signal] closes it
- * @property {number} [firstByteMs] so long may the first byte take (10,000)
- * @property {number} [silenceMs] and so long may nothing be heard then (2.5 × the bridge's keepalive)
- * @property {number} [retryMs] the first waiting time, until the bridge has said its own (2,000)
- * @property {number} [retryMaxMs] the longest (30,000)
- * @property {number} [giveUpMs] without a connection for so long, with a network, it fails (600,000)
- * @property {number} [pollMs] `poll`: not more often than this (500)
- * @property {number} [pollWaitMs] `poll`: so long an answer may wait for something to say (20,000)
- * @property {number} [streamAgainMs] `auto`: polling gives streams another chance after this (300,000)
- * @property {number} [queueMax] events that may wait for an iteration before reading pauses (10,000)
+ * @typedef {import('./options.js').Options} Options
  */
 
-/** @type {Required<Omit<Options, 'getToken' | 'ticket' | 'signal'>>} */
-const DEFAULTS = {
-    url: '', since: 'run', transport: 'auto', shared: false, merge: true, headers: {}, firstByteMs: 10_000,
-    silenceMs: 0, retryMs: 2000, retryMaxMs: 30_000, giveUpMs: 600_000, pollMs: 500, pollWaitMs: 20_000,
-    streamAgainMs: 300_000, queueMax: 10_000,
-};
+const CONNECTING = { reason: '', message: 'Connecting.' };
+const LIVE = { reason: '', message: '' };
 const SILENCE_MIN_MS = 2000;
-const TRANSIENT = [408, 425, 429];
-const LASTING = [501, 505]; // 5xx that will not pass
+const TRANSIENT = /^(408|425|429|5(?!0[15]))/; // 501 and 505 will not pass
+
+/** @param {string} text @returns {any} an object, or null */
+function parsed(text) {
+    try {
+        const json = JSON.parse(text);
+        return json && typeof json === 'object' ? json : null;
+    } catch {
+        return null;
+    }
+}
 
 /**
  * @param {string | string[] | { run: string }} what a thread, up to 32 on one connection, or a run
@@ -90,9 +75,11 @@ export class Stream {
     /** @type {State} */
     state = 'connecting';
     /** @type {Detail} */
-    detail = { reason: '', message: 'Connecting.' };
+    detail = CONNECTING;
     /** @type {'eventsource' | 'fetch' | 'poll' | 'shared'} how it is connected, or tries to be */
     transport;
+    /** why it has failed @type {Error | null} */
+    error = null;
     /** connections that were made after the first one */
     reconnects = 0;
 
@@ -101,8 +88,9 @@ export class Stream {
     #run;
     /** @type {Place} */
     #place;
-    #pass;
-    #page;
+    /** none: the session's cookie lets us in @type {import('./pass.js').Pass | null} */
+    #pass = null;
+    #ignorePage;
     #consumers;
     /** what closes the connection there is @type {(() => void) | null} */
     #close = null;
@@ -140,12 +128,10 @@ export class Stream {
         const here = globalThis.document?.baseURI ?? globalThis.location?.href;
         this.#base = new URL(o.url ? o.url.replace(/\/*$/, '/') : './', here).href;
         this.#patience = new Patience(o);
-        this.#pass = new Pass(this.#base, o);
         this.#consumers = new Consumers(this, o.queueMax, (full) => (full ? this.#pause('slow') : this.#resume('slow')));
         this.transport = this.#choose();
-        this.#page = new Page({
-            pause: () => this.#pause('page'), resume: () => this.#resume('page'),
-            wake: (changed) => this.#wake(changed), offline: () => this.#lost('offline', 'There is no network.') });
+        this.#ignorePage = watchPage(() => this.#pause('page'), () => this.#resume('page'), (changed) => this.#wake(changed),
+            () => this.transport !== 'shared' && this.#lost('offline', ''));
         o.signal?.addEventListener('abort', () => this.close());
         if (o.signal?.aborted) this.close();
         else this.#wait(0);
@@ -153,35 +139,32 @@ export class Stream {
 
     /** Behind the last event that was told; `since` of another stream. */
     get lastEventId() { return this.#consumers.position ?? this.#place.position; }
+    /** @param {string} thread */
+    positionOf(thread) { return this.#place.at(thread); }
     get threads() { return this.#run ? [] : this.#place.threads; }
     get duplicates() { return this.#place.duplicates; }
+    get #polls() { return this.transport === 'poll'; }
     get #over() { return this.state === 'ended' || this.state === 'failed'; }
 
     /**
-     * `token` `status` `delta` `done` `error` or another type: `(event, info)`; `event`: all of them.
-     * `state`: `(state, detail)`. `notice`: `(name, data)`. Answers what takes it back.
-     * @param {string} name
-     * @param {(...args: any[]) => void} handler
-     * @returns {() => void}
+     * `state`, `notice`, `event` for all events, or one of their types. Answers what takes it back.
+     * @overload @param {'state'} name @param {(state: State, detail: Detail) => void} handler @returns {() => void}
      */
+    /**
+     * @overload @param {'notice'} name @param {(name: NoticeName, data: any) => void} handler @returns {() => void}
+     */
+    /**
+     * @overload @param {'event' | 'token' | 'status' | 'delta' | 'done' | 'error' | (string & {})} name
+     * @param {(event: ThreadEvent, info: Info) => void} handler @returns {() => void}
+     */
+    /** @param {string} name @param {(...args: any[]) => void} handler */
     on(name, handler) { return this.#consumers.on(name, handler); }
 
     /** Each event from here on; leaving the loop closes the stream. */
     [Symbol.asyncIterator]() { return this.#consumers.iterate(() => this.#place.position); }
 
-    /** @param {string} [reason] */
-    close(reason = 'closed') {
-        if (!this.#over) this.#finish('ended', { reason, message: 'The stream was closed.' });
-    }
-
-    /** After `failed`: once more. */
-    retry() {
-        if (this.state !== 'failed') return;
-        this.#patience.reset();
-        this.#refused = false;
-        this.#page.listen();
-        this.#enter('connecting', { reason: '', message: 'Connecting.' });
-        this.#wait(0);
+    close() {
+        if (!this.#over) this.#finish('ended', { reason: 'closed', message: 'The stream was closed.' });
     }
 
     /** One more on the same connection. @param {string} thread @param {string} [since] a position; 0: all that is kept */
@@ -206,7 +189,7 @@ export class Stream {
         if (transport !== 'auto') return /** @type {'eventsource' | 'fetch' | 'poll'} */ (transport);
         if (this.#pollUntil > Date.now()) return 'poll';
         // a ticket is for threads
-        const native = globalThis.EventSource && globalThis.document && !(this.#run && getToken) && !this.#pass.ticketless;
+        const native = globalThis.EventSource && globalThis.document && !(this.#run && getToken) && !this.#pass?.ticketless;
         return native ? 'eventsource' : 'fetch';
     }
 
@@ -223,7 +206,7 @@ export class Stream {
         clearTimeout(this.#watchdog);
         this.#close?.();
         this.#close = null;
-        this.#pass.drop();
+        this.#pass?.drop();
     }
 
     /** @param {number} ms */
@@ -238,51 +221,68 @@ export class Stream {
         this.transport = this.#choose();
         this.#told = '';
         this.#wasHeard = false;
-        this.#stalled.clear();
         this.#openedAt = Date.now();
-        const firstByteMs = this.#options.firstByteMs + (this.transport === 'poll' ? this.#options.pollWaitMs : 0);
+        if (this.transport === 'shared') {
+            this.#share(turn);
+            return;
+        }
+        const firstByteMs = this.#options.firstByteMs + (this.#polls ? this.#options.pollWaitMs : 0);
         this.#watch(firstByteMs);
-        /** @type {import('./links.js').Ear} */
-        const ear = {
-            heard: () => turn === this.#turn && this.#heard(),
-            block: (name, data, id) => turn === this.#turn && this.#block(name, data, id),
-            retry: (ms) => turn === this.#turn && (this.#patience.retryMs = ms),
-            lost: (why, whole) => turn === this.#turn && this.#ended(why, whole),
-            answered: (status, body) => turn === this.#turn && this.#answered(status, body),
-        };
-        let pass;
-        try {
-            pass = await this.#pass.get(this.transport === 'eventsource', this.threads, this.#refused);
-        } catch (/** @type {any} */ error) {
-            if (turn !== this.#turn) return;
-            if (error.status) this.#answered(error.status, error.body);
-            else this.#lost('token', `There is no token: ${words(error)}.`);
-            return;
-        }
+        /** What an older connection still says is not heard. @type {(say: (...words: any[]) => void) => (...words: any[]) => void} */
+        const hear = (say) => (...words) => turn === this.#turn && say.apply(this, words);
+        const ear = { heard: hear(this.#heard), block: hear(this.#block), retry: hear(this.#retry),
+                      lost: hear(this.#ended), answered: hear(this.#answered) };
+        const pass = await this.#getPass().catch(hear((error) => (error.status ? this.#answered(error.status, error.body)
+            : this.#lost('token', `There is no token: ${words(error)}.`))));
+        if (!pass || turn !== this.#turn) return;
+        const link = this.transport === 'eventsource' ? eventSourceLink : fetchLink;
+        this.#close = link(this.#url(pass.ticket), pass.init, ear);
+    }
+
+    /** Tokens and tickets are loaded by those who have some. */
+    async #getPass() {
+        const o = this.#options;
+        if (!o.getToken && !o.ticket) return { ticket: '', init: cookieInit(o) };
+        this.#pass ??= new (await import('./pass.js')).Pass(this.#base, o);
+        const pass = await this.#pass.get(this.transport === 'eventsource', this.threads, this.#refused);
+        if (!pass) this.#wait(0); // no tickets here
+        return pass;
+    }
+
+    /** @param {number} turn */
+    async #share(turn) {
+        const { share } = await import('./shared.js');
         if (turn !== this.#turn) return;
-        if (!pass) { // no tickets here
-            this.#wait(0);
-            return;
-        }
-        const url = this.#url(pass.ticket);
-        this.#close = (this.transport === 'eventsource' ? eventSourceLink : fetchLink)(url, pass.init, ear);
+        this.#close = share(this.#base, this.#options, this.#place, {
+            event: (event, id, thread) => {
+                this.#place.move(id, thread);
+                this.#event(event);
+            },
+            notice: (name, data, id, thread) => {
+                this.#place.move(id, thread);
+                this.#notice(name, data);
+            },
+            move: (position) => this.#place.move(position),
+            state: (state, detail) => (state === 'live' ? this.#alive(false) : this.#enter(state, detail)),
+            failed: (error, detail) => this.#finish('failed', detail, error),
+        });
     }
 
     /** @param {string} ticket */
     #url(ticket) {
-        const one = encodeURIComponent, { threads } = this;
-        const url = new URL(this.#run ? `v1/runs/${one(this.#run)}/events`
-            : threads.length > 1 ? 'v1/events' : `v1/threads/${one(threads[0])}/events`, this.#base);
-        if (threads.length > 1) for (const thread of threads) url.searchParams.append('thread', thread);
-        if (this.#place.since) url.searchParams.set('since', this.#place.since);
-        if (!this.#options.merge) url.searchParams.set('merge', '0');
-        if (ticket) url.searchParams.set('ticket', ticket);
-        if (this.transport === 'poll') url.searchParams.set('poll', String(this.#options.pollWaitMs));
-        url.searchParams.set('ping', '1');
-        return url.href;
+        const { since } = this.#place, { merge, pollWaitMs } = this.#options;
+        const query = new URLSearchParams([['ping', '1'], ...this.threads.map((thread) => ['thread', thread])]);
+        if (since) query.set('since', since);
+        if (!merge) query.set('merge', '0');
+        if (ticket) query.set('ticket', ticket);
+        if (this.#polls) query.set('poll', `${pollWaitMs}`);
+        return `${this.#base}v1/${this.#run && `runs/${encodeURIComponent(this.#run)}/`}events?${query}`;
     }
 
     // --- what a connection says -----------------------------------------------------------------
+
+    /** @param {number} ms */
+    #retry(ms) { this.#patience.retryMs = ms; }
 
     #heard() {
         this.#heardAt = Date.now();
@@ -293,7 +293,7 @@ export class Stream {
 
     get #silence() {
         const { silenceMs, pollWaitMs } = this.#options;
-        return this.transport === 'poll' ? pollWaitMs * 2
+        return this.#polls ? pollWaitMs * 2
             : silenceMs || Math.max(SILENCE_MIN_MS, 2.5 * this.#keepaliveMs);
     }
 
@@ -318,14 +318,8 @@ export class Stream {
     /** @param {string} name @param {string} text @param {string} id */
     #block(name, text, id) {
         this.#heard();
-        /** @type {any} */
-        let data;
-        try {
-            data = JSON.parse(text);
-        } catch {
-            return;
-        }
-        if (!data || typeof data !== 'object') return;
+        const data = parsed(text);
+        if (!data) return;
         this.#place.move(id);
         if (name !== 'busy' && name !== 'bye') this.#alive(name === 'ping');
         if (name) this.#notice(name, data);
@@ -339,16 +333,16 @@ export class Stream {
         this.#refused = false;
         if (this.state === 'live' || this.state === 'stalled' || this.#over) return;
         if (this.#opened++) this.reconnects++;
-        this.#enter('live', this.transport === 'poll' && this.#options.transport === 'auto'
+        this.#enter('live', this.#polls && this.#options.transport === 'auto'
             ? { reason: 'polling', message: 'Streams do not pass here: asking again and again.' }
-            : { reason: '', message: '' });
+            : LIVE);
     }
 
     /** @param {any} data */
     #event(data) {
         const info = this.#place.take(data);
         if (!info) return;
-        if (this.#stalled.delete(data.runId) && !this.#stalled.size) this.#enter('live', { reason: '', message: '' });
+        if (this.#stalled.delete(data.runId) && !this.#stalled.size) this.#enter('live', LIVE);
         this.#consumers.event(data, info, this.#place.position);
         if (this.#run && data.runId === this.#run && (data.type === 'done' || data.type === 'error')) this.#runEnded();
     }
@@ -360,8 +354,9 @@ export class Stream {
     /** @param {string} name @param {any} data */
     #notice(name, data) {
         if (name === 'ping') {
-            this.#keepaliveMs = data.keepaliveMs || this.#keepaliveMs;
-            this.#patience.retryMs = data.retryMs || this.#patience.retryMs;
+            this.#keepaliveMs = data.keepaliveMs;
+            this.#retry(data.retryMs);
+            this.#watch(this.#silence, true);
             return;
         }
         if (name === 'reset') this.#place.reset(data.threadId);
@@ -373,7 +368,7 @@ export class Stream {
             this.#stalled.add(data.runId);
             this.#enter('stalled', { reason: 'worker', message: 'The agent has not been heard of for a while.' });
         }
-        if (name === 'auth') this.#pass.told(data);
+        if (name === 'auth') this.#pass?.told(data);
         this.#consumers.emit('notice', name, data);
         if (name === 'auth' && (data.reason === 'forbidden' || data.reason === 'deleted')) {
             this.#fail(data.reason, `This stream was closed: ${data.reason}.`, 403);
@@ -382,9 +377,10 @@ export class Stream {
 
     /** @param {string} why @param {boolean} [whole] */
     #ended(why, whole) {
-        if (this.transport === 'poll' && whole && this.#wasHeard && !this.#told) {
-            if (this.#options.transport === 'auto' && !this.#pollUntil) this.#pollUntil = Date.now() + this.#options.streamAgainMs;
+        if (this.#polls && whole && this.#wasHeard && !this.#told) {
             this.#alive(false);
+            this.#consumers.emit('polled');
+            if (this.#over) return;
             this.#drop();
             this.#wait(Math.max(0, this.#openedAt + this.#options.pollMs - Date.now()));
             return;
@@ -399,23 +395,17 @@ export class Stream {
             this.#runEnded();
             return;
         }
-        const lasting = status < 500 ? !TRANSIENT.includes(status) : LASTING.includes(status);
-        if (!lasting) {
+        if (TRANSIENT.test(`${status}`)) {
             this.#lost('lost', `The server answers ${status}.`);
             return;
         }
-        if (status === 401 && this.#pass.renewable && !this.#refused) {
+        if (status === 401 && this.#pass?.renewable && !this.#refused) {
             this.#refused = true;
             this.#pass.forget();
             this.#wait(0);
             return;
         }
-        let error;
-        try {
-            error = JSON.parse(body).error;
-        } catch {
-            // a proxy's page: the status says enough
-        }
+        const error = parsed(body)?.error; // of a proxy's page the status says enough
         this.#fail(error?.code || 'refused', error?.message || `The server answers ${status}.`, status);
     }
 
@@ -427,37 +417,34 @@ export class Stream {
         this.#drop();
         const offline = globalThis.navigator?.onLine === false;
         if (offline) [reason, message] = ['offline', 'There is no network.'];
-        if (this.#options.transport === 'auto') this.#suspect();
+        // streams do not seem to pass: is it any better with answers that end?
+        if (this.#polls && this.#patience.attempt) this.#pollUntil = 0;
+        if (this.#suspicion > 1) {
+            this.#suspicion = 0;
+            this.#pollUntil = Date.now() + this.#options.streamAgainMs;
+        }
         const retryInMs = this.#patience.next(Boolean(this.#told), offline), { attempt } = this.#patience;
         if (retryInMs === null) {
             this.#fail('unreachable', `The server cannot be reached. ${message}`, 0);
             return;
         }
+        this.#stalled.clear();
         this.#wait(retryInMs);
         this.#enter('reconnecting', { reason, message, attempt, retryInMs: Math.round(retryInMs) });
-    }
-
-    /** Streams do not seem to pass: is it any better with answers that end? */
-    #suspect() {
-        if (this.transport === 'poll') {
-            if (this.#patience.attempt) this.#pollUntil = 0;
-        } else if (this.#suspicion >= 2) {
-            this.#suspicion = 0;
-            this.#pollUntil = Date.now() + this.#options.streamAgainMs;
-        }
     }
 
     /** @param {string} reason @param {string} message @param {number} status */
     #fail(reason, message, status) {
         if (this.#over) return;
         const error = status ? new Refused(message, status, reason) : new Unavailable(message);
-        this.#finish('failed', { reason, message, ...(status && { status }) }, error);
+        this.#finish('failed', { reason, message, status }, error);
     }
 
     /** @param {State} state @param {Detail} detail @param {Error} [error] */
     #finish(state, detail, error) {
         this.#drop();
-        this.#page.ignore();
+        this.#ignorePage();
+        this.error = error ?? null;
         this.#enter(state, detail);
         this.#consumers.end(error);
     }
@@ -485,6 +472,7 @@ export class Stream {
     /** Somebody looks, or there is a network again. @param {boolean} changed another network */
     #wake(changed) {
         if (this.#over || this.#paused.size) return;
+        if (this.transport === 'shared' && this.#close) return; // who leads does
         const waiting = this.state === 'reconnecting' && !this.#close;
         if (waiting || changed) this.#again();
         else if (this.#wasHeard && Date.now() - this.#heardAt > this.#silence) this.#silent();

@@ -57,4 +57,23 @@ export class Visit {
         await this.page.context().close();
         assert.deepEqual(this.complaints, []);
     }
+
+    /**
+     * @param {import('playwright-core').Browser} browser
+     * @param {string} url
+     * @param {(visit: Visit) => Promise<void>} body
+     * @param {import('playwright-core').BrowserContextOptions} [options]
+     */
+    static async during(browser, url, body, options) {
+        const visit = await Visit.begin(browser, url, options);
+        try {
+            await body(visit);
+        } catch (error) {
+            const shown = await visit.page.evaluate('document.body?.innerText').catch(String);
+            console.error([...visit.complaints, `the page shows: ${shown}`].join('\n'));
+            await visit.page.context().close();
+            throw error;
+        }
+        await visit.end();
+    }
 }

@@ -87,7 +87,7 @@ suite('the application, long', { skip: FULL ? false : 'only with THREADCAST_FULL
             const lifecycle = (/** @type {'frozen' | 'active'} */ state) => session.send('Page.setWebLifecycleState', { state });
             for (let cut = 1; cut <= CUTS; cut++) {
                 const before = await shown();
-                await until(async () => (await shown()) > before + 20, { what: `it goes on before cut ${cut}` });
+                await until(async () => (await shown()) > before + 300, { what: `it goes on before cut ${cut}` });
                 if (cut % 2) proxy.cutAll();
                 else proxy.resetAll();
                 if (cut === 7 || cut === 14) await stack.bridge.restart();

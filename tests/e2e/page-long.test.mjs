@@ -193,4 +193,33 @@ suite('the application, long', { skip: FULL ? false : 'only with THREADCAST_FULL
             await page.screenshot({ path: path.join(SHOTS, 'page-5000.png') });
             await visitor.leave();
         }));
+
+    it('seven tabs have three connections, and each its own conversation', (t) =>
+        withLogs(() => stack, async () => {
+            const first = await Visitor.come(browser, stack);
+            const tabs = [first];
+            const context = first.page.context();
+            while (tabs.length < 7) {
+                const tab = new Visitor(await context.newPage(), stack);
+                await tab.page.goto(stack.url('/'));
+                tabs.push(tab);
+            }
+            for (const tab of tabs) {
+                await tab.page.locator('#agents input[value=quick]').check({ force: true });
+                await tab.page.locator('#agents input[value=long]').uncheck({ force: true });
+                await tab.ask('Write');
+            }
+            const { threadcast_bridge_clients: clients } = await stack.bridge.metrics();
+            for (const tab of tabs) {
+                const facts = tab.view().locator('.from-assistant .message-facts');
+                await until(async () => /✓ equals the record/.test((await facts.textContent()) ?? ''), { timeout: 90_000 });
+                assert.equal(await tab.shown(), await answerOf(tab.threadId));
+                const { lost, duplicated } = await tab.counts();
+                assert.deepEqual([lost, duplicated], [0, 0]);
+            }
+            t.diagnostic(`seven tabs, ${clients} connections`);
+            assert.equal(clients, 3);
+            assert.deepEqual(tabs.flatMap(({ complaints }) => complaints), []);
+            await first.leave();
+        }));
 });

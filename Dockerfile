@@ -16,6 +16,7 @@ COPY worker worker
 COPY bridge bridge
 COPY cli cli
 COPY app app
+COPY sdk/js/src sdk/js/src
 COPY systemd systemd
 RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr \
     && cmake --build --preset release \

@@ -26,6 +26,7 @@
 #include "bridge/reactors.h"
 #include "bridge/reader.h"
 #include "bridge/revoke.h"
+#include "bridge/static.h"
 #include "bridge/watch.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -159,7 +160,8 @@ struct bridge *bridge_new(struct reactors *rs, size_t number,
     b->reactors = rs;
     b->number = (unsigned)number;
     b->conf = rs->conf;
-    b->statics = rs->statics;
+    b->statics = rs->files->app;
+    b->client_files = rs->files->client;
     b->limits = rs->limits;
     b->revoked = rs->revoked;
     list_init(&b->empty.node);

@@ -42,7 +42,8 @@ struct bridge {
     unsigned number;           /* among them, from 0 */
     /* borrowed from there: immutable, or safe from any thread */
     const struct bridge_conf *conf;
-    const struct statics *statics; /* NULL without --demo */
+    const struct statics *statics;      /* NULL without --demo */
+    const struct statics *client_files; /* NULL: none are installed */
     struct limits *limits;
     struct revoked *revoked; /* NULL with --auth none */
     struct loop *loop;

@@ -2,6 +2,7 @@
  * its right type, or the token is refused: a misspelt expiry must not become none. */
 #include "bridge/claims.h"
 
+#include "common/json.h"
 #include "common/utf8.h"
 
 #include <string.h>
@@ -33,9 +34,8 @@ static bool depth_fits(const char *text, size_t len)
 
 json_t *claims_object(const char *text, size_t len)
 {
-    json_t *value = depth_fits(text, len)
-                        ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL)
-                        : NULL;
+    json_t *value =
+        depth_fits(text, len) ? json_read(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (!json_is_object(value)) {
         json_decref(value);
         return NULL;

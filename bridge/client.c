@@ -6,6 +6,7 @@
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
+#include "bridge/ears.h"
 #include "bridge/hub.h"
 #include "bridge/legacy_stream.h"
 #include "bridge/reactors.h"
@@ -46,12 +47,11 @@ static void mark_dirty(struct client *c)
         list_push(&c->set->dirty, &c->dirty);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+void client_hear(void *client)
 {
-    (void)what;
-    struct client *c = arg;
+    struct client *c = client;
     char scratch[1024];
-    ssize_t n = recv(fd, scratch, sizeof(scratch), 0);
+    ssize_t n = recv(c->fd, scratch, sizeof(scratch), 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
@@ -87,12 +87,13 @@ static struct client *client_alloc(struct clients *set, const struct client_spec
     c->fd = spec->fd;
     c->count = (uint16_t)spec->threads;
     c->merge = spec->merge;
+    c->ping = spec->manner.ping;
+    c->poll = spec->manner.poll;
+    c->poll_by_ms = set->now_ms + spec->manner.poll_ms;
     c->out.unchunked = spec->http10;
     c->number = set->made * set->bridge->reactors->count + set->bridge->number + 1;
     set->made++;
     c->opened_ms = c->wrote_ms = set->now_ms;
-    event_assign(&c->readable, loop_base(set->bridge->loop), c->fd, EV_READ | EV_PERSIST,
-                 on_readable, c);
     for (size_t i = 0; i < spec->threads; i++) {
         list_init(&c->subs[i].node);
         c->subs[i].client = c;
@@ -112,15 +113,15 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->seat = seat;
     c->identity = identity_ref(spec->identity);
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
-    bool labelled = spec->request_id && *spec->request_id;
-    c->request_id = labelled ? strdup(spec->request_id) : NULL;
+    c->request_kind = label_set(&c->request, spec->request_id);
     limit_socket(c, false);
-    struct msg *head = sse_head(spec->http10, spec->headers, clients_retry_ms(set));
+    int64_t retry_ms = clients_retry_ms(set);
+    struct msg *head = sse_head(spec->http10, spec->headers, retry_ms);
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;
     set->bridge->stats.streams_opened++;
     bool ok = (!spec->run_id || c->run_id) && head && outbuf_push(&c->out, head, false) &&
-              event_add(&c->readable, NULL) == 0;
+              ears_add(set->ears, c->fd, c);
     msg_unref(head);
     if (!ok) {
         client_close(c, CLOSE_MEMORY);
@@ -130,6 +131,8 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
         set->bridge->stats.streams_http10++;
     list_push(&set->quiet, &c->waits);
     mark_dirty(c);
+    if (c->ping && c->count) /* who is refused hears why, and nothing else */
+        client_ping(c, retry_ms);
     return c;
 }
 
@@ -271,6 +274,7 @@ void client_say(struct client *c, const char *name, const char *json, int64_t re
     if (c->closed || c->ending) /* its threads go on without it, and so would its id */
         return;
     bool known = client_position(c, position);
+    c->poll_by_ms = 0; /* a short answer has something in it */
     struct msg *m = sse_named(name, json, known ? position : NULL, retry_ms);
     if (m && outbuf_push(&c->out, m, false))
         mark_dirty(c);
@@ -289,18 +293,23 @@ bool client_push(struct client *c, struct msg *m, bool live)
 
 void client_keepalive(struct client *c)
 {
+    c->set->bridge->stats.keepalives++;
+    if (c->ping && !c->older) {
+        client_ping(c, clients_retry_ms(c->set));
+        return;
+    }
     struct msg *m = c->older ? legacy_ping_msg() : msg_text(":keepalive\n", 11);
     if (m && outbuf_push(&c->out, m, false))
         mark_dirty(c);
     msg_unref(m);
-    c->set->bridge->stats.keepalives++;
 }
 
 void client_end(struct client *c, enum close_reason reason)
 {
     if (c->closed || c->ending)
         return;
-    if (reason == CLOSE_ENDED && !c->out.unchunked) {
+    bool whole = reason == CLOSE_ENDED || reason == CLOSE_POLLED;
+    if (whole && !c->out.unchunked) {
         struct msg *m = sse_last_chunk();
         if (!m || !outbuf_push(&c->out, m, false)) {
             msg_unref(m);
@@ -312,7 +321,7 @@ void client_end(struct client *c, enum close_reason reason)
     c->ending = true;
     c->reason = (uint8_t)reason;
     /* an answer's end may take a slow reader its time; the others had theirs */
-    c->by_ms = reason == CLOSE_ENDED ? INT64_MAX : c->set->now_ms + END_MS;
+    c->by_ms = whole ? INT64_MAX : c->set->now_ms + END_MS;
     mark_dirty(c);
 }
 
@@ -458,6 +467,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
  * cost as many system calls as those who do; only before its reader is called slow. */
 void client_flush(struct client *c)
 {
+    client_poll(c);
     if (is_blocked(c) && !c->over)
         settle(c);
     else

@@ -5,6 +5,7 @@
 
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
+#include "bridge/ears.h"
 #include "bridge/hub.h"
 #include "bridge/renew.h"
 #include "bridge/sub.h"
@@ -91,6 +92,7 @@ static void scan(struct clients *set)
                 client_close(c, c->reason);
             continue;
         }
+        client_poll(c);
         if (c->recheck)
             hub_recheck_client(set->bridge->hub, c);
         if (cannot_join(c))
@@ -163,7 +165,8 @@ struct clients *clients_new(struct bridge *b)
     set->wall_ms = clock_wall_ms();
     set->tick = timer_new(b->loop, on_tick, set);
     set->drain = timer_new(b->loop, on_drain, set);
-    if (!set->tick || !set->drain) {
+    set->ears = ears_new(b->loop, client_hear);
+    if (!set->tick || !set->drain || !set->ears) {
         clients_free(set);
         return NULL;
     }
@@ -179,6 +182,7 @@ void clients_free(struct clients *set)
     LIST_EACH(node, next, &set->all)
         client_close(LIST_ITEM(node, struct client, node), CLOSE_DRAIN);
     reaper_run(set);
+    ears_free(set->ears);
     timer_free(set->tick);
     timer_free(set->drain);
     free(set);

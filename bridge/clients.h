@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct bridge;
+struct ears;
 struct timer;
 
 #define CLIENTS_TURN_EVENTS 256 /* latency samples of one turn */
@@ -17,6 +18,7 @@ struct timer;
 struct clients {
     struct bridge *bridge;
     struct list all, dirty, quiet, blocked, dead;
+    struct ears *ears; /* of all */
     struct list tours; /* walks over `all` that go on in the next turn (tour.c) */
     struct timer *tick, *drain;
     int64_t now_ms, wall_ms; /* of this turn */

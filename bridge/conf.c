@@ -89,6 +89,12 @@ static const struct conf_option options[] = {
      .offset = AT(app_dir),
      .def = THREADCAST_APP_DIR,
      .help = "Files of the demo application, served with --demo."},
+    {.name = "client-dir",
+     .kind = CONF_STR,
+     .offset = AT(client_dir),
+     .def = THREADCAST_CLIENT_DIR,
+     .help = "Files of the JavaScript client (sdk/js/src), served at /client.js and "
+             "/client/… to pages of any origin."},
     {.name = "redis-url",
      .env = "REDIS_URL",
      .kind = CONF_SECRET,

@@ -13,7 +13,7 @@ enum auth_mode { AUTH_MODE_JWT, AUTH_MODE_NONE };
 struct bridge_conf {
     /* where */
     char *listen, *admin_listen; /* host:port, [v6]:port; the latter NULL: none */
-    char *app_dir;
+    char *app_dir, *client_dir;
     char *redis_url, *redis_prefix, *tls_ca_file;
     char *database_url, *database_listen_url,
         *database_schema; /* url NULL: Redis alone */

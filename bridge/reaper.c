@@ -3,6 +3,7 @@
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
+#include "bridge/ears.h"
 #include "bridge/hub.h"
 #include "bridge/legacy_stream.h"
 #include "common/log.h"
@@ -21,6 +22,7 @@ const char *close_reason_text(enum close_reason reason)
         [CLOSE_DRAIN] = "draining",        [CLOSE_BUSY] = "busy",
         [CLOSE_ENDED] = "run ended",       [CLOSE_DEMO] = "cut on request",
         [CLOSE_MEMORY] = "out of memory",  [CLOSE_AGED] = "old",
+        [CLOSE_POLLED] = "answered",
     };
     return text[reason];
 }
@@ -34,6 +36,7 @@ static void count_reason(struct bridge_stats *s, enum close_reason reason)
         [CLOSE_DRAIN] = &s->closed_drain,     [CLOSE_BUSY] = &s->closed_busy,
         [CLOSE_ENDED] = &s->closed_ended,     [CLOSE_DEMO] = &s->closed_demo,
         [CLOSE_MEMORY] = &s->closed_memory,   [CLOSE_AGED] = &s->closed_aged,
+        [CLOSE_POLLED] = &s->closed_polled,
     };
     ++*counter[reason];
 }
@@ -63,7 +66,7 @@ static void add_threads(const struct client *c, struct buf *out)
 /* Everything about a stream that somebody may ask for later, and nothing of its text. */
 static void log_end(const struct client *c)
 {
-    char first[EVENT_ID_SIZE] = "", last[POSITION_SIZE] = "";
+    char first[EVENT_ID_SIZE] = "", last[POSITION_SIZE] = "", request[UUID_SIZE];
     struct buf threads;
 
     if (!log_enabled(LOG_LEVEL_INFO))
@@ -78,7 +81,8 @@ static void log_end(const struct client *c)
              LOG_S("first", first), LOG_S("last", last), LOG_I("events", c->events),
              LOG_I("bytes", c->bytes), LOG_I("merged", c->merged),
              LOG_I("unsent", c->out.bytes), LOG_I("ms", c->set->now_ms - c->opened_ms),
-             LOG_S("run", c->run_id), LOG_S("request", c->request_id));
+             LOG_S("run", c->run_id),
+             LOG_S("request", label_text(&c->request, c->request_kind, request)));
     buf_fini(&threads);
 }
 
@@ -94,19 +98,20 @@ static void reap(struct client *c)
     c->older = NULL;
     set->bridge->stats.clients--;
     limits_seat_give(set->bridge->limits, &c->seat);
-    event_del(&c->readable);
+    ears_remove(set->ears, c->fd);
     if (c->writable)
         event_free(c->writable);
     hang_up(c->fd);
     outbuf_fini(&c->out);
     identity_unref(c->identity);
     free(c->run_id);
-    free(c->request_id);
+    label_fini(&c->request, c->request_kind);
     free(c->connection);
     c->fd = -1;
     c->identity = NULL;
     c->writable = NULL;
-    c->run_id = c->request_id = c->connection = NULL;
+    c->run_id = c->connection = NULL;
+    c->request_kind = LABEL_NONE;
     c->count = 0;
 }
 

@@ -128,7 +128,7 @@ static const struct file *statics_find(const struct statics *s, const char *name
     return NULL;
 }
 
-struct statics *statics_load(const char *dir, struct buf *err)
+struct statics *statics_load(const char *dir, const char *needed, struct buf *err)
 {
     struct statics *s = calloc(1, sizeof *s);
     DIR *d = opendir(dir);
@@ -141,8 +141,8 @@ struct statics *statics_load(const char *dir, struct buf *err)
     while ((entry = readdir(d)))
         if (!statics_add(s, dir, entry->d_name, err))
             goto fail;
-    if (!statics_find(s, "index.html")) {
-        buf_printf(err, "there is no index.html in %s", dir);
+    if (!statics_find(s, needed)) {
+        buf_printf(err, "there is no %s in %s", needed, dir);
         goto fail;
     }
     closedir(d);
@@ -179,6 +179,16 @@ static bool tag_matches(struct span list, const char *etag)
     return false;
 }
 
+static void reply_file(struct request *r, const struct file *f)
+{
+    request_header(r, "Cache-Control", "no-cache");
+    request_header(r, "ETag", f->etag);
+    if (tag_matches(http_header(&r->http, "if-none-match"), f->etag))
+        request_reply(r, 304, NULL, NULL, 0);
+    else
+        request_reply(r, 200, f->type, f->data.data, f->data.len);
+}
+
 void route_static(struct request *r)
 {
     const char *name = r->param[0] ? r->param : "index.html";
@@ -188,12 +198,42 @@ void route_static(struct request *r)
         request_error(r, 404, "not_found", "There is nothing here.");
         return;
     }
-    request_header(r, "Cache-Control", "no-cache");
-    request_header(r, "ETag", f->etag);
     request_header(r, "Content-Security-Policy", policy);
     request_header(r, "Referrer-Policy", "no-referrer");
-    if (tag_matches(http_header(&r->http, "if-none-match"), f->etag))
-        request_reply(r, 304, NULL, NULL, 0);
+    reply_file(r, f);
+}
+
+/* Public code: pages of any origin may import it, those that isolate themselves, too. */
+static void open_to_all(struct request *r)
+{
+    r->anyone = true;
+    request_header(r, "Access-Control-Allow-Origin", "*");
+    request_header(r, "Cross-Origin-Resource-Policy", "cross-origin");
+}
+
+void route_client(struct request *r)
+{
+    const struct statics *files = r->bridge->client_files;
+    const struct file *f = files ? statics_find(files, r->param) : NULL;
+
+    open_to_all(r);
+    if (f)
+        reply_file(r, f);
     else
-        request_reply(r, 200, f->type, f->data.data, f->data.len);
+        request_error(r, 404, "not_found", "There is nothing here.");
+}
+
+/* Where to import it from: its other files stand in client/, beside it. */
+void route_client_entry(struct request *r)
+{
+    static char entry[] = "export * from './client/index.js';\n";
+    static const struct file file = {.type = "text/javascript; charset=utf-8",
+                                     .data = {.data = entry, .len = sizeof entry - 1},
+                                     .etag = "\"client-entry-1\""};
+
+    open_to_all(r);
+    if (r->bridge->client_files)
+        reply_file(r, &file);
+    else
+        request_error(r, 404, "not_found", "There is nothing here.");
 }

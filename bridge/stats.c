@@ -96,6 +96,7 @@ static const struct stats_row rows[] = {
     COUNTER("streams_closed_total", "reason=\"demo\"", closed_demo, NULL),
     COUNTER("streams_closed_total", "reason=\"memory\"", closed_memory, NULL),
     COUNTER("streams_closed_total", "reason=\"busy\"", closed_busy, NULL),
+    COUNTER("streams_closed_total", "reason=\"polled\"", closed_polled, NULL),
     COUNTER("tickets_renewed_total", NULL, tickets_renewed,
             "Tickets handed to their streams before the old one ended."),
     COUNTER("streams_extended_total", NULL, streams_extended,

@@ -4,6 +4,7 @@
 
 #include "cli/pace.h"
 #include "cli/remedy.h"
+#include "common/json.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -275,7 +276,7 @@ static json_t *json_bytes(const char *text, size_t len)
     buf_init(&quoted);
     buf_json(&quoted, text, len);
     value =
-        quoted.failed ? NULL : json_loadb(quoted.data, quoted.len, JSON_DECODE_ANY, NULL);
+        quoted.failed ? NULL : json_read(quoted.data, quoted.len, JSON_DECODE_ANY, NULL);
     buf_fini(&quoted);
     return value;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { STRMAP_FIRST = 16 };
+enum { STRMAP_FIRST = 16, STRMAP_KEPT = 1024 /* slots, by a map that is empty */ };
 
 struct slot {
     const char *key; /* NULL: empty; `grave`: removed, a probe goes on behind it */
@@ -212,22 +212,30 @@ bool strmap_set(struct strmap *m, const char *key, size_t key_len, void *value)
 void *strmap_remove(struct strmap *m, const char *key, size_t key_len)
 {
     struct slot *s = find(m, key, key_len, hash_of(m, key, key_len));
+    void *value;
     size_t i;
 
     if (!s)
         return NULL;
     key_free(m, s->key);
+    value = s->value;
     s->key = grave;
     m->count--;
+    if (!m->count && m->cap > STRMAP_KEPT) { /* a crowd was here, and has gone */
+        free(m->slots);
+        m->slots = NULL;
+        m->cap = m->used = 0;
+        return value;
+    }
     i = (size_t)(s - m->slots);
     if (m->slots[(i + 1) & (m->cap - 1)].key)
-        return s->value;
+        return value;
     /* nothing probes past here: this grave and those before it can go */
     for (; m->slots[i].key == grave; i = (i - 1) & (m->cap - 1)) {
         m->slots[i].key = NULL;
         m->used--;
     }
-    return s->value;
+    return value;
 }
 
 void *strmap_next(const struct strmap *m, size_t *pos, const char **ret_key)

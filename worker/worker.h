@@ -17,7 +17,9 @@
 
 struct agents;
 struct alive;
+struct announce;
 struct control;
+struct fetcher;
 struct housekeeping;
 struct intake;
 struct loop;
@@ -45,11 +47,13 @@ struct worker {
 
     struct agents *agents;
     struct pg_pool *pool;
+    struct fetcher *fetcher; /* asks model providers */
     struct publishers *publishers;
     struct intake *intake;
     struct sweep *sweep;
     struct recall *recall;
     struct queued *queued;
+    struct announce *announce;
     struct housekeeping *housekeeping;
     struct control *control;
     struct alive *alive;
@@ -68,6 +72,7 @@ struct worker {
 struct worker *worker_new(struct loop *l, const struct worker_conf *conf);
 void worker_free(struct worker *w);
 void worker_drain(struct worker *w);       /* SIGTERM */
+void worker_on_hup(struct worker *w);      /* SIGHUP: the agents' file is read again */
 void worker_on_redis(struct worker *w);    /* a publisher became ready */
 void worker_on_run_gone(struct worker *w); /* a place is free; maybe the last one */
 void worker_on_process_gone(struct worker *w);

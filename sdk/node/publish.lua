@@ -9,8 +9,9 @@
 -- It must never do half of it: whatever can refuse (types, rights, memory, a replica, a
 -- broken disk) has refused before the first PUBLISH, for what was published cannot be
 -- called back. It must never print a number with tostring: from 1e14 on that is 1e+14,
--- and epochs are 1.7e15 (%d is exact, and up to four times as fast as %.0f). It asks
--- Redis as little as it can: each call costs 0.5 to 3 of the 20 µs that one event takes.
+-- and epochs are 1.7e15 (%d is exact, and cheaper than .. with a number). It asks Redis as
+-- little as it can, makes as few strings as it can, and matches no pattern before a refusal
+-- is likely: the whole of a usual call costs as much as a handful of those.
 --
 -- KEYS  1 log (stream)  2 state (hash)  3 once (string), or the same as 2, or left out
 -- ARGV  1 version  2 mode  3 channel  4 max events  5 max bytes  6 ttl seconds
@@ -18,12 +19,12 @@
 -- state v, epoch, n, redis, before, bytes; r:<run> = "attempt next began worker" while it
 --       lives, x:<run> = "attempt began end" of the last ended ones
 
+local redis, string, tonumber, KEYS, ARGV = redis, string, tonumber, KEYS, ARGV
 local call, pcall = redis.call, redis.pcall
-local format, find, sub = string.format, string.find, string.sub
+local format, find, sub, byte = string.format, string.find, string.sub, string.byte
 local log, state, once = KEYS[1], KEYS[2], KEYS[3]
 local mode, channel, redis_id, run, worker = ARGV[2], ARGV[3], ARGV[7], ARGV[8], ARGV[11]
 local max_events, max_bytes, ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local attempt, number = tonumber(ARGV[9]), tonumber(ARGV[10])
 local FIRST = 12 -- index of the first event in ARGV
 local count = #ARGV - FIRST + 1
 
@@ -44,6 +45,7 @@ if once == state then
     once = nil
 end
 
+-- (a run's name and numbers: when it is not the call that its state expects, below)
 local wrong
 if not (mode == 'publish' or begins or ends or outside) then
     wrong = 'mode is begin, publish, end, beginend or outside'
@@ -62,17 +64,13 @@ elseif outside then
     end
 elseif once then
     wrong = 'a once key is for outside events'
-elseif run == '' or find(run, '%s') then
-    wrong = 'run is one word'
-elseif not (attempt and number and attempt >= 1 and number >= 1 and
-        attempt + number + count < EXACT and attempt % 1 == 0 and number % 1 == 0) then
-    wrong = 'attempt and number are whole numbers from 1'
 end
 if wrong then
     return redis.error_reply('THREADCAST arguments: ' .. wrong)
 end
 for i = FIRST, FIRST + count - 1 do
-    if sub(ARGV[i], 1, 2) ~= '{"' or sub(ARGV[i], 1, 5) == '{"id"' then
+    local a, b, c = byte(ARGV[i], 1, 3) -- {" and, of "id", i
+    if a ~= 123 or b ~= 34 or c == 105 and sub(ARGV[i], 1, 5) == '{"id"' then
         return redis.error_reply(format('THREADCAST event %d does not begin with {" ' ..
             'or brings an id', i - FIRST + 1))
     end
@@ -82,8 +80,9 @@ end
 
 -- Each key is read, with pcall, before anything is written: so its type is checked.
 local length = pcall('XLEN', log) -- 0 when there is no log
-local got = pcall('HMGET', state, 'epoch', 'n', 'redis', 'bytes', 'r:' .. run,
-    'x:' .. run, 'v')
+local got = outside and pcall('HMGET', state, 'v', 'epoch', 'n', 'redis', 'bytes') or
+    pcall('HMGET', state, 'v', 'epoch', 'n', 'redis', 'bytes', 'r:' .. run,
+        'x:' .. run)
 local kept = once and pcall('GET', once)
 local refused = type(length) == 'table' and {length.err, log} or
     got.err and {got.err, state} or type(kept) == 'table' and {kept.err, once}
@@ -92,21 +91,29 @@ if refused then
         'THREADCAST wrongtype ' .. refused[2] or refused[1])
 end
 -- What a later version keeps here may mean anything: it is not to be broken.
-if got[7] and got[7] ~= '1' then
+if got[1] and got[1] ~= '1' then
     return redis.error_reply('THREADCAST layout ' .. state .. ' is of version ' ..
-        sub(got[7], 1, 16))
+        sub(got[1], 1, 16))
 end
+local epoch_text, n_text = got[2], got[3]
 -- (nil for what is not there: HMGET's false is no number)
-local n, bytes = tonumber(got[2] or ''), tonumber(got[4] or '')
+local n, bytes = tonumber(n_text or ''), tonumber(got[5] or '')
 local log_lost = length == 0
 
 -- 3. Decide: nothing is written before a refusal ----------------------------------------
 
 local skip = 0             -- events of this call that an earlier one has put there
 local began                -- id at which the run begins, when it has begun
-local next_number = 0
+local next_number, attempt_text = 0, nil
 
-if outside then
+-- The usual call is the one that comes next: the state of its run begins as it does.
+local known_text, ended = got[6], got[7]
+local said = known_text and not ended and ARGV[9] .. ' ' .. ARGV[10] .. ' '
+if said and not begins and not log_lost and sub(known_text, 1, #said) == said and
+        #ARGV[10] < 16 then -- far from EXACT
+    began = known_text:match('^%S+', #said + 1)
+    next_number, attempt_text = ARGV[10] + count, ARGV[9]
+elseif outside then
     if kept then
         local hash, first, last = kept:match('^(%S+) (%S+) (%S+)$')
         if hash == worker then
@@ -121,12 +128,23 @@ if outside then
         end
     end
 else
-    if got[6] then
-        return {'ENDED', got[6]:match('%S*$')}
+    local attempt, number = tonumber(ARGV[9]), tonumber(ARGV[10])
+    if run == '' or find(run, '%s') then
+        wrong = 'run is one word'
+    elseif not (attempt and number and attempt >= 1 and number >= 1 and
+            attempt + number + count < EXACT and attempt % 1 == 0 and number % 1 == 0) then
+        wrong = 'attempt and number are whole numbers from 1'
+    end
+    if wrong then
+        return redis.error_reply('THREADCAST arguments: ' .. wrong)
+    end
+    attempt_text = format('%d', attempt)
+    if ended then
+        return {'ENDED', ended:match('%S*$')}
     end
     local known, expected
-    if got[5] then
-        known, expected, began = got[5]:match('^(%d+) (%d+) (%S+)')
+    if known_text then
+        known, expected, began = known_text:match('^(%d+) (%d+) (%S+)')
         known, expected = tonumber(known or ''), tonumber(expected or '')
     end
     if known and known > attempt then
@@ -159,12 +177,12 @@ end
 -- another Redis than the one that wrote the state: after a crash or a failover it may
 -- have forgotten its last ids and would give them out again for other events.
 local writes = skip < count
-local fresh = writes and (log_lost or not (got[1] and n and bytes) or got[3] ~= redis_id)
+local fresh = writes and (log_lost or not (epoch_text and n and bytes) or
+    got[4] ~= redis_id)
 
 -- Rights are asked for, because PUBLISH and then a forbidden XADD would be half of it.
 -- What a long run needs now and then is asked for once, when it begins.
 local may = redis.acl_check_cmd
-local epoch_text, n_text = got[1], got[2]
 local forbidden = not may('XADD', log, '1-1', 'e', '') and 'XADD'
 if fresh or begins then
     forbidden = forbidden or
@@ -173,7 +191,8 @@ if fresh or begins then
         not may('XRANGE', log, '-', '+') and 'XRANGE' or
         not may('XTRIM', log, 'MINID', '=', '1-1') and 'XTRIM' or
         not may('XDEL', log, '1-1') and 'XDEL' or
-        not may('HDEL', state, 'x') and 'HDEL'
+        not may('HDEL', state, 'x') and 'HDEL' or
+        not may('HSET', state, 'x', '') and 'HSET'
 end
 if once then
     forbidden = forbidden or not may('SET', once, 'x', 'EX', '1') and 'SET'
@@ -183,8 +202,9 @@ if forbidden then
 end
 
 local before = '0-0' -- the last id of the log when this epoch begins
-local ghosts = {}
+local ghosts
 if fresh then
+    ghosts = {}
     local now = call('TIME')
     local above = (tonumber(epoch_text or '') or 0) + 1
     if call('EXISTS', log) == 1 then -- an emptied stream too remembers its last id
@@ -246,7 +266,7 @@ if fresh and log_lost then -- the runs that lived in the lost log are lost with 
     end
 end
 
-for i = 1, #ghosts do
+for i = 1, ghosts and #ghosts or 0 do
     length = length - call('XDEL', log, ghosts[i])
 end
 
@@ -298,19 +318,17 @@ if writes and (length > max_events or bytes > max_bytes) then
     end
 end
 
+local next_text = outside and '0' or format('%d', next_number)
 if writes then
-    local bytes_text = format('%d', bytes)
-    local field, value = 'v', '1'
-    if not outside then
-        field = 'r:' .. run
-        value = format('%d %d ', attempt, next_number) .. (began or first) ..
-            ' ' .. worker
-    end
     if fresh then
-        call('HSET', state, 'epoch', epoch_text, 'redis', redis_id, 'before', before,
-            'n', n_text, 'bytes', bytes_text, field, value)
+        call('HSET', state, 'epoch', epoch_text, 'redis', redis_id, 'before', before)
+    end
+    local bytes_text = format('%d', bytes)
+    if outside then
+        call('HSET', state, 'n', n_text, 'bytes', bytes_text)
     else
-        call('HSET', state, 'n', n_text, 'bytes', bytes_text, field, value)
+        call('HSET', state, 'n', n_text, 'bytes', bytes_text, 'r:' .. run,
+            attempt_text .. ' ' .. next_text .. ' ' .. (began or first) .. ' ' .. worker)
     end
 end
 if once then
@@ -319,10 +337,10 @@ end
 
 if ends then
     -- When all its events were there already, the newest id is at or behind its end.
-    local end_id = writes and id or got[1] and got[2] and got[1] .. '-' .. got[2] or began
+    local end_id = writes and id or got[2] and got[3] and got[2] .. '-' .. got[3] or began
     call('HDEL', state, 'r:' .. run)
     call('HSET', state, 'x:' .. run,
-        format('%d ', attempt) .. (began or first) .. ' ' .. end_id)
+        attempt_text .. ' ' .. (began or first) .. ' ' .. end_id)
     if call('HLEN', state) >= ENDED_PRUNE then
         local all, ended = call('HGETALL', state), {}
         for i = 1, #all, 2 do
@@ -348,4 +366,4 @@ if fresh or call('TTL', state) ~= ttl then
     call('EXPIRE', log, ttl)
     call('EXPIRE', state, ttl)
 end
-return {'OK', first, id, format('%d', next_number)}
+return {'OK', first, id, next_text}

@@ -93,14 +93,20 @@ test('what the roles may not: change the schema, read what is not theirs, call t
     const send = `select threadcast.send_message('t', 'x')`;
     const read = 'select * from threadcast.messages';
     assert.equal(await refused(bridge, read), 'done');
-    for (const sql of [claim, send]) assert.equal(await refused(bridge, sql), '42501', sql);
+    const register = `select threadcast.register_worker('x', 'x', '[]', 1)`;
+    for (const sql of [claim, send, register, 'select * from threadcast.workers', 'select * from threadcast.usage_by_owner',
+                       `select * from threadcast.cancel_thread('t')`]) {
+        assert.equal(await refused(bridge, sql), '42501', sql);
+    }
     for (const sql of [read, post, send]) assert.equal(await refused(worker, sql), '42501', sql);
-    for (const sql of [read, post, claim, 'select * from threadcast.threads', 'select * from threadcast.runs',
+    assert.equal(await refused(app, 'select * from threadcast.usage_by_owner'), 'done');
+    for (const sql of [read, post, claim, register, 'select * from threadcast.threads', 'select * from threadcast.run_figures',
+                       `select threadcast.cancel_thread('t', null)`, `select threadcast.thread_usage('t')`, 'select * from threadcast.runs',
                        `select threadcast.cancel_run(gen_random_uuid(), null)`,
                        `select threadcast.delete_thread('t', null)`]) {
         assert.equal(await refused(app, sql), '42501', sql);
     }
-    for (const sql of [read, post, claim, send]) assert.equal(await refused(stranger, sql), '42501', sql);
+    for (const sql of [read, post, claim, send, register, 'select * from threadcast.usage_by_owner']) assert.equal(await refused(stranger, sql), '42501', sql);
 });
 
 test('a function with its owner\'s rights looks nowhere else', async () => {
@@ -280,7 +286,7 @@ async function older(/** @type {string} */ schema) {
     await client.query(`create table migrations (name text primary key, checksum text not null,
                                                  applied_at timestamptz not null default now())`);
     for (const file of fs.readdirSync(path.join(ROOT, 'db')).sort()) {
-        if (file >= '0004') continue;
+        if (file >= '0004') continue; // roles came with it
         const sql = fs.readFileSync(path.join(ROOT, 'db', file), 'utf8');
         await client.query(sql);
         await client.query('insert into migrations (name, checksum) values ($1, $2)',
@@ -302,7 +308,7 @@ test('somebody holds a lock: migrate says who, tries again, gives up in time, an
     await holder.query('commit');
     const { code, stdout, stderr } = await patient;
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /0003_forgotten was there\nmigrate: 0004_tenants applied/);
+    assert.match(stdout, /0003_forgotten was there\nmigrate: 0004_tenants applied\nmigrate: 0005_agents applied/);
     // the rights come last, and wait no longer than the rest
     await holder.query('begin; lock table threadcast.grants in access exclusive mode');
     const rights = ['--grant', 'app=stranger'];
@@ -340,7 +346,7 @@ test('a role that ran daemons over the schema of before still can; who could lit
 
 // --- the version before ---------------------------------------------------------------------
 
-// What daemons of schema version 3 say to it, word for word. A list for each version whose
+// What daemons of schema versions 3 and 4 say to it, word for word. A list for each version whose
 // programs still count as compatible (compatible_from in worker/migrate.c).
 const VERSION_3 = [
     'SELECT * FROM claim_runs($1, $2, $3, $4, $5)', 'SELECT next_claim_ms($1)',
@@ -362,6 +368,10 @@ const VERSION_3 = [
             cursor, run_at, slot, cancel_at, error, usage, end_events, end_seq, end_published_at, queued_at,
             started_at, ended_at, waits, queued_said FROM runs`,
     'LISTEN new_message', 'LISTEN run_control', 'LISTEN thread_changed',
+    // applications, from 4 on
+    'SELECT message_id, run_id, reply_id FROM send_message($1, $2)',
+    `SELECT message_id, run_id, reply_id FROM send_message($1, $2, agent => 'a', metadata => '{}', owner => 'o', mode => 'queue', key => 'k')`,
+    'SELECT status, thread_id FROM cancel_run($1)',
 ];
 /** what they read of an answer by its place */
 const COLUMNS_3 = {

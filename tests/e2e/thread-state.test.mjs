@@ -16,7 +16,7 @@ import {
     withRun,
     withRunStatus,
     withStalled,
-} from '../../app/thread-state.js';
+} from '../../sdk/js/src/state.js';
 
 const run = { runId: 'r1', agentId: 'demo', messageId: 'a1', attempt: 1, ts: 1000 };
 const status = (word, more = {}) => ({ type: 'status', ...run, content: { status: word }, ...more });

@@ -97,13 +97,16 @@ class Replay:
 # A protection, the text that makes it, and what stands there when it is off.
 MUTATIONS = [
     ("fence", "known > attempt", "false"),
-    ("ended", "if got[6] then", "if false then"),
+    ("ended", "local known_text, ended = got[6], got[7]", "local known_text, ended = got[6]"),
+    ("usual number", "sub(known_text, 1, #said) == said and", "true and"),
+    ("usual log", "if said and not begins and not log_lost and", "if said and not begins and"),
+    ("usual begin", "if said and not begins and", "if said and"),
     ("gap", "elseif number > expected then", "elseif false then"),
     ("lost", "if not alive then", "if false then"),
     ("lost log", "known == attempt and not log_lost", "known == attempt"),
     ("skip", "if alive and number < expected then", "if false then"),
-    ("other Redis", " or got[3] ~= redis_id", ""),
-    ("lost state", "not (got[1] and n and bytes)", "false"),
+    ("other Redis", " or\n    got[4] ~= redis_id", ""),
+    ("lost state", "not (epoch_text and n and bytes)", "false"),
     ("rising epoch", "math.max(tonumber(now[1]) * 1000000 + tonumber(now[2]), above)",
      "tonumber(now[1]) * 1000000 + tonumber(now[2])"),
     ("epoch of the log", "above = math.max(above, ", "above = math.min(above, "),
@@ -119,9 +122,9 @@ MUTATIONS = [
     ("bound in bytes", "or bytes > max_bytes) then", "or false) then"),
     ("ttl of the state", "    call('EXPIRE', state, ttl)", ""),
     ("ttl of the log", "    call('EXPIRE', log, ttl)", ""),
-    ("own id", """or sub(ARGV[i], 1, 5) == '{"id"'""", ""),
-    ("an object", """sub(ARGV[i], 1, 2) ~= '{"'""", "false"),
-    ("began stays", "(began or first) ..\n            ' '", "first ..\n            ' '"),
+    ("own id", """or c == 105 and sub(ARGV[i], 1, 5) == '{"id"'""", ""),
+    ("an object", "a ~= 123 or b ~= 34", "false"),
+    ("began stays", "(began or first) .. ' ' .. worker", "first .. ' ' .. worker"),
 ]
 
 

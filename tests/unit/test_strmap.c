@@ -101,6 +101,32 @@ static void survives_churn(void **state)
     strmap_free(m);
 }
 
+/* An emptied map gives its table back, also while somebody walks over it. */
+static void a_crowd_leaves(void **state)
+{
+    struct strmap *m = strmap_new();
+    char key[16];
+    const char *name;
+    size_t pos = 0;
+    int walked = 0;
+
+    (void)state;
+    assert_non_null(m);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3000; i++)
+            assert_true(strmap_set(m, key, key_of(i, key), &values[i]));
+        for (pos = 0, walked = 0; strmap_next(m, &pos, &name); walked++)
+            strmap_remove(m, name, strlen(name));
+        assert_int_equal(walked, 3000);
+        assert_int_equal(strmap_count(m), 0);
+        assert_null(strmap_get(m, key, key_of(1, key)));
+        assert_null(strmap_remove(m, key, key_of(1, key)));
+        assert_true(strmap_set(m, key, key_of(1, key), &values[1]));
+        assert_ptr_equal(strmap_remove(m, key, key_of(1, key)), &values[1]);
+    }
+    strmap_free(m);
+}
+
 static void keys_may_be_borrowed(void **state)
 {
     (void)state;
@@ -130,7 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_gets_and_removes), cmocka_unit_test(keys_are_bytes),
         cmocka_unit_test(walks_while_removing),  cmocka_unit_test(survives_churn),
-        cmocka_unit_test(keys_may_be_borrowed),
+        cmocka_unit_test(a_crowd_leaves),        cmocka_unit_test(keys_may_be_borrowed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

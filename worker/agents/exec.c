@@ -15,6 +15,7 @@
 #include "worker/agent.h"
 #include "worker/agents.h"
 #include "worker/agents/exec_line.h"
+#include "worker/agents/exec_options.h"
 #include "worker/agents/exec_spawn.h"
 #include "worker/conf.h"
 #include "worker/run.h"
@@ -412,6 +413,7 @@ static struct agent *exec_start(struct worker *w, const struct agent_def *def,
                                 struct run *r, const struct agent_input *in,
                                 const char **why)
 {
+    const struct exec_options *options = def->options;
     struct agent *a = calloc(1, sizeof(*a));
 
     if (!a)
@@ -428,7 +430,7 @@ static struct agent *exec_start(struct worker *w, const struct agent_def *def,
     a->kill = timer_new(w->loop, on_kill_timer, a);
     if (!a->kill || a->input.failed)
         goto fail;
-    if (!exec_spawn(def->command, in, &a->p)) {
+    if (!exec_spawn(options->command, in, &a->p)) {
         log_error("agent cannot be started", LOG_S("run", a->run_id),
                   LOG_S("why", strerror(errno)));
         a->p = (struct exec_process){.pidfd = -1, .in = -1, .out = -1, .err = -1};
@@ -459,6 +461,9 @@ void exec_kill_all(struct worker *w)
 const struct agent_kind agent_exec = {
     .name = "exec",
     .needs_history = true,
+    .shorthand = "command",
+    .options_new = exec_options_new,
+    .options_free = exec_options_free,
     .start = exec_start,
     .pause = exec_pause,
     .resume = exec_resume,

@@ -2,11 +2,11 @@
  * name. No JSON of the program's own bytes is forwarded: it is read and written anew. */
 #include "worker/agents/exec_line.h"
 
+#include "common/json.h"
 #include "common/jsonscan.h"
 #include "common/names.h"
 #include "common/utf8.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +225,7 @@ void exec_line_parse(const char *line, size_t len, struct exec_line *l)
 {
     struct buf repaired;
     json_t *root = NULL;
+    enum json_trouble trouble = JSON_FINE;
 
     *l = (struct exec_line){.said = EXEC_EMPTY};
     buf_init(&l->text);
@@ -240,13 +241,13 @@ void exec_line_parse(const char *line, size_t len, struct exec_line *l)
     if (!is_flat_enough(line, len)) {
         bad(l, "too deep");
     } else {
-        root = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+        root = json_read(line, len, JSON_REJECT_DUPLICATES, &trouble);
         if (json_is_object(root))
             parse_object(l, root);
         else
             bad(l, "not a JSON object");
     }
-    if (l->text.failed || l->json.failed || repaired.failed)
+    if (trouble == JSON_NO_MEMORY || l->text.failed || l->json.failed || repaired.failed)
         bad(l, "no memory");
     json_decref(root);
     buf_fini(&repaired);

@@ -3,6 +3,7 @@
 #include "host.h"
 
 #include "../fuzz.h"
+#include "bridge/ears.h"
 #include "common/clock.h"
 #include "common/list.h"
 #include "common/loop.h"
@@ -250,9 +251,48 @@ static void ready(int socket, short what)
     }
 }
 
+/* Those who only read have ears in the place of an event each. */
+static struct {
+    int fd;
+    void *arg;
+} heard[HOST_SOCKETS];
+static void (*hear)(void *arg);
+
+struct ears *ears_new(struct loop *l, void (*fn)(void *arg))
+{
+    (void)l;
+    hear = fn;
+    return malloc(1); /* by whom it is freed is seen like everything else */
+}
+
+void ears_free(struct ears *e)
+{
+    free(e);
+}
+
+bool ears_add(struct ears *e, int fd, void *arg)
+{
+    void *watch = malloc(1); /* the kernel's: may fail */
+
+    (void)e;
+    if (!watch)
+        return false;
+    free(watch);
+    heard[fd - HOST_FD].fd = fd;
+    heard[fd - HOST_FD].arg = arg;
+    return true;
+}
+
+void ears_remove(struct ears *e, int fd)
+{
+    (void)e;
+    heard[fd - HOST_FD].fd = 0;
+}
+
 void host_readable(int socket)
 {
-    ready(socket, EV_READ);
+    if (heard[socket].fd)
+        hear(heard[socket].arg);
 }
 
 void host_writable(int socket)
@@ -363,6 +403,7 @@ void host_init(void)
 {
     host = (struct host){.now_ms = 1000000};
     memset(events, 0, sizeof(events));
+    memset(heard, 0, sizeof(heard));
     list_init(&timers);
 }
 

@@ -99,7 +99,7 @@ static void probe(struct errand *e, struct visit *visit, const struct checkup *c
 
 static bool go(struct errand *list, size_t count)
 {
-    struct transfer *transfers[BATCH_MAX];
+    struct transfer *transfers[BATCH_MAX] = {NULL};
     bool ok;
 
     for (size_t i = 0; i < count; i++) {

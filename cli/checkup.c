@@ -197,7 +197,7 @@ static void plan_silence(struct checkup *c)
         c->idle_ms = clamp(keepalive_ms * 12 / 10 + 2000, 2000, IDLE_MAX_MS);
     c->keepalive_ms = clamp(c->idle_ms / 4, 100, keepalive_ms > 100 ? keepalive_ms : 100);
     c->keepalive_ms = clamp(c->keepalive_ms, c->idle_ms / 99 + 1, 60000);
-    c->keepalives = c->idle_ms / c->keepalive_ms + 1;
+    c->keepalives = (c->idle_ms + c->keepalive_ms - 1) / c->keepalive_ms;
     c->short_ms = clamp(c->idle_ms / 2, 300, 3000);
     c->more_count = (size_t)clamp(c->options->streams - 2, 0, CHECKUP_MORE_MAX);
 }

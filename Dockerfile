@@ -5,7 +5,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         build-essential cmake ninja-build pkg-config \
         libhiredis-dev libevent-dev libjansson-dev libpq-dev libssl-dev \
-        libcurl4-openssl-dev \
+        libcurl4-openssl-dev ca-certificates curl openssl \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json LICENSE ./
@@ -16,6 +16,9 @@ COPY worker worker
 COPY bridge bridge
 COPY cli cli
 COPY app app
+# what the page has from others, compared with app/package-lock.json
+COPY scripts/vendor scripts/vendor
+RUN scripts/vendor
 COPY sdk/js/src sdk/js/src
 COPY systemd systemd
 RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr \

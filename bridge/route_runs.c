@@ -6,6 +6,7 @@
 #include "bridge/publisher.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
+#include "common/json.h"
 #include "common/pg.h"
 
 #include <stdio.h>
@@ -124,7 +125,7 @@ static void on_thread_cancelled(struct request *r, const struct pg_result *res)
         ask_forbidden(r);
         return;
     }
-    answer = json_loadb(pg_value(res, 0, 1), pg_length(res, 0, 1), 0, NULL);
+    answer = json_read(pg_value(res, 0, 1), pg_length(res, 0, 1), 0, NULL);
     hint_all(r, json_object_get(answer, "runs"));
     json_decref(answer);
     request_text(r, 202, pg_value(res, 0, 1), pg_length(res, 0, 1));

@@ -79,6 +79,7 @@ static const struct route {
     {HTTP_GET, "/client/*", route_client, 0},
     LEGACY_ROUTES(""),
     LEGACY_ROUTES("/api"),
+    {HTTP_GET, "/vendor/*", route_vendor, ROUTE_FILE},
     {HTTP_GET, "/", route_static, ROUTE_FILE},
     {HTTP_GET, "/*", route_static, ROUTE_FILE},
 };

@@ -43,6 +43,6 @@ route_fn route_debug_streams;
 /* legacy_routes.c */
 route_fn route_legacy_stream, route_legacy_status, route_legacy_stop;
 /* static.c */
-route_fn route_static, route_client, route_client_entry;
+route_fn route_static, route_vendor, route_client, route_client_entry;
 
 #endif

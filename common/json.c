@@ -86,14 +86,22 @@ static json_t *parse_in(struct parse *p, const char *text, size_t len, size_t fl
 
 json_t *json_read(const char *text, size_t len, size_t flags, enum json_trouble *ret)
 {
+    json_error_t why;
+
+    return json_read_file(text, len, flags, &why, ret);
+}
+
+json_t *json_read_file(const char *text, size_t len, size_t flags, json_error_t *ret_why,
+                       enum json_trouble *ret)
+{
     struct parse p = {.size = BLOCKS_INLINE};
-    json_error_t why = {0};
     json_t *value = NULL;
     enum json_trouble trouble = JSON_MALFORMED;
 
+    *ret_why = (json_error_t){0};
     p.blocks = p.few;
     if (text && len)
-        value = parse_in(&p, text, len, flags, &why);
+        value = parse_in(&p, text, len, flags, ret_why);
     if (value)
         trouble = JSON_FINE;
     else if (p.failed)

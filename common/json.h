@@ -16,5 +16,9 @@ enum json_trouble { JSON_FINE, JSON_MALFORMED, JSON_NO_MEMORY };
  * or NULL with the reason in `ret` (which may be NULL). A NULL text is malformed. From
  * any thread. */
 json_t *json_read(const char *text, size_t len, size_t flags, enum json_trouble *ret);
+/* The same for a file of the operator's: `ret_why` gets line, column and code of what is
+ * malformed. (Its words repeat what stands there.) */
+json_t *json_read_file(const char *text, size_t len, size_t flags, json_error_t *ret_why,
+                       enum json_trouble *ret);
 
 #endif

@@ -257,28 +257,37 @@ END $$;
 
 -- (No function of ours in views: whoever reads them would have to be allowed to call it.)
 CREATE VIEW run_figures AS
-    WITH numbers AS (
-        SELECT *,
-           least(greatest(trunc(jsonb_path_query_first(usage,
-               '$.inputTokens ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS input_tokens,
-           least(greatest(trunc(jsonb_path_query_first(usage,
-               '$.outputTokens ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS output_tokens,
-           least(greatest(trunc(jsonb_path_query_first(usage,
-               '$.totalTokens ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS all_tokens,
-           least(greatest(trunc(jsonb_path_query_first(stats,
-               '$.bytes ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS bytes,
-           least(greatest(trunc(jsonb_path_query_first(stats,
-               '$.firstTokenMs ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS first_token_ms,
-           least(greatest(trunc(jsonb_path_query_first(stats,
-               '$.writingMs ? (@.type() == "number")')::numeric), 0), 1e15)::bigint AS writing_ms
-        FROM runs)
-    SELECT id AS run_id, thread_id, owner, coalesce(answered_by, agent) AS agent, status,
-           failures - coalesce(status = 'failed' AND error->>'code' = 'worker_lost',
-                               false)::int AS retries,
-           ended_at, input_tokens, output_tokens,
-           coalesce(all_tokens, input_tokens + output_tokens) AS total_tokens, bytes,
-           first_token_ms, writing_ms
-        FROM numbers;
+    WITH said AS (
+        SELECT id, thread_id, owner, agent, answered_by, status, failures, error, ended_at,
+               jsonb_path_query_first(usage, '$.inputTokens ? (@.type() == "number")')::numeric AS input_tokens,
+               jsonb_path_query_first(usage, '$.outputTokens ? (@.type() == "number")')::numeric AS output_tokens,
+               jsonb_path_query_first(usage, '$.totalTokens ? (@.type() == "number")')::numeric AS all_tokens,
+               jsonb_path_query_first(stats, '$.bytes ? (@.type() == "number")')::numeric AS bytes,
+               jsonb_path_query_first(stats, '$.firstTokenMs ? (@.type() == "number")')::numeric AS first_token_ms,
+               jsonb_path_query_first(stats, '$.writingMs ? (@.type() == "number")')::numeric AS writing_ms
+            FROM runs),
+    figures AS (
+        SELECT id, thread_id, owner, coalesce(answered_by, agent) AS agent, status,
+               failures - coalesce(status = 'failed' AND error->>'code' = 'worker_lost',
+                                   false)::int AS retries,
+               ended_at,
+               CASE WHEN input_tokens < 0 THEN 0 WHEN input_tokens > 1e15 THEN 1e15
+                    ELSE trunc(input_tokens) END::bigint AS input_tokens,
+               CASE WHEN output_tokens < 0 THEN 0 WHEN output_tokens > 1e15 THEN 1e15
+                    ELSE trunc(output_tokens) END::bigint AS output_tokens,
+               CASE WHEN all_tokens < 0 THEN 0 WHEN all_tokens > 1e15 THEN 1e15
+                    ELSE trunc(all_tokens) END::bigint AS all_tokens,
+               CASE WHEN bytes < 0 THEN 0 WHEN bytes > 1e15 THEN 1e15
+                    ELSE trunc(bytes) END::bigint AS bytes,
+               CASE WHEN first_token_ms < 0 THEN 0 WHEN first_token_ms > 1e15 THEN 1e15
+                    ELSE trunc(first_token_ms) END::bigint AS first_token_ms,
+               CASE WHEN writing_ms < 0 THEN 0 WHEN writing_ms > 1e15 THEN 1e15
+                    ELSE trunc(writing_ms) END::bigint AS writing_ms
+            FROM said)
+    SELECT id AS run_id, thread_id, owner, agent, status, retries, ended_at, input_tokens,
+           output_tokens, coalesce(all_tokens, input_tokens + output_tokens) AS total_tokens,
+           bytes, first_token_ms, writing_ms
+        FROM figures;
 COMMENT ON VIEW run_figures IS 'one line a run: numbers or null';
 
 -- Per agent, and the total in the line whose agent is null.

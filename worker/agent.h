@@ -75,6 +75,8 @@ void run_on_delta(struct run *r, const char *kind, const char *json, size_t len)
 void run_on_reasoning(struct run *r, const char *text, size_t len);
 /* `json`: a checked JSON object with a string member `status`. */
 void run_on_status(struct run *r, const char *json, size_t len);
+/* It asks somebody again, before it has said anything: for the figures. */
+void run_on_retry(struct run *r);
 /* The end. finish_reason: a word; usage_json: an object or NULL. The agent is released
  * afterwards, at the end of the turn. */
 void run_on_done(struct run *r, const char *finish_reason, const char *usage_json);

@@ -18,7 +18,7 @@ static const struct stats_row rows[] = {
     {NAME("runs_total"), ",outcome=\"cancelled\"", NULL, STATS_COUNTER, AT(cancelled)},
     {NAME("errors_total"), "", "Attempts that ended with an error.", STATS_COUNTER,
      AT(errors)},
-    {NAME("retries_total"), "", "Of them, those after which another one is made.",
+    {NAME("retries_total"), "", "Attempts made again, and what agents asked again for.",
      STATS_COUNTER, AT(retries)},
     {NAME("pieces_total"), "", "Pieces of text.", STATS_COUNTER, AT(pieces)},
     {NAME("bytes_total"), "", "Bytes of text.", STATS_COUNTER, AT(bytes)},

@@ -12,8 +12,8 @@
 struct agent_stats {
     int refs;
     uint64_t done, failed, cancelled; /* runs */
-    uint64_t errors, retries;         /* attempts that failed; of them, tried again */
-    uint64_t pieces, bytes;           /* of text */
+    uint64_t errors, retries; /* attempts that failed; made again, asked for again */
+    uint64_t pieces, bytes;   /* of text */
     uint64_t input_tokens, output_tokens;
     struct stats_histogram first_token; /* from its start */
     struct stats_histogram gap;         /* from one piece to the next */

@@ -2,10 +2,10 @@
  * repeat a value in a complaint. */
 #include "worker/agents_file.h"
 
+#include "common/json.h"
 #include "common/names.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +48,6 @@ static const char *words(const json_error_t *why)
     switch (json_error_code(why)) {
     case json_error_duplicate_key:
         return "the name stands there twice";
-    case json_error_out_of_memory:
-        return "no memory";
     case json_error_invalid_utf8:
         return "not UTF-8";
     case json_error_premature_end_of_input:
@@ -61,15 +59,20 @@ static const char *words(const json_error_t *why)
 
 static json_t *parse(const char *path, struct buf *err)
 {
-    json_error_t why = {0};
+    enum json_trouble trouble = JSON_FINE;
+    json_error_t why;
     json_t *root = NULL;
     struct buf text;
 
     buf_init(&text);
     if (read_whole(path, &text, err)) {
         root =
-            json_loadb(text.len ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &why);
-        if (!root)
+            json_read_file(text.data, text.len, JSON_REJECT_DUPLICATES, &why, &trouble);
+        if (trouble == JSON_NO_MEMORY)
+            buf_printf(err, "%s: no memory", path);
+        else if (text.len == 0)
+            buf_printf(err, "%s: is empty", path);
+        else if (!root)
             buf_printf(err, "%s: line %d, column %d: %s", path, why.line, why.column,
                        words(&why));
     }

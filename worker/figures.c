@@ -3,9 +3,8 @@
 #include "worker/figures.h"
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "worker/agent_stats.h"
-
-#include <jansson.h>
 
 #define TOKENS_MAX 1000000000000000 /* what can be added up; as in db/0005_agents.sql */
 
@@ -33,6 +32,14 @@ void figures_text(struct figures *f, size_t len)
     f->last_us = now;
 }
 
+void figures_retry(struct figures *f)
+{
+    if (f->started_us == 0)
+        return;
+    f->retries++;
+    f->stats->retries++;
+}
+
 /* false: it was not said. */
 static bool take_count(const json_t *usage, const char *name, int64_t *ret_n)
 {
@@ -47,7 +54,7 @@ static bool take_count(const json_t *usage, const char *name, int64_t *ret_n)
 
 void figures_usage(struct figures *f, const char *json, size_t len)
 {
-    json_t *usage = json_loadb(json, len, 0, NULL);
+    json_t *usage = json_read(json, len, 0, NULL);
     bool in = take_count(usage, "inputTokens", &f->input_tokens);
     bool out = take_count(usage, "outputTokens", &f->output_tokens);
 
@@ -90,6 +97,8 @@ void figures_json(const struct figures *f, struct buf *out)
     if (f->used && f->output_tokens > 0 && ms(writing_us) > 0)
         buf_printf(out, "\"tokensPerSecond\":%.1f,",
                    (double)f->output_tokens * 1e6 / (double)writing_us);
+    if (f->retries > 0)
+        buf_printf(out, "\"retries\":%llu,", (unsigned long long)f->retries);
     buf_printf(out, "\"durationMs\":%lld,\"pieces\":%llu,\"bytes\":%llu}",
                ms(f->ended_us - f->started_us), (unsigned long long)f->pieces,
                (unsigned long long)f->bytes);

@@ -15,13 +15,14 @@ struct figures {
     struct agent_stats *stats;                       /* borrowed; NULL: of no agent */
     int64_t started_us, first_us, last_us, ended_us; /* 0: not yet */
     int64_t max_gap_us;
-    uint64_t pieces, bytes;
+    uint64_t pieces, bytes, retries;
     bool used; /* the agent has said so: */
     int64_t input_tokens, output_tokens, total_tokens;
 };
 
 void figures_start(struct figures *f, struct agent_stats *stats);
 void figures_text(struct figures *f, size_t len); /* a piece of the answer has come */
+void figures_retry(struct figures *f);            /* the agent asks its provider again */
 /* `json`: an object with inputTokens, outputTokens and totalTokens, as far as they are
  * known. What was said later counts. */
 void figures_usage(struct figures *f, const char *json, size_t len);

@@ -149,6 +149,12 @@ void run_on_status(struct run *r, const char *json, size_t len)
     said(r);
 }
 
+void run_on_retry(struct run *r)
+{
+    if (r->state <= RUN_GOING)
+        figures_retry(&r->figures);
+}
+
 /* --- the end
  * ------------------------------------------------------------------------------ */
 

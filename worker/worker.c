@@ -117,6 +117,7 @@ void worker_drain(struct worker *w)
     w->draining = true;
     intake_stop(w->intake);
     announce_leave(w->announce);
+    exec_drain(w);
     timer_start(w->drain_timer, ms - reserve);
     timer_start(w->exit_timer, ms);
     maybe_exit(w);

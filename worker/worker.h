@@ -20,6 +20,7 @@ struct alive;
 struct announce;
 struct control;
 struct fetcher;
+struct exec_orphans;
 struct housekeeping;
 struct intake;
 struct loop;
@@ -59,11 +60,12 @@ struct worker {
     struct alive *alive;
     struct metrics *metrics; /* NULL: off */
 
-    struct strmap *runs;   /* by run id */
-    struct list run_list;  /* all of them */
-    struct list dirty;     /* have something to publish at the end of this turn */
-    struct list over;      /* freed at the end of this turn */
-    struct list processes; /* exec agents whose processes are not gone yet */
+    struct strmap *runs;          /* by run id */
+    struct list run_list;         /* all of them */
+    struct list dirty;            /* have something to publish at the end of this turn */
+    struct list over;             /* freed at the end of this turn */
+    struct list processes;        /* of exec agents, not gone yet */
+    struct exec_orphans *orphans; /* what they leave behind; NULL: none was started */
 
     bool draining;
     struct timer *drain_timer, *exit_timer;

@@ -13,6 +13,7 @@ import { renderToString } from 'react-dom/server';
 import { Child, freePort, ROOT, Stack, until, withLogs } from './harness.mjs';
 import { assertAccessible } from './lib/axe.mjs';
 import { startBrowser, Visit } from './lib/browser.mjs';
+import { describe as describeFrames, Frames } from './lib/frames.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 import { serveReact, Web } from './lib/web.mjs';
 
@@ -118,6 +119,18 @@ describe('useThread', () => {
         await until(async () => (await texts(visit)).join() === (await record(thread)).join(), { what: 'all is in the record' });
     }));
 
+    it('puts several agents side by side', () => open(async (visit) => {
+        await visit.page.evaluate(`used.send('All of you', { agents: ['endless', 'demo'] })`);
+        await ended(visit);
+        await visit.page.getByText('on and on').waitFor();
+        const answers = visit.page.locator('.turn:has(.from-user) .from-assistant');
+        assert.deepEqual((await answers.evaluateAll((all) => all.map((node) => node.ariaLabel))).sort(), ['demo', 'endless']);
+        assert.equal(await visit.page.locator('#agents').textContent(), 'endless');
+        await visit.page.getByRole('button', { name: 'Stop' }).click();
+        await ended(visit, 1, 'cancelled');
+        assert.equal(await visit.page.locator('.turn').count(), 1);
+    }));
+
     it('keeps what could not be sent, and sends it once', () => open(async (visit, thread) => {
         visit.cuts = true;
         await visit.page.route('**/messages', (route) => (route.request().method() === 'POST' ? route.fulfill({
@@ -217,7 +230,7 @@ describe('<threadcast-thread>', () => {
             await page.getByText('on and on').waitFor();
             await page.getByRole('button', { name: 'Stop' }).click();
             await whole(visit, 2);
-            assert.match(await page.locator('.message.assistant .label').last().textContent() ?? '', /endless stopped/);
+            assert.match(await page.locator('.message.assistant .label').last().textContent() ?? '', /endless: stopped/);
         });
     });
 
@@ -237,9 +250,10 @@ describe('<threadcast-thread>', () => {
                 run.event('token', nasty),
             ]);
             await run.call('end', [run.event('error', { code: nasty, message: nasty, retryable: false })]);
+            await visit.page.locator('.error:not([hidden])').waitFor();
+            // who has no id is heard by those who are there
             await stack.redis.client.publish(`thread:${thread}`, JSON.stringify({ type: nasty, content: nasty }));
             await visit.page.locator('.message.note').waitFor();
-            await visit.page.locator('.error:not([hidden])').waitFor();
             assert.deepEqual(await all(visit, ''), [nasty, nasty]);
             assert.equal(await visit.page.locator('img').count(), 0);
         });
@@ -266,16 +280,77 @@ describe('<threadcast-thread>', () => {
             await page.getByText('one two three').waitFor();
             await until(async () => !(await banner.isVisible()), { what: 'nothing is to be said' });
 
-            const other = await stack.thread();
-            await new ScriptRun(stack.redis.client, other).begin();
-            await page.evaluate((id) => { /** @type {any} */ (globalThis).element.thread = id; }, other);
-            await page.getByText(/not.*allowed|forbidden|may not|permission/i).or(page.getByRole('button', { name: 'Connect again' })).first().waitFor();
+            const later = 't-not-yet';
+            await page.evaluate(([id, token]) => {
+                const { element } = /** @type {any} */ (globalThis);
+                element.removeAttribute('ticket');
+                Object.assign(element, { thread: id, token });
+            }, [later, stack.token()]);
+            const again = page.getByRole('button', { name: 'Connect again' });
+            await again.waitFor();
             assert.deepEqual(await all(visit, ''), []);
             visit.complaints = visit.complaints.filter((complaint) => !/403/.test(complaint));
+            const { runId } = await stack.post(await stack.thread(later), 'hello');
+            await stack.ended(runId);
+            await again.click();
+            await whole(visit, 1);
+            assert.deepEqual(await all(visit, ''), await record(later));
             await page.evaluate('element.remove()');
             await until(async () => (await streams()) === 0, { what: 'no connection' });
         });
     });
+});
+
+describe('frames', () => {
+    it('are counted, with what held them up', () => Visit.during(browser, `${web.origin}/element`, async ({ page }) => {
+        const frames = await Frames.start(page);
+        await page.evaluate(() => setTimeout(() => {
+            const until = performance.now() + 150;
+            while (performance.now() < until);
+        }));
+        await until(() => page.evaluate('framesSeen.gaps.length > 5 && framesSeen.tasks.length > 0'), { what: 'frames and a task' });
+        const report = await frames.stop();
+        assert.ok(report.max >= 140 && report.longest >= 140, describeFrames(report));
+        assert.ok(report.p50 < report.max && report.frames > 5, describeFrames(report));
+    }));
+
+    it('go on in a conversation of 5,000 messages, at 200 tokens a second', { skip: !process.env.THREADCAST_FULL }, (t) => withLogs(() => stack, async () => {
+        const thread = await stack.thread();
+        await stack.pg.query(`insert into messages (thread_id, role, content, metadata) select $1, 'assistant',
+            to_jsonb('Message ' || n || repeat(' with some words in it', 1 + n % 9)), '{}' from generate_series(1, 5000) n`, [thread]);
+        await Visit.during(browser, `${web.origin}/element`, async ({ page }) => {
+            await page.evaluate(([src, id, token]) => {
+                const element = document.createElement('threadcast-thread');
+                Object.assign(element, { src, thread: id, token });
+                /** @type {any} */ (globalThis).element = document.querySelector('main')?.appendChild(element);
+            }, [stack.url('/'), thread, stack.token()]);
+            const messages = page.locator('.message');
+            for (let shown = 50; shown <= 5000; shown += 50) {
+                await until(() => page.evaluate(`element.shadowRoot.querySelectorAll('.message').length >= ${shown}`), { what: `${shown} messages` });
+                if (shown < 5000) await page.getByRole('button', { name: 'Show earlier messages' }).evaluate((/** @type {any} */ button) => button.click());
+            }
+            const log = page.getByRole('log');
+            await log.evaluate((node) => { node.scrollTop = node.scrollHeight; });
+            const run = new ScriptRun(stack.redis.client, thread);
+            await run.begin();
+            const frames = await Frames.start(page);
+            const began = performance.now();
+            for (let told = 0; told < 4000;) { // 20 seconds of it
+                const due = Math.min(4000, Math.floor((performance.now() - began) / 5));
+                const words = Array.from({ length: due - told }, (_, i) => `word${told + i} `);
+                if (words.length) await run.tokens(...words);
+                told = due;
+            }
+            await run.call('end', [run.event('done', { messageId: run.message, finishReason: 'stop' })]);
+            await until(() => page.evaluate(`element.shadowRoot.querySelector('.block:last-child .message:last-child .text').textContent.includes('word3999')`),
+                        { what: 'the last word is shown' });
+            const report = await frames.stop();
+            t.diagnostic(describeFrames(report));
+            assert.equal(await messages.last().locator('.text').textContent(), run.text);
+            assert.equal(await messages.count(), 5001);
+            assert.ok(report.p50 < 50 && report.busy < 0.9, describeFrames(report));
+        });
+    }));
 });
 
 describe('examples/page', () => {
@@ -292,7 +367,7 @@ describe('examples/page', () => {
                 const [{ content }] = await stack.pg.query(
                     `select content from messages m join threads t on t.id = thread_id where owner = 'site' and role = 'assistant'`);
                 assert.equal(await answer.textContent(), content);
-                await assertAccessible(page);
+                await assertAccessible(page, { dark: false });
             });
         } finally {
             await child.stop();

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { BIN, run } from './harness.mjs';
+import { BIN, ROOT, run } from './harness.mjs';
 
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes';
 const ENV = { DATABASE_URL: 'postgresql://u:hunter22@127.0.0.1:1/x', REDIS_URL: 'redis://:hunter22@127.0.0.1:1' };
@@ -96,6 +96,7 @@ test('the worker\'s file of agents is checked, and what is wrong has its place',
     const demo = { kind: 'demo' };
     assert.equal((await check({ default: 'a', agents: { a: demo, b: { kind: 'exec', command: 'cat', description: 'x' } } })).code, 0);
     assert.equal((await check({ agents: { a: demo } }, ['--agents-file', file, '--agent', 'a'])).code, 0);
+    assert.equal((await call('worker', ['--check-config', '--agents-file', path.join(ROOT, 'examples/agents/agents.json')])).code, 0);
     for (const [text, place] of /** @type {[unknown, string][]} */ ([
         [{ default: 'b', agents: { a: demo } }, 'default: there is no agent of this name'],
         [{ agents: { a: { kind: 'demo', rate: 'fast' } } }, 'agents.a.rate: must be from 0 to 100000 tokens/s'],

@@ -140,6 +140,10 @@ test('what they used: in done, on the run, per agent of the thread, per owner, a
     assert.equal((await stack.request('GET', `/v1/threads/${thread}/usage`, { sub: 'eve' })).status, 403);
     assert.equal((await stack.request('GET', `/v1/threads/${thread}/usage`, { sub: 'eve', read: [thread] })).status, 200);
     assert.equal((await stack.request('GET', `/v1/threads/${thread}/usage`, { token: null })).status, 401);
+    const { firstTokenMs } = (await stack.pg.query(`select avg((stats->>'firstTokenMs')::numeric)::float as "firstTokenMs"
+                                                    from runs where thread_id = $1`, [thread]))[0];
+    assert.equal(total.firstTokenMs, Math.round(firstTokenMs));
+    assert.equal(agents[1].tokensPerSecond, null, 'unknown is not 0');
     const empty = (await stack.request('GET', `/v1/threads/${await stack.thread()}/usage`)).json;
     assert.deepEqual([empty.agents, empty.total.runs, empty.total.totalTokens, empty.total.tokensPerSecond], [[], 0, 0, null]);
 

@@ -279,14 +279,14 @@ test('a schema that is newer, too new, too old: daemons say so, wait, and go on 
 
 // --- migrations ---------------------------------------------------------------------------
 
-/** A schema as the version before left it. */
-async function older(/** @type {string} */ schema) {
+/** A schema as an older version left it. @param {string} schema @param {string} [next] the first file it has not */
+async function older(schema, next = '0004') {
     const client = await as('threadcast');
     await client.query(`create schema ${schema}; set search_path = ${schema}`);
     await client.query(`create table migrations (name text primary key, checksum text not null,
                                                  applied_at timestamptz not null default now())`);
     for (const file of fs.readdirSync(path.join(ROOT, 'db')).sort()) {
-        if (file >= '0004') continue; // roles came with it
+        if (file >= next) continue;
         const sql = fs.readFileSync(path.join(ROOT, 'db', file), 'utf8');
         await client.query(sql);
         await client.query('insert into migrations (name, checksum) values ($1, $2)',
@@ -342,6 +342,28 @@ test('a role that ran daemons over the schema of before still can; who could lit
     assert.equal(await refused(some, `select before.post_message('t', 'ann', 'x', null, null, null, null, null)`), '42501');
     const { rows } = await owner.query(`select count(*)::int as n from before.runs`);
     assert.equal(rows[0].n, 2, 'a plain insert makes its run, whoever makes it');
+});
+
+test('what version 4 left: who waits goes on, what was used is counted, who was let in finds what is new', async () => {
+    const owner = await older('four', '0005');
+    await owner.query(`create role four_app login; create role four_worker login;
+        select grant_part('four_app', 'app'), grant_part('four_worker', 'worker');
+        select send_message('t', 'one', owner => 'ann'), send_message('t', 'two'), send_message('u', 'three', owner => 'ann');
+        select * from claim_runs('w', 10, 600000, 3, false)`);
+    const { rows } = await owner.query('select id, attempt, status, waits from runs order by seq');
+    assert.deepEqual(rows.map((row) => [row.status, row.waits]), [['running', false], ['queued', true], ['running', false]]);
+    const finish = `finish_run($1, $2, 'done', 'x', '{}', 'demo', '[{"type": "done"}]', 1, null, '{"inputTokens": 3, "outputTokens": 4}')`;
+    await owner.query(`select ${finish}`, [rows[2].id, rows[2].attempt]);
+    const { code, stderr } = await migrate([], { DATABASE_SCHEMA: 'four' });
+    assert.equal(code, 0, stderr);
+    const [app, worker] = await Promise.all(['four_app', 'four_worker'].map(as));
+    await worker.query(`select four.${finish}`, [rows[0].id, rows[0].attempt]); // a worker of before
+    const { rows: claimed } = await worker.query(`select run_id from four.claim_runs('w', 10, 600000, 3, false)`);
+    assert.deepEqual(claimed, [{ run_id: rows[1].id }]);
+    const { rows: used } = await app.query('select agent, runs::int, total_tokens::int from four.usage_by_owner order by agent');
+    assert.deepEqual(used, [{ agent: 'default', runs: 1, total_tokens: 7 }, { agent: 'demo', runs: 1, total_tokens: 7 }]);
+    const { rows: cancelled } = await app.query(`select status from four.cancel_thread('t')`);
+    assert.deepEqual(cancelled, [{ status: 'running' }]);
 });
 
 // --- the version before ---------------------------------------------------------------------

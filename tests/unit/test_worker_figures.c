@@ -81,6 +81,7 @@ static void course(void **state)
     for (size_t i = 1; i <= 3; i++)
         figures_text(&f, i);
     say(&f, "{\"inputTokens\":10,\"outputTokens\":20}");
+    figures_retry(&f);
     /* as if it had taken its time */
     f.started_us -= 2500000;
     f.first_us -= 2000000;
@@ -91,10 +92,12 @@ static void course(void **state)
     figures_end(&f); /* counted once */
     figures_json(&f, &out);
     assert_non_null(strstr(out.data, "\"writingMs\":2000,\"maxGapMs\":1900,"
-                                     "\"tokensPerSecond\":10.0,\"durationMs\":2600,"
+                                     "\"tokensPerSecond\":10.0,\"retries\":1,"
+                                     "\"durationMs\":2600,"
                                      "\"pieces\":3,\"bytes\":6}"));
     assert_int_equal(stats->pieces, 3);
     assert_int_equal(stats->bytes, 6);
+    assert_int_equal(stats->retries, 1);
     assert_int_equal(stats->input_tokens, 10);
     assert_int_equal(stats->output_tokens, 20);
     assert_int_equal(stats->first_token.count, 1);

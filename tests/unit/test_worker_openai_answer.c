@@ -3,10 +3,9 @@
  * tests/e2e/openai.test.mjs. */
 #include "worker/agents/openai_answer.h"
 
+#include "common/json.h"
 #include "common/utf8.h"
 #include "unit.h"
-
-#include <jansson.h>
 
 static const char dir[] = THREADCAST_SOURCE_DIR "/tests/input/provider";
 
@@ -51,7 +50,7 @@ static void on_reasoning(const char *text, size_t len, void *arg)
 
 static void say_json(json_t *said, const char *kind, const char *text, size_t len)
 {
-    json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = json_read(text, len, JSON_REJECT_DUPLICATES, NULL);
 
     assert_non_null(json);
     assert_null(memchr(text, '\n', len));
@@ -187,7 +186,7 @@ static json_t *load_rows(void)
 {
     struct buf text = read_file("cases.json");
     json_t *rows =
-        json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+        json_read(text.data, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
 
     assert_non_null(rows);
     buf_fini(&text);

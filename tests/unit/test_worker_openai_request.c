@@ -1,12 +1,12 @@
 /* What a model provider is asked: the layers of settings, the address, the messages
  * within their budget. */
+#include "common/json.h"
 #include "worker/agents/openai_request.h"
 
 #include "unit.h"
 #include "worker/agents/openai_settings.h"
 #include "worker/conf.h"
 
-#include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -261,7 +261,7 @@ static void check_messages(const char *agent, const char *history, const char *p
     buf_init(&body);
     buf_init(&got);
     assert_true(openai_request_body(&s, history, prompt, &body));
-    root = json_loadb(body.data, body.len, JSON_REJECT_DUPLICATES, NULL);
+    root = json_read(body.data, body.len, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(root);
     json_array_foreach(json_object_get(root, "messages"), i, message)
     {

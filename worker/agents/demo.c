@@ -2,13 +2,13 @@
 #include "worker/agents/demo.h"
 
 #include "common/buf.h"
+#include "common/json.h"
 #include "common/loop.h"
 #include "worker/agent.h"
 #include "worker/agents/demo_text.h"
 #include "worker/conf.h"
 #include "worker/worker.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,7 +178,7 @@ struct demo_options {
 static void *demo_options_new(const char *json, size_t len, struct buf *err)
 {
     struct demo_options *o = calloc(1, sizeof(*o));
-    json_t *root = json_loadb(json, len, 0, NULL), *value;
+    json_t *root = json_read(json, len, 0, NULL), *value;
     const char *name;
     bool ok = o && root;
 

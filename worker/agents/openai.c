@@ -209,6 +209,7 @@ static void on_failed(struct agent *a, const char *why, int64_t retry_after_s)
         int64_t ms = pause_ms(a, retry_after_s);
         log_failure(a, "model provider failed, is asked again", why, ms);
         a->w->stats.provider_retries++;
+        run_on_retry(a->run);
         timer_start(a->again, ms);
         return;
     }

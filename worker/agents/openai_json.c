@@ -3,6 +3,7 @@
 #include "worker/agents/openai_json.h"
 
 #include "common/buf.h"
+#include "common/json.h"
 #include "common/jsonscan.h"
 #include "common/utf8.h"
 
@@ -50,7 +51,7 @@ static void mend(struct buf *out, const char *s, size_t len)
 
 static json_t *load(const char *text, size_t len)
 {
-    return json_loadb(text, len, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
+    return json_read(text, len, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
 }
 
 static json_t *load_mended(const char *text, size_t len)
@@ -107,7 +108,7 @@ bool openai_json_is_object(const char *text, size_t len)
     if (len < 2 || jsonscan_value(&scan, &piece) != JSONSCAN_OK || scan.at != scan.end)
         return false;
     /* without NUL and halves of surrogates, which Postgres would not take */
-    value = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    value = json_read(text, len, JSON_REJECT_DUPLICATES, NULL);
     is_object = json_is_object(value);
     json_decref(value);
     return is_object;

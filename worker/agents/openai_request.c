@@ -2,10 +2,10 @@
  * defaults hold. */
 #include "worker/agents/openai_request.h"
 
+#include "common/json.h"
 #include "common/utf8.h"
 #include "worker/agents/openai_settings.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,7 +150,7 @@ static bool fill(json_t *root, const struct openai_settings *s, const json_t *hi
 bool openai_request_body(const struct openai_settings *s, const char *history,
                          const char *prompt, struct buf *out)
 {
-    json_t *before = history ? json_loads(history, 0, NULL) : NULL;
+    json_t *before = json_read(history, history ? strlen(history) : 0, 0, NULL);
     json_t *root = json_object();
     char *text = NULL;
 

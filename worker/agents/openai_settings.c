@@ -3,6 +3,7 @@
 #include "worker/agents/openai_settings.h"
 
 #include "common/fetch.h"
+#include "common/json.h"
 #include "worker/conf.h"
 
 #include <errno.h>
@@ -337,7 +338,7 @@ static bool read_member(struct openai_settings *s, const struct member *m,
 void *openai_options_new(const char *json, size_t len, struct buf *err)
 {
     struct openai_settings *s = malloc(sizeof(*s));
-    json_t *root = json_loadb(json, len, JSON_REJECT_DUPLICATES, NULL), *value;
+    json_t *root = json_read(json, len, JSON_REJECT_DUPLICATES, NULL), *value;
     const char *name;
     bool ok = s && root;
 
@@ -420,7 +421,7 @@ static const char *read_all(struct openai_settings *over, int64_t allow,
 const char *openai_settings_message(struct openai_settings *s, const char *metadata,
                                     struct buf *why)
 {
-    json_t *root = json_loads(metadata, 0, NULL);
+    json_t *root = json_read(metadata, strlen(metadata), 0, NULL);
     struct openai_settings over;
     const char *code;
 

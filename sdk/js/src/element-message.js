@@ -49,28 +49,32 @@ class GrowingText {
     }
 }
 
+/** @type {readonly Step[]} */
+const NONE = [];
+
 export class MessageView {
     /** @type {Item | null} */
     #item = null;
     /** @type {readonly Step[]} */
-    #steps = [];
+    #steps = NONE;
     #name = document.createTextNode('');
-    #status = make('span', '');
-    #list = make('ol', '');
-    #summary = make('summary', '');
-    #details = make('details', 'steps', this.#summary, this.#list);
+    #status = document.createTextNode('');
     #body = make('p', 'text');
     #text = new GrowingText(this.#body);
-    #error = make('p', 'error');
-    #again = make('button', 'again', 'Try again');
+    // most messages have none of these
+    /** @type {{ all: HTMLElement, summary: HTMLElement, list: HTMLElement } | null} */
+    #details = null;
+    /** @type {HTMLElement | null} */
+    #error = null;
+    /** @type {HTMLButtonElement | null} */
+    #again = null;
+    #onRetry;
 
     /** @param {Item} item @param {(item: Item) => void} onRetry */
     constructor(item, onRetry) {
-        this.#again.type = 'button';
-        this.#again.onclick = () => this.#item && onRetry(this.#item);
+        this.#onRetry = onRetry;
         this.#body.dir = 'auto';
-        const label = make('p', 'label', this.#name, ' ', this.#status);
-        this.element = make('div', 'message', label, this.#details, this.#body, this.#error, this.#again);
+        this.element = make('div', 'message', make('p', 'label', this.#name, this.#status), this.#body);
         this.element.classList.add(item.role);
         this.element.setAttribute('part', `message message-${item.role}`);
         this.update(item);
@@ -81,33 +85,51 @@ export class MessageView {
         if (item === this.#item) return;
         this.#item = item;
         const { role, label, outcome, status, live } = item;
-        const error = outcome?.kind === 'error' ? outcome.message || 'This answer failed.' : '';
-        const retried = role === 'user' ? status === 'failed' : Boolean(error && item.run);
-        setText(this.#name, role === 'user' ? 'You' : label || 'Assistant');
         const silent = live && item.run?.stalled;
-        setText(this.#status, silent ? 'its worker is silent; another one takes over soon' : (WORDS.get(status) ?? status));
-        this.#drawSteps(item.steps);
+        const words = silent ? 'its worker is silent; another one takes over soon' : (WORDS.get(status) ?? status);
+        setText(this.#name, role === 'user' ? 'You' : label || 'Assistant');
+        setText(this.#status, words && `: ${words}`);
+        if (item.steps !== this.#steps && (item.steps.length || this.#details)) this.#drawSteps(item.steps);
         this.#text.set(item.text);
-        this.#body.hidden = !item.text;
-        this.#error.hidden = !error;
-        setText(this.#error, error);
-        this.#again.hidden = !retried;
+        const error = outcome?.kind === 'error' ? outcome.message || 'This answer failed.' : '';
+        this.#drawError(error, role === 'user' ? status === 'failed' : Boolean(error && item.run));
         if (live) this.element.setAttribute('aria-busy', 'true');
         else this.element.removeAttribute('aria-busy');
     }
 
+    /** @param {string} error @param {boolean} retried */
+    #drawError(error, retried) {
+        if (error && !this.#error) this.element.append((this.#error = make('p', 'error')));
+        if (retried && !this.#again) {
+            this.#again = make('button', 'again', 'Try again');
+            this.#again.type = 'button';
+            this.#again.onclick = () => this.#item && this.#onRetry(this.#item);
+            this.element.append(this.#again);
+        }
+        if (this.#error) {
+            this.#error.hidden = !error;
+            setText(this.#error, error);
+        }
+        if (this.#again) this.#again.hidden = !retried;
+    }
+
     /** @param {readonly Step[]} steps */
     #drawSteps(steps) {
-        if (steps === this.#steps && steps.length) return;
-        this.#details.hidden = steps.length === 0;
-        setText(this.#summary, titleOf(steps));
+        if (!this.#details) {
+            const [summary, list] = [make('summary', ''), make('ol', '')];
+            this.#details = { all: make('details', 'steps', summary, list), summary, list };
+            this.#body.before(this.#details.all);
+        }
+        const { all, summary, list } = this.#details;
+        all.hidden = steps.length === 0;
+        setText(summary, titleOf(steps));
         steps.forEach((step, i) => {
-            const known = this.#list.children[i];
+            const known = list.children[i];
             if (known && step === this.#steps[i]) return;
             if (known) setText(known, wordsOf(step));
-            else this.#list.append(make('li', '', wordsOf(step)));
+            else list.append(make('li', '', wordsOf(step)));
         });
-        while (this.#list.children.length > steps.length) this.#list.lastElementChild?.remove();
+        while (list.children.length > steps.length) list.lastElementChild?.remove();
         this.#steps = steps;
     }
 }

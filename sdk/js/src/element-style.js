@@ -29,7 +29,6 @@ export const STYLE = `
     flex: 1;
     min-block-size: 0;
     overflow: auto;
-    overflow-anchor: none;
     padding: 1rem;
     overscroll-behavior: contain;
 }
@@ -37,11 +36,12 @@ export const STYLE = `
     outline: 2px solid var(--_accent);
     outline-offset: -2px;
 }
-.message { margin-block: 0 1rem; content-visibility: auto; contain-intrinsic-size: auto 5rem; }
-.user { inline-size: fit-content; max-inline-size: 85%; margin-inline-start: auto;
+.block { content-visibility: auto; contain-intrinsic-size: auto 200rem; }
+.message { padding-block-end: 1rem; }
+.user { inline-size: fit-content; max-inline-size: 85%; margin-inline-start: auto; margin-block-end: 1rem;
     padding: 0.5rem 0.85rem; border-radius: 0.85rem; background: var(--_raised); }
 .label { margin: 0; font-size: 0.85rem; font-weight: 600; color: var(--_quiet); }
-.label > span { font-weight: 400; }
+.text:empty { display: none; }
 .text { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .note { font-size: 0.85rem; color: var(--_quiet); }
 .error { margin: 0.25rem 0 0; color: var(--_error); }

@@ -18,7 +18,8 @@
 // grows, token by token, which nobody could bear; each answer is, once it is whole.
 
 import { dress } from './element-style.js';
-import { make, MessageView, setText } from './element-message.js';
+import { MessageList } from './element-list.js';
+import { make, setText } from './element-message.js';
 import { Thread } from './thread.js';
 
 /**
@@ -43,18 +44,14 @@ export class ThreadcastThread extends Base {
     /** @type {ThreadOptions['getToken']} */
     #getToken;
     #opening = false;
-    /** @type {Map<string, MessageView>} */
-    #views = new Map();
-    /** @type {readonly Item[]} */
-    #items = [];
     #follow = true;
     #top = 0;
     /** answers that were live when they were last drawn @type {Set<string>} */
     #live = new Set();
 
     #earlier = make('button', 'earlier', 'Show earlier messages');
-    #list = make('div', 'list');
-    #log = make('div', 'log', this.#earlier, this.#list);
+    #list = new MessageList((item) => this.#retryItem(item));
+    #log = make('div', 'log', this.#earlier, this.#list.element);
     #words = make('span', '');
     #again = make('button', 'reconnect', 'Connect again');
     #state = make('p', 'state', this.#words, this.#again);
@@ -71,6 +68,8 @@ export class ThreadcastThread extends Base {
         this.#describe();
         root.append(this.#log, this.#state, this.#form, this.#spoken);
         this.#log.addEventListener('scroll', () => this.#onScroll());
+        const sizes = new ResizeObserver(() => this.#follow && this.#toEnd());
+        for (const node of [this.#log, this.#list.element]) sizes.observe(node);
         this.#earlier.onclick = () => this.#loadEarlier();
         this.#again.onclick = () => this.reconnect();
         this.#stop.onclick = () => this.stop();
@@ -213,10 +212,8 @@ export class ThreadcastThread extends Base {
 
     #clear() {
         this.#thread = null;
-        this.#views.clear();
-        this.#items = [];
         this.#live.clear();
-        this.#list.replaceChildren();
+        this.#list.clear();
         this.#follow = true;
     }
 
@@ -224,40 +221,11 @@ export class ThreadcastThread extends Base {
         const shown = this.snapshot;
         if (!shown) return;
         this.#earlier.hidden = !shown.hasEarlier;
-        this.#drawMessages(shown.messages);
+        for (const item of this.#list.draw(shown.messages)) this.#listen(item);
         this.#drawState(shown);
         this.#form.hidden = !this.composer || shown.readOnly;
         this.#stop.hidden = shown.runs.length === 0;
         if (this.#follow) this.#toEnd();
-    }
-
-    /** @param {readonly Item[]} items */
-    #drawMessages(items) {
-        const before = this.#items;
-        this.#items = items;
-        if (items.length !== before.length || items.some(({ key }, i) => key !== before[i].key)) this.#place(items);
-        items.forEach((item, i) => {
-            if (item === before[i]) return;
-            this.#views.get(item.key)?.update(item);
-            this.#listen(item);
-        });
-    }
-
-    /** Each in its place. @param {readonly Item[]} items */
-    #place(items) {
-        const keys = new Set(items.map(({ key }) => key));
-        for (const [key, view] of this.#views) {
-            if (keys.has(key)) continue;
-            view.element.remove();
-            this.#views.delete(key);
-        }
-        let there = this.#list.firstElementChild;
-        for (const item of items) {
-            const view = this.#views.get(item.key) ?? new MessageView(item, (failed) => this.#retryItem(failed));
-            this.#views.set(item.key, view);
-            if (there === view.element) there = there.nextElementSibling;
-            else this.#list.insertBefore(view.element, there);
-        }
     }
 
     /** @param {Item} item */

@@ -221,7 +221,6 @@ export class Stream {
         this.transport = this.#choose();
         this.#told = '';
         this.#wasHeard = false;
-        this.#stalled.clear();
         this.#openedAt = Date.now();
         if (this.transport === 'shared') {
             this.#share(turn);
@@ -357,6 +356,7 @@ export class Stream {
         if (name === 'ping') {
             this.#keepaliveMs = data.keepaliveMs;
             this.#retry(data.retryMs);
+            this.#watch(this.#silence, true);
             return;
         }
         if (name === 'reset') this.#place.reset(data.threadId);
@@ -428,6 +428,7 @@ export class Stream {
             this.#fail('unreachable', `The server cannot be reached. ${message}`, 0);
             return;
         }
+        this.#stalled.clear();
         this.#wait(retryInMs);
         this.#enter('reconnecting', { reason, message, attempt, retryInMs: Math.round(retryInMs) });
     }

@@ -156,10 +156,11 @@ export class Thread {
         return this.#try(async () => this.#took(await this.#record.retry(runId)));
     };
 
-    /** After `failed`: connects again. */
+    /** After `failed`: connects again, from where it was. */
     reconnect = () => {
-        if (this.#stream) this.#stream.retry();
-        else if (this.#parts.state === 'failed') this.#open();
+        if (this.#parts.state !== 'failed') return;
+        this.close();
+        this.#open();
     };
 
     /** Reads what the record has that is not here. */

@@ -1,10 +1,10 @@
 /* report: see report.h. What others have sent (headers, bodies, reasons) is printed
  * without its control characters: it must not speak to somebody's terminal. */
 #include "cli/report.h"
-#include "common/json.h"
 
 #include "cli/pace.h"
 #include "cli/remedy.h"
+#include "common/json.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -60,6 +60,7 @@ struct auth *auth_new(const struct bridge_conf *conf, struct buf *err)
     a->rules.claims.audience = given(conf->jwt_audience) ? conf->jwt_audience : NULL;
     a->rules.claims.issuer = given(conf->jwt_issuer) ? conf->jwt_issuer : NULL;
     a->rules.claims.grants = conf->jwt_grants_claim;
+    a->rules.claims.sub = conf->jwt_sub_claim;
     return a;
 
 fail:
@@ -409,31 +410,24 @@ bool auth_signed(const struct auth *a, const char *text, size_t len,
     return ok;
 }
 
-static void add_claim(struct buf *out, const char *name, const char *value)
-{
-    if (!value)
-        return;
-    buf_printf(out, ",\"%s\":", name);
-    buf_json(out, value, strlen(value));
-}
-
 bool auth_guest(const struct auth *a, const char *sub, int64_t now_ms, int64_t expires_ms,
                 struct buf *out)
 {
+    const struct claims_rules *rules = &a->rules.claims;
     const struct key *signer = a->keys ? keyset_signer(a->keys) : NULL;
-    struct buf claims;
+    json_t *claims =
+        !signer ? NULL
+                : json_pack("{s:I, s:I, s:s*, s:s*}", "iat", (json_int_t)(now_ms / 1000),
+                            "exp", (json_int_t)(expires_ms / 1000), "aud",
+                            rules->audience, "iss", rules->issuer);
+    char *text = NULL;
     bool ok;
 
-    if (!signer)
-        return false;
-    buf_init(&claims);
-    buf_printf(&claims, "{\"iat\":%lld,\"exp\":%lld", (long long)(now_ms / 1000),
-               (long long)(expires_ms / 1000));
-    add_claim(&claims, "sub", sub);
-    add_claim(&claims, "aud", a->rules.claims.audience);
-    add_claim(&claims, "iss", a->rules.claims.issuer);
-    buf_char(&claims, '}');
-    ok = !claims.failed && jwt_sign(signer, claims.data, claims.len, out);
-    buf_fini(&claims);
+    if (claims &&
+        claims_put(claims, rules->sub ? rules->sub : CLAIMS_SUB, json_string(sub)))
+        text = json_dumps(claims, JSON_COMPACT);
+    ok = text && jwt_sign(signer, text, strlen(text), out);
+    free(text);
+    json_decref(claims);
     return ok;
 }

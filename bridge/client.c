@@ -116,7 +116,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->request_kind = label_set(&c->request, spec->request_id);
     limit_socket(c, false);
     int64_t retry_ms = clients_retry_ms(set);
-    struct msg *head = sse_head(spec->http10, spec->headers, retry_ms);
+    struct msg *head = sse_head(spec->http10, c->poll, spec->headers, retry_ms);
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;
     set->bridge->stats.streams_opened++;

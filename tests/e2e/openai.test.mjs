@@ -156,7 +156,8 @@ test('every answer becomes its events', async () => {
 const streams = CASES.filter((row) => row.file?.endsWith('.sse'));
 
 test('one byte at a time they are the same', async () => {
-    const some = FULL ? CASES : streams.filter((row) => /-(text|tools|error)\.sse$/.test(row.file ?? ''));
+    // a reset may overtake what was sent just before it
+    const some = FULL ? CASES.filter((row) => row.end !== 'cut') : streams.filter((row) => /-(text|tools|error)\.sse$/.test(row.file ?? ''));
     await inParallel(some, 8, (row, i) => play(row, [...bytesOf('provider', row)].map((byte) => Buffer.of(byte)),
                                                'byte by byte', i % 2 ? older : provider));
 });

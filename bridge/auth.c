@@ -125,7 +125,9 @@ static enum auth_result by_token(const struct auth *a, struct span token,
 {
     if (jwt_verify(&a->rules, token.at, token.len, clock_wall_ms(), ret, ret_why))
         return AUTH_OK;
-    return *ret_why == JWT_UNKNOWN_KEY ? AUTH_UNSURE : AUTH_REFUSED;
+    if (*ret_why == JWT_UNKNOWN_KEY)
+        return AUTH_UNSURE;
+    return *ret_why == JWT_NO_MEMORY ? AUTH_UNKNOWN : AUTH_REFUSED;
 }
 
 /* Signed with any of the keys: tickets live on while a secret is changed. */
@@ -137,6 +139,8 @@ static enum auth_result by_ticket(const struct auth *a, const char *text,
     for (size_t i = 0; (key = keyset_ticket(a->keys, i)); i++)
         if (ticket_verify(key, text, strlen(text), clock_wall_ms(), ret, ret_why))
             return AUTH_OK;
+        else if (*ret_why == JWT_NO_MEMORY)
+            return AUTH_UNKNOWN;
         else if (strcmp(*ret_why, "signature") != 0)
             break;
     return AUTH_REFUSED;
@@ -176,12 +180,12 @@ static enum auth_result by_request(const struct auth *a, const struct request *r
     struct span token;
     enum auth_result result;
 
-    *ret_why = "memory";
+    *ret_why = JWT_NO_MEMORY;
     if (a->open) {
         *ret = identity_new(LOCAL_SUB, strlen(LOCAL_SUB), INT64_MAX, INT64_MAX);
         if (*ret)
             (*ret)->everything = true;
-        return *ret ? AUTH_OK : AUTH_REFUSED;
+        return *ret ? AUTH_OK : AUTH_UNKNOWN;
     }
     switch (auth_bearer(r, &token)) {
     case 1:

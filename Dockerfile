@@ -1,10 +1,11 @@
-# Both daemons in one small image. Which one runs is the command:
+# Both daemons in one small image, and the doctor. Which one runs is the command:
 #   threadcast-bridge …   threadcast-worker …   threadcast-worker migrate
+#   threadcast doctor https://…
 FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         build-essential cmake ninja-build pkg-config \
         libhiredis-dev libevent-dev libjansson-dev libpq-dev libssl-dev \
-        libcurl4-openssl-dev \
+        libcurl4-openssl-dev ca-certificates curl openssl \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json LICENSE ./
@@ -13,7 +14,12 @@ COPY db db
 COPY common common
 COPY worker worker
 COPY bridge bridge
+COPY cli cli
 COPY app app
+# what the page has from others, compared with app/package-lock.json
+COPY scripts/vendor scripts/vendor
+RUN scripts/vendor
+COPY sdk/js/src sdk/js/src
 COPY systemd systemd
 RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr \
     && cmake --build --preset release \

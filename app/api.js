@@ -1,4 +1,4 @@
-// Every HTTP request of the page but the stream itself (stream.js). The session is an
+// Every HTTP request of the page but the stream itself (sdk/js). The session is an
 // HttpOnly cookie: there is no token in this page for anybody to steal.
 //
 // This is the only file that knows how the wire spells things; the rest of the page gets
@@ -101,13 +101,29 @@ async function request(method, path, body, headers = {}) {
     return answer ?? {};
 }
 
+/** @typedef {{ name: string, description: string }} Agent somebody who can be asked */
+
 /** @type {Promise<any> | null} the session that is being opened */
 let opening = null;
+/** when it ends, and when that was said */
+let session = { endsAt: 0, saidAt: 0 };
 
 /** Signs the visitor in as a guest; somebody with a valid session stays who they are. */
 export function openSession() {
-    opening ??= request('POST', 'v1/demo/session', {}).finally(() => (opening = null));
+    opening ??= request('POST', 'v1/demo/session', {})
+        .then(({ expiresAt }) => (session = { endsAt: Number(expiresAt) || 0, saidAt: Date.now() }))
+        .finally(() => (opening = null));
     return opening;
+}
+
+/**
+ * Before a connection, and when the open one ends soon: a session in the second half of its
+ * life is made anew.
+ * @param {boolean} now it ends soon, or was no good any more
+ */
+export async function renewSession(now) {
+    const { endsAt, saidAt } = session;
+    if (now || Date.now() > (saidAt + endsAt) / 2) await openSession();
 }
 
 /**
@@ -147,6 +163,11 @@ export async function createThread(title) {
     return threadOf({ metadata: { title }, ...(answer.thread ?? answer) });
 }
 
+/** @param {string} threadId */
+export async function deleteThread(threadId) {
+    await signedIn('DELETE', threadPath(threadId));
+}
+
 /**
  * @param {string} threadId
  * @param {{ limit?: number, before?: string }} [options]
@@ -169,19 +190,41 @@ export async function readMessages(threadId, { limit = 50, before } = {}) {
  * @param {string} threadId
  * @param {string} content
  * @param {string} key
+ * @param {string[]} agents who is asked; none: whoever answers usually
  * @returns {Promise<Receipt>}
  */
-export async function postMessage(threadId, content, key) {
+export async function postMessage(threadId, content, key, agents) {
+    const who = agents.length > 1 ? { agents } : agents.length ? { agent: agents[0] } : {};
+    const path = `${threadPath(threadId)}/messages`;
     return patiently(4, () =>
-        signedIn(
-            'POST',
-            `${threadPath(threadId)}/messages`,
-            { content },
-            {
-                'Idempotency-Key': key,
-            },
-        ),
+        signedIn('POST', path, { content, ...who }, { 'Idempotency-Key': key }),
     );
+}
+
+/**
+ * Another answer to the prompt of a run that has ended.
+ * @param {string} runId
+ * @param {string} key
+ * @returns {Promise<Receipt>}
+ */
+export async function retryRun(runId, key) {
+    const path = `v1/runs/${encodeURIComponent(runId)}/retry`;
+    return patiently(4, () => signedIn('POST', path, {}, { 'Idempotency-Key': key }));
+}
+
+/**
+ * Who can be asked.
+ * @returns {Promise<{ usual: string, agents: Agent[] }>}
+ */
+export async function listAgents() {
+    const answer = await signedIn('GET', 'v1/agents');
+    return {
+        usual: String(answer.default ?? ''),
+        agents: (answer.agents ?? []).map((/** @type {any} */ agent) => ({
+            name: String(agent.name),
+            description: String(agent.description ?? ''),
+        })),
+    };
 }
 
 /**

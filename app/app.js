@@ -1,15 +1,21 @@
 // The page: which conversation is open, in which views, and what the buttons do.
 //
-//   app ─▶ conversation ─▶ api, stream, ledger, thread-state     (what is)
-//    └───▶ thread-view ─▶ message-view ─▶ steps-view, format     (what is seen)
+//   app ─▶ conversation ─▶ api, client/ (stream, state), ledger, trace, clocks  (what is)
+//    ├───▶ thread-view ─▶ rows, message-view ─▶ steps-view, markdown            (what is seen)
+//    └───▶ inspector ─▶ virtual-list, chart, wire-tap                           (how it came)
 
+import { hashOf, readAddress } from './address.js';
+import { AgentPicker } from './agents.js';
 import * as api from './api.js';
+import { liveRuns, timeline } from './client/state.js';
 import { Composer } from './composer.js';
 import { Conversation } from './conversation.js';
 import { byId, h, icon, setText } from './dom.js';
+import { Inspector } from './inspector.js';
 import { parseId } from './ledger.js';
+import { loadMarkdown } from './markdown.js';
+import { Shortcuts } from './shortcuts.js';
 import { Sidebar } from './sidebar.js';
-import { liveRuns, timeline } from './thread-state.js';
 import { ThreadView } from './thread-view.js';
 
 /** @type {api.Thread[]} */
@@ -27,8 +33,13 @@ const announcer = byId('announcer', HTMLElement);
 const welcome = byId('welcome', HTMLElement);
 const cutButton = byId('cut', HTMLButtonElement);
 const secondButton = byId('second', HTMLButtonElement);
+const inspectButton = byId('inspect', HTMLButtonElement);
 
-const sidebar = new Sidebar();
+const sidebar = new Sidebar({ onDelete: deleteThread });
+const agents = new AgentPicker();
+const inspector = new Inspector((tab) => {
+    location.hash = hashOf({ ...readAddress(), inspector: tab });
+});
 const composer = new Composer({ onSend: send, onStop: () => first?.stop() });
 const firstView = new ThreadView({
     label: 'Conversation',
@@ -62,21 +73,19 @@ const secondView = new ThreadView({
 
 // ---- which conversation ----------------------------------------------------------------
 
-/** `#/t/<id>`, so that a reload, a bookmark and the back button do what they should. */
-function threadInAddress() {
-    const match = /^#\/t\/([A-Za-z0-9._-]{1,128})$/.exec(location.hash);
-    return match ? match[1] : '';
-}
-
 async function openFromAddress() {
-    const threadId = threadInAddress();
-    if (threadId === (first?.threadId ?? '')) return;
-    closeAll();
-    tell('');
-    if (threadId) await openThread(threadId);
+    const { threadId, inspector: tab } = readAddress();
+    const hadInspector = inspector.tab;
+    inspector.open(tab);
+    if (hadInspector && !tab) inspectButton.focus();
+    if (threadId !== (first?.threadId ?? '')) {
+        closeAll();
+        tell('');
+        if (threadId) await openThread(threadId);
+        sidebar.close();
+        composer.focus();
+    }
     drawPage();
-    sidebar.close();
-    composer.focus();
 }
 
 /** @param {string} threadId */
@@ -114,7 +123,8 @@ async function refreshThreads() {
 async function send(text) {
     tell('');
     const conversation = first ?? (await startThread(text));
-    await conversation?.send(text);
+    firstView.toEnd();
+    await conversation?.send(text, agents.chosen);
 }
 
 /** A conversation is made when there is something to say in it. @param {string} text */
@@ -124,11 +134,35 @@ async function startThread(text) {
     if (!thread) return null;
     threads = [thread, ...threads];
     const opening = openThread(thread.id);
-    location.hash = `#/t/${thread.id}`;
+    location.hash = hashOf({ ...readAddress(), threadId: thread.id });
     return opening;
 }
 
-/** The server closes this visitor's streams; EventSource has to come back by itself. */
+/** @param {api.Thread} thread */
+async function deleteThread(thread) {
+    const open = first?.threadId === thread.id;
+    if (open) closeAll(); // the server would close its streams
+    const gone = await guarded(api.deleteThread(thread.id).then(() => true));
+    if (gone) threads = threads.filter(({ id }) => id !== thread.id);
+    if (gone && open) newConversation();
+    else if (open) await openThread(thread.id);
+    drawPage();
+}
+
+function newConversation() {
+    location.hash = hashOf({ ...readAddress(), threadId: '' });
+    sidebar.close();
+    composer.focus();
+}
+
+function toggleInspector() {
+    const place = readAddress();
+    if (place.threadId || place.inspector) {
+        location.hash = hashOf({ ...place, inspector: place.inspector ? '' : 'events' });
+    }
+}
+
+/** The server closes this visitor's streams; the page has to come back by itself. */
 async function cut() {
     if (first) await guarded(api.cutConnection(first.threadId));
 }
@@ -187,6 +221,10 @@ function drawPage() {
         thread?.title || (first ? 'Conversation' : 'New conversation'),
     );
     document.title = thread?.title ? `${thread.title} · Threadcast` : 'Threadcast';
+    inspector.show(first);
+    inspectButton.disabled = !first;
+    inspectButton.setAttribute('aria-pressed', String(Boolean(inspector.tab)));
+    document.body.classList.toggle('has-inspector', Boolean(inspector.tab));
     firstView.invalidate();
 }
 
@@ -194,7 +232,7 @@ function drawPage() {
 function drawChrome() {
     const live = first ? liveRuns(first.state) : [];
     composer.update({
-        running: live.length > 0,
+        running: live.length,
         stopping: live.length > 0 && live.every(({ runId }) => first?.stopping.has(runId)),
     });
     cutButton.disabled = first?.link !== 'live';
@@ -248,24 +286,43 @@ function sameText(one, other) {
 
 // ---- start -----------------------------------------------------------------------------
 
+const shortcuts = new Shortcuts([
+    { key: 'Enter', words: 'Send' },
+    { key: 'Shift+Enter', words: 'A new line' },
+    { key: '/', words: 'To the prompt', action: () => composer.focus(true) },
+    { key: 'n', words: 'New conversation', action: newConversation },
+    { key: 'j', words: 'The next message', action: () => firstView.step(1) },
+    { key: 'k', words: 'The message before', action: () => firstView.step(-1) },
+    { key: 'e', words: 'To the end', action: () => firstView.toEnd() },
+    { key: 'c', words: 'Copy the last answer', action: () => firstView.pressLast('copy') },
+    { key: 'r', words: 'Ask for another answer', action: () => firstView.pressLast('retry') },
+    { key: 's', words: 'Stop everything that runs', action: () => first?.stop() },
+    { key: 'i', words: 'Inspector', action: toggleInspector },
+    { key: '?', words: 'This list', action: () => shortcuts.open() },
+]);
+
 views.prepend(firstView.element);
 firstView.element.hidden = true;
 cutButton.addEventListener('click', cut);
 secondButton.addEventListener('click', toggleSecond);
-byId('new', HTMLElement).addEventListener('click', () => {
-    location.hash = '';
-    sidebar.close();
-    composer.focus();
-});
+inspectButton.addEventListener('click', toggleInspector);
+byId('keys', HTMLElement).addEventListener('click', () => shortcuts.open());
+byId('new', HTMLElement).addEventListener('click', newConversation);
 for (const button of welcome.querySelectorAll('button')) {
     button.addEventListener('click', () => send(button.textContent ?? ''));
 }
 globalThis.addEventListener('hashchange', openFromAddress);
 
 // Everything else signs in by itself when it has to; doing it first saves a round trip.
-await api.openSession().catch(() => {
-    /* the next request says what is wrong */
-});
+const [markdown] = await Promise.all([
+    loadMarkdown(),
+    api.openSession().catch(() => {
+        /* the next request says what is wrong */
+    }),
+]);
+byId('setup', HTMLElement).hidden = markdown;
+// without a list of agents there is nothing to choose: whoever answers usually is asked
+api.listAgents().then((offer) => agents.offer(offer), () => {});
 await Promise.all([guarded(refreshThreads()), openFromAddress()]);
 drawPage();
 composer.focus();

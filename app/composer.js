@@ -34,17 +34,22 @@ export class Composer {
         this.#onInput();
     }
 
-    /** @param {{ running: boolean, stopping: boolean }} state */
+    /** @param {{ running: number, stopping: boolean }} state `running`: how many answers */
     update({ running, stopping }) {
         // a focused button that disappears would take the focus with it
         if (!running && document.activeElement === this.#stop) this.focus();
         this.#stop.hidden = !running;
         this.#stop.disabled = stopping;
+        const words = running > 1 ? `Stop all ${running} answers` : 'Stop the answer';
+        if (running) this.#stop.setAttribute('aria-label', words);
     }
 
-    /** Ready to type; but a phone's keyboard would cover what there is to read. */
-    focus() {
-        if (matchMedia('(pointer: fine)').matches) this.#input.focus();
+    /**
+     * Ready to type; but a phone's keyboard would cover what there is to read.
+     * @param {boolean} [wanted] somebody asked for it
+     */
+    focus(wanted = false) {
+        if (wanted || matchMedia('(pointer: fine)').matches) this.#input.focus();
     }
 
     #submit() {

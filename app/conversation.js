@@ -3,14 +3,14 @@
 // second Conversation; the two share nothing.
 //
 //   history ──┐
-//             ├──▶ thread-state (what to show) ──▶ onChange ──▶ thread-view
-//   stream  ──┘    ledger (what was counted)
+//             ├──▶ state (what to show) ──▶ onChange ──▶ thread-view
+//   stream  ──┘    ledger (what was counted), trace (what the inspector shows), clocks
 //
-// This file decides *when* something is asked of the API. It touches no element.
+// The stream and the state are the package's (sdk/js). This file decides *when* something is
+// asked of the API. It touches no element.
 
 import * as api from './api.js';
-import { Ledger } from './ledger.js';
-import { ThreadStream } from './stream.js';
+import { connect } from './client/index.js';
 import {
     afterReset,
     applyEvent,
@@ -20,14 +20,26 @@ import {
     withRun,
     withRunStatus,
     withStalled,
-} from './thread-state.js';
+} from './client/state.js';
+import { Clocks } from './clocks.js';
+import { Ledger } from './ledger.js';
+import { Trace } from './trace.js';
 
-/** @typedef {import('./thread-state.js').ThreadEvent} ThreadEvent */
+/**
+ * @typedef {import('./client/state.js').ThreadEvent} ThreadEvent
+ * @typedef {import('./client/state.js').Run} Run
+ * @typedef {import('./client/stream.js').Stream} Stream
+ * @typedef {import('./client/stream.js').State} StreamState
+ * @typedef {import('./client/stream.js').Detail} Detail
+ *
+ * @typedef {'connecting' | 'live' | 'reconnecting' | 'offline' | 'refused' | 'ended'} LinkState
+ */
 
 /**
  * @typedef {object} Draft a prompt that the server has not taken yet
  * @property {string} key the idempotency key: sending it again cannot make two runs of it
  * @property {string} text
+ * @property {string[]} agents who is asked; none: whoever answers usually
  * @property {string} error '' while it is on its way
  *
  * @typedef {object} Outage
@@ -39,11 +51,15 @@ import {
 
 /** the rows behind a prompt or an answer that has just ended */
 const RECENT = 20;
+/** a page of what was said before */
+const EARLIER = 200;
+/** so many connections that came to nothing, and it is called offline */
+const OFFLINE_AFTER = 3;
 
 export class Conversation {
     /** @type {() => void} */
     #onChange;
-    /** @type {ThreadStream | null} */
+    /** @type {Stream | null} */
     #stream = null;
     #closed = false;
     /** @type {Promise<boolean> | null} */
@@ -52,19 +68,22 @@ export class Conversation {
     #refreshNext = null;
     /** @type {Set<string>} runs that ended while the record could not be read */
     #unsettled = new Set();
-    /** @type {Map<string, number>} when the prompt of a run was sent, `performance.now()` */
-    #sentAt = new Map();
-    /** @type {Map<string, number>} when the first event of a run was here */
-    #firstEventAt = new Map();
-    /** @type {Map<string, number>} when its first token was */
-    #firstTokenAt = new Map();
+    /** what streams before this one have counted */
+    #reconnectsBefore = 0;
+    #duplicatesBefore = 0;
 
     state = emptyThread();
     ledger = new Ledger();
+    clocks = new Clocks();
+    trace = new Trace();
     /** @type {Draft[]} */
     drafts = [];
-    /** @type {import('./stream.js').LinkState} */
+    /** @type {LinkState} */
     link = 'connecting';
+    /** connections that came to nothing, one after the other */
+    attempt = 0;
+    /** why the connection is what it is, for programs: a state's `reason` */
+    reason = '';
     /** what the server said about the connection, for people */
     notice = '';
     /** @type {Outage | null} the last time the connection was away */
@@ -86,7 +105,17 @@ export class Conversation {
     }
 
     get reconnects() {
-        return this.#stream?.reconnects ?? 0;
+        return this.#reconnectsBefore + (this.#stream?.reconnects ?? 0);
+    }
+
+    /** Events that came twice: the stream drops them, so that they are only counted. */
+    get duplicated() {
+        return this.#duplicatesBefore + (this.#stream?.duplicates ?? 0) + this.ledger.duplicated;
+    }
+
+    /** Where the stream stands: what a second reader would begin behind. */
+    get position() {
+        return this.ledger.position;
     }
 
     /** Reads the history, then opens the stream where the history ends. */
@@ -95,7 +124,7 @@ export class Conversation {
             const history = await api.patiently(
                 Infinity,
                 () => api.readMessages(this.threadId),
-                () => this.#onLink('offline'),
+                () => this.#enter('offline'),
             );
             if (this.#closed) return;
             this.state = withMessages(this.state, history.messages);
@@ -103,7 +132,8 @@ export class Conversation {
             this.#follow(history.cursor);
             this.#onChange();
         } catch (error) {
-            this.#onLink('refused');
+            this.notice = error instanceof Error ? error.message : String(error);
+            this.#enter('refused');
             throw error;
         }
     }
@@ -115,7 +145,7 @@ export class Conversation {
 
     async loadEarlier() {
         if (!this.earlier) return;
-        const history = await api.readMessages(this.threadId, { before: this.earlier });
+        const history = await api.readMessages(this.threadId, { limit: EARLIER, before: this.earlier });
         this.state = withMessages(this.state, history.messages);
         this.earlier = history.next;
         this.#onChange();
@@ -123,10 +153,10 @@ export class Conversation {
 
     // ---- what the visitor does ---------------------------------------------------------
 
-    /** @param {string} text */
-    async send(text) {
+    /** @param {string} text @param {string[]} [agents] */
+    async send(text, agents = []) {
         /** @type {Draft} */
-        const draft = { key: api.newKey(), text, error: '' };
+        const draft = { key: api.newKey(), text, agents, error: '' };
         this.drafts = [...this.drafts, draft];
         await this.#deliver(draft);
     }
@@ -142,7 +172,7 @@ export class Conversation {
         this.#onChange();
         const sentAt = performance.now();
         try {
-            const receipt = await api.postMessage(this.threadId, draft.text, draft.key);
+            const receipt = await api.postMessage(this.threadId, draft.text, draft.key, draft.agents);
             this.#onReceipt(draft, receipt, sentAt);
         } catch (error) {
             draft.error = error instanceof Error ? error.message : String(error);
@@ -172,15 +202,20 @@ export class Conversation {
             },
         ]);
         for (const run of receipt.runs) {
-            this.#sentAt.set(run.runId, sentAt);
+            this.clocks.sent(run.runId, sentAt);
             this.state = withRun(this.state, { ...run, parentId: receipt.messageId });
         }
         this.#refresh();
     }
 
-    /** Asks for the end of everything that runs; the outcome arrives as an event. */
-    async stop() {
-        const runs = liveRuns(this.state).filter((run) => !this.stopping.has(run.runId));
+    /**
+     * Asks for the end of these runs, or of all; the outcome arrives as an event.
+     * @param {string[]} [runIds]
+     */
+    async stop(runIds) {
+        const runs = liveRuns(this.state).filter(
+            ({ runId }) => !this.stopping.has(runId) && (!runIds || runIds.includes(runId)),
+        );
         for (const run of runs) this.stopping.add(run.runId);
         this.#onChange();
         await Promise.all(
@@ -196,56 +231,87 @@ export class Conversation {
         this.#onChange();
     }
 
-    /**
-     * From sending the prompt to its first event and its first token, here.
-     * @param {string} runId
-     * @returns {{ eventMs: number | null, tokenMs: number | null }} null: not yet, or this
-     *     view did not send it
-     */
+    /** Another answer to the same prompt. @param {string} runId of one that has ended */
+    async retry(runId) {
+        const sentAt = performance.now();
+        try {
+            const { messageId, runs } = await api.retryRun(runId, api.newKey());
+            for (const run of runs) {
+                this.clocks.sent(run.runId, sentAt);
+                this.state = withRun(this.state, { ...run, parentId: messageId });
+            }
+            this.notice = '';
+        } catch (error) {
+            this.notice = error instanceof Error ? error.message : String(error);
+        }
+        this.#onChange();
+    }
+
+    /** @param {string} runId */
     delays(runId) {
-        const from = this.#sentAt.get(runId);
-        const event = this.#firstEventAt.get(runId);
-        const token = this.#firstTokenAt.get(runId);
+        return this.clocks.delays(runId);
+    }
+
+    /** What an answer's line says. @param {Run} run */
+    factsOf({ runId }) {
         return {
-            eventMs: from === undefined || event === undefined ? null : event - from,
-            tokenMs: from === undefined || token === undefined ? null : token - from,
+            firstTokenMs: this.clocks.delays(runId).tokenMs,
+            tokensPerS: this.clocks.rate(runId),
+            verified: this.verified.get(runId),
+            stopping: this.stopping.has(runId),
         };
     }
 
     // ---- the stream --------------------------------------------------------------------
 
-    /** @param {string} cursor */
-    #follow(cursor) {
-        this.ledger.rebase(cursor);
-        this.#stream = new ThreadStream({
-            since: cursor,
-            url: (since) => api.eventsUrl(this.threadId, since),
-            onEvent: (event, id) => this.#onEvent(event, id),
-            onNotice: (name, data, id) => this.#onNotice(name, data, id),
-            onLink: (link) => this.#onLink(link),
-            mayRetry: () => this.#mayRetry(),
-        });
+    /** @param {string} since */
+    #follow(since) {
+        const stream = connect(this.threadId, { since, merge: false, getToken: (asked) => this.#session(asked) });
+        this.#stream = stream;
+        this.trace.link('connecting', { reason: '', message: `since ${since}` });
+        stream.on('event', (event, info) => this.#onEvent(event, info.id, info.replayed));
+        stream.on('notice', (name, data) => this.#onNotice(name, data, stream.lastEventId));
+        stream.on('state', (state, detail) => stream === this.#stream && this.#onState(state, detail));
     }
 
-    /** @param {ThreadEvent} event @param {string} id */
-    #onEvent(event, id) {
-        const first = this.outage?.ms != null && this.outage.resumed === null;
-        if (first && this.outage) this.outage = { ...this.outage, resumed: id };
-        if (!this.ledger.see(id)) return this.#onChange();
-        const { runId } = event;
-        const known = !runId || this.state.runs.has(runId);
-        this.state = applyEvent(this.state, event);
-        if (runId) this.#clock(runId, event.type);
-        if (!known) this.#refresh();
-        if (runId && (event.type === 'done' || event.type === 'error')) this.#onEnd(runId);
+    /**
+     * The stream's right to read is the session's cookie: what is asked for here is that there
+     * is a good one. (It is HttpOnly; there is no token in this page.) While the stream lives it
+     * is asked because the cookie ends soon.
+     * @param {{ refused: boolean }} asked
+     */
+    async #session({ refused }) {
+        await api.renewSession(refused || this.link === 'live');
+        return null;
+    }
+
+    /** Somebody does not want to wait for the next attempt. */
+    retryNow() {
+        const stream = this.#stream;
+        if (!stream || this.link === 'live') return;
+        this.#reconnectsBefore += stream.reconnects + 1;
+        this.#duplicatesBefore += stream.duplicates;
+        this.#stream = null;
+        stream.close();
+        this.#follow(stream.lastEventId || this.ledger.position);
         this.#onChange();
     }
 
-    /** @param {string} runId @param {string} type */
-    #clock(runId, type) {
-        const now = performance.now();
-        if (!this.#firstEventAt.has(runId)) this.#firstEventAt.set(runId, now);
-        if (type === 'token' && !this.#firstTokenAt.has(runId)) this.#firstTokenAt.set(runId, now);
+    /** @param {ThreadEvent} event @param {string} id '' for one without @param {boolean} replayed */
+    #onEvent(event, id, replayed) {
+        const first = this.outage?.ms != null && this.outage.resumed === null;
+        if (first && this.outage) this.outage = { ...this.outage, resumed: id };
+        const lost = this.ledger.lost;
+        const news = this.ledger.see(id);
+        this.trace.event(event, { replayed, duplicate: !news, lost: this.ledger.lost - lost });
+        if (!news) return this.#onChange();
+        const { runId } = event;
+        const known = !runId || this.state.runs.has(runId);
+        this.state = applyEvent(this.state, event);
+        if (runId) this.clocks.see(event);
+        if (!known) this.#refresh();
+        if (runId && (event.type === 'done' || event.type === 'error')) this.#onEnd(runId);
+        this.#onChange();
     }
 
     /**
@@ -268,11 +334,12 @@ export class Conversation {
     }
 
     /**
-     * @param {import('./stream.js').NoticeName} name
+     * @param {import('./client/stream.js').NoticeName} name
      * @param {any} data
-     * @param {string} id
+     * @param {string} id where the stream stands now
      */
     #onNotice(name, data, id) {
+        this.trace.notice(name, data, id);
         switch (name) {
             case 'ready':
                 if (!this.ledger.events) this.ledger.rebase(String(data.at ?? id));
@@ -281,11 +348,6 @@ export class Conversation {
                 this.ledger.reset(id);
                 this.state = afterReset(this.state);
                 this.#reconcile();
-                break;
-            case 'auth':
-                api.openSession().catch(() => {
-                    /* the next request says 401 and tries again */
-                });
                 break;
             case 'busy':
                 this.notice = 'The server is busy.';
@@ -300,8 +362,32 @@ export class Conversation {
         this.#onChange();
     }
 
-    /** @param {import('./stream.js').LinkState} link */
-    #onLink(link) {
+    /** @param {StreamState} state @param {Detail} detail */
+    #onState(state, detail) {
+        this.trace.link(state, detail);
+        this.attempt = detail.attempt ?? 0;
+        this.reason = detail.reason;
+        switch (state) {
+            case 'connecting':
+                return this.#enter('connecting');
+            case 'live':
+            case 'stalled': // the connection is good: what is silent is a worker
+                this.notice = '';
+                return this.#enter('live');
+            case 'reconnecting': {
+                const offline = detail.reason === 'offline' || this.attempt > OFFLINE_AFTER;
+                return this.#enter(offline ? 'offline' : 'reconnecting');
+            }
+            case 'failed':
+                this.notice = detail.message;
+                return this.#enter(detail.status ? 'refused' : 'offline');
+            case 'ended':
+                return this.#enter('ended');
+        }
+    }
+
+    /** @param {LinkState} link */
+    #enter(link) {
         const away = link === 'reconnecting' || link === 'offline';
         if (away && this.outage?.ms !== null) {
             this.outage = {
@@ -312,7 +398,6 @@ export class Conversation {
             };
         }
         if (link === 'live') {
-            this.notice = '';
             if (this.outage?.ms === null) {
                 this.outage = { ...this.outage, ms: performance.now() - this.outage.from };
             }
@@ -320,18 +405,6 @@ export class Conversation {
         }
         this.link = link;
         this.#onChange();
-    }
-
-    /** EventSource has given up: may it pass? A session that ran out is opened again. */
-    async #mayRetry() {
-        try {
-            await api.readMessages(this.threadId, { limit: 1 });
-            return true;
-        } catch (error) {
-            if (!(error instanceof api.ApiError) || error.transient) return true;
-            this.notice = error.message;
-            return false;
-        }
     }
 
     // ---- the record --------------------------------------------------------------------

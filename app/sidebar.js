@@ -1,6 +1,6 @@
 // The list of conversations. Beside the conversation on a wide screen, a drawer on a phone.
 
-import { byId, h, setText } from './dom.js';
+import { byId, h, icon, setText } from './dom.js';
 
 /** @typedef {import('./api.js').Thread} Thread */
 
@@ -14,7 +14,12 @@ export class Sidebar {
     #terminal = byId('terminal', HTMLElement);
     #line = byId('terminal-line', HTMLElement);
 
-    constructor() {
+    #onDelete;
+    #drawn = '';
+
+    /** @param {{ onDelete: (thread: Thread) => void }} handlers */
+    constructor({ onDelete }) {
+        this.#onDelete = onDelete;
         this.#toggle.addEventListener('click', () => this.#setOpen(!this.#open));
         this.#shade.addEventListener('click', () => this.close());
         document.addEventListener('keydown', (event) => {
@@ -29,6 +34,9 @@ export class Sidebar {
      * @param {string} current the id of the open one, '' for none
      */
     update(threads, current) {
+        const drawn = JSON.stringify([current, threads]);
+        if (drawn === this.#drawn) return; // a button that is pressed stays where it is
+        this.#drawn = drawn;
         this.#list.replaceChildren(
             ...threads.map((thread) =>
                 h(
@@ -47,6 +55,7 @@ export class Sidebar {
                         ),
                         h('span', { class: 'thread-date' }, dateOf(thread)),
                     ),
+                    this.#deleteButton(thread),
                 ),
             ),
         );
@@ -56,6 +65,28 @@ export class Sidebar {
             this.#line,
             `redis-cli publish thread:${current} '{"type":"token","content":"Hello 👋 "}'`,
         );
+    }
+
+    /** Asks once more, in its own place: the second press means it. @param {Thread} thread */
+    #deleteButton(thread) {
+        const title = thread.title || 'Untitled';
+        const button = h(
+            'button',
+            { class: 'thread-delete', type: 'button', 'aria-label': `Delete ${title}`, title: 'Delete' },
+            icon('trash'),
+        );
+        button.addEventListener('click', () => {
+            if (button.classList.contains('is-sure')) return this.#onDelete(thread);
+            button.classList.add('is-sure');
+            button.replaceChildren('Delete?');
+            button.setAttribute('aria-label', `Really delete ${title}`);
+        });
+        button.addEventListener('blur', () => {
+            button.classList.remove('is-sure');
+            button.replaceChildren(icon('trash'));
+            button.setAttribute('aria-label', `Delete ${title}`);
+        });
+        return button;
     }
 
     close() {

@@ -2,8 +2,9 @@
 // its progress. Closed it costs one line; open it shows everything there is.
 
 import { h, icon, setText } from './dom.js';
+import { morph } from './morph.js';
 
-/** @typedef {import('./steps.js').Step} Step */
+/** @typedef {import('./client/steps.js').Step} Step */
 
 export class StepsView {
     #summary = h('span', { class: 'steps-title' });
@@ -33,7 +34,7 @@ export class StepsView {
             if (steps[i] === this.#shown[i]) continue;
             const node = this.#list.children[i];
             if (!steps[i]) this.#list.lastElementChild?.remove();
-            else if (node) node.replaceWith(stepNode(steps[i]));
+            else if (node) morph(node, stepNode(steps[i]));
             else this.#list.append(stepNode(steps[i]));
         }
         this.#shown = steps;
@@ -61,6 +62,9 @@ function nowOf(steps) {
     return step.text.trim().split('\n').at(-1)?.slice(-80) ?? '';
 }
 
+/** @type {Record<Step['state'], string>} */
+const STATE_WORDS = { open: 'running…', done: 'done', failed: 'failed' };
+
 /** @param {Step} step */
 function stepNode(step) {
     const node = h('li', { class: `step step-${step.kind} is-${step.state}` });
@@ -69,32 +73,31 @@ function stepNode(step) {
         return node;
     }
     const names = { tool: 'wrench', step: 'check', progress: 'clock', other: 'dots' };
+    const telling = step.kind === 'tool' || step.state !== 'done';
     node.append(
         h(
             'div',
             { class: 'step-head' },
             icon(step.kind === 'step' && step.state === 'open' ? 'dots' : names[step.kind]),
             h('span', { class: 'step-name' }, step.name),
-            step.state === 'failed' && h('span', { class: 'step-state' }, 'failed'),
-            step.state === 'open' && h('span', { class: 'step-state' }, 'running…'),
+            telling && h('span', { class: 'step-state' }, STATE_WORDS[step.state]),
         ),
     );
     if (step.text) node.append(h('div', { class: 'step-text', dir: 'auto' }, step.text));
     if (step.fraction !== null)
         node.append(h('progress', { value: String(step.fraction), 'aria-label': step.name }));
-    if (step.input !== undefined) node.append(valueNode('in', step.input));
-    if (step.output !== undefined) node.append(valueNode('out', step.output));
+    if (step.input !== undefined) node.append(valueNode('call', step.input));
+    if (step.output !== undefined) node.append(valueNode('result', step.output));
     return node;
 }
 
 /** @param {string} label @param {any} value */
 function valueNode(label, value) {
-    const text =
-        typeof value === 'string' ? value : JSON.stringify(value, null, 1).replace(/\n\s*/g, ' ');
+    const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
     return h(
         'div',
         { class: 'step-value' },
         h('span', { class: 'step-label' }, label),
-        h('code', { dir: 'auto' }, text),
+        h('code', { dir: 'auto', tabindex: '0', role: 'group', 'aria-label': `The ${label}` }, text),
     );
 }

@@ -1,12 +1,26 @@
 // One panel: a conversation, from top to bottom, and the line that says what was counted.
 // It draws what the Conversation holds, once per frame at most, and decides nothing.
+//
+// A long conversation stays smooth because a frame touches only what has changed: rows are
+// laid out anew when messages come or go, otherwise the views of live answers are updated
+// and nothing else; rows that are out of sight are not rendered (thread.css,
+// content-visibility).
 
+import { timeline } from './client/state.js';
 import { h, icon, setText } from './dom.js';
-import { formatMs, MessageView } from './message-view.js';
 import { parseId } from './ledger.js';
-import { timeline } from './thread-state.js';
+import { LinkBanner } from './link-banner.js';
+import { MessageView } from './message-view.js';
+import { rowsOf } from './rows.js';
+import { formatMs } from './words.js';
 
-/** @typedef {import('./conversation.js').Conversation} Conversation */
+/**
+ * @typedef {import('./conversation.js').Conversation} Conversation
+ * @typedef {import('./client/state.js').Item} Item
+ * @typedef {import('./client/state.js').ThreadState} ThreadState
+ * @typedef {import('./rows.js').Place} Place
+ * @typedef {import('./rows.js').Row} Row
+ */
 
 /** @type {Record<string, string>} */
 const LINK_WORDS = {
@@ -15,7 +29,7 @@ const LINK_WORDS = {
     reconnecting: 'Reconnecting',
     offline: 'Offline',
     refused: 'No access',
-    closed: 'Closed',
+    ended: 'Ended',
 };
 
 /** closer to the end than this, and the view stays there */
@@ -26,27 +40,26 @@ export class ThreadView {
     #conversation = null;
     /** @type {Map<string, MessageView>} */
     #views = new Map();
+    /** @type {Map<string, HTMLElement>} */
+    #rowNodes = new Map();
+    /** @type {Row[]} */
+    #rows = [];
+    /** @type {ThreadState | null} what the rows were made of */
+    #laidOut = null;
+    /** @type {Map<string, string>} the version that somebody has chosen, by place */
+    #chosen = new Map();
     #frame = 0;
     #follow = true;
     /** where it was scrolled to when we last looked */
     #top = 0;
+    #loading = false;
 
     #earlier = h(
         'button',
-        {
-            class: 'quiet earlier',
-            type: 'button',
-            hidden: true,
-            onclick: () => this.#loadEarlier(),
-        },
+        { class: 'quiet earlier', type: 'button', hidden: true, onclick: () => this.#loadEarlier() },
         'Show earlier messages',
     );
-    #list = h('div', {
-        class: 'thread-list',
-        role: 'log',
-        'aria-live': 'off',
-        'aria-label': 'Conversation',
-    });
+    #list = h('div', { class: 'thread-list' });
     #drafts = h('div', { class: 'thread-drafts' });
     #scroller = h(
         'div',
@@ -63,20 +76,26 @@ export class ThreadView {
         'button',
         { class: 'jump', type: 'button', hidden: true, onclick: () => this.toEnd() },
         icon('down'),
-        'Latest',
+        'To the end',
     );
-    #link = h('span', { class: 'link', 'data-state': 'connecting' }, 'Connecting');
+    #banner = new LinkBanner(() => this.#conversation?.retryNow());
+    #link = h('span', { class: 'link' });
     #counts = h('span', { class: 'counts' });
     #detail = h('span', { class: 'detail' });
 
-    /** @param {{ heading?: HTMLElement, label: string, onDraw?: () => void }} options */
+    /**
+     * @param {object} options
+     * @param {HTMLElement} options.heading
+     * @param {string} options.label
+     * @param {() => void} [options.onDraw]
+     */
     constructor({ heading, label, onDraw }) {
         this.onDraw = onDraw;
         this.element = h(
             'section',
             { class: 'thread', 'aria-label': label },
             heading,
-            h('div', { class: 'thread-main' }, this.#scroller, this.#jump),
+            h('div', { class: 'thread-main' }, this.#banner.element, this.#scroller, this.#jump),
             h('footer', { class: 'facts' }, this.#link, this.#counts, this.#detail),
         );
         new ResizeObserver(() => this.#follow && this.toEnd()).observe(this.#scroller);
@@ -86,6 +105,10 @@ export class ThreadView {
     show(conversation) {
         this.#conversation = conversation;
         this.#views.clear();
+        this.#rowNodes.clear();
+        this.#chosen.clear();
+        this.#rows = [];
+        this.#laidOut = null;
         this.#list.replaceChildren();
         this.#drafts.replaceChildren();
         this.#follow = true;
@@ -107,6 +130,26 @@ export class ThreadView {
         this.#jump.hidden = true;
     }
 
+    /** To the message before or behind the one at the top. @param {number} by */
+    step(by) {
+        const nodes = [...this.#list.querySelectorAll('.message')];
+        const top = this.#scroller.getBoundingClientRect().top + 24;
+        const at = nodes.findIndex((node) => node.getBoundingClientRect().bottom > top);
+        const node = nodes[Math.min(nodes.length - 1, Math.max(0, at + by))];
+        if (!(node instanceof HTMLElement)) return;
+        this.#follow = false;
+        node.tabIndex = -1;
+        node.scrollIntoView({ block: 'start' });
+        node.focus({ preventScroll: true });
+    }
+
+    /** The button of that name in the last answer. @param {'copy' | 'retry'} name */
+    pressLast(name) {
+        const buttons = this.#list.querySelectorAll(`.from-assistant .action-${name}:not([hidden])`);
+        const last = [...buttons].at(-1);
+        if (last instanceof HTMLButtonElement) last.click();
+    }
+
     #draw() {
         const conversation = this.#conversation;
         this.element.classList.toggle('is-empty', !conversation);
@@ -115,64 +158,122 @@ export class ThreadView {
         this.#drawItems(conversation);
         this.#drawDrafts(conversation);
         this.#drawFacts(conversation);
+        this.#banner.update(conversation);
         if (this.#follow) this.toEnd();
     }
 
+    // ---- messages ----------------------------------------------------------------------
+
     /** @param {Conversation} conversation */
     #drawItems(conversation) {
-        const items = timeline(conversation.state);
-        const keys = new Set(items.map((item) => item.key));
-        for (const [key, view] of this.#views) {
-            if (keys.has(key)) continue;
-            view.element.remove();
-            this.#views.delete(key);
+        const { state } = conversation;
+        if (!this.#laidOut || !sameLayout(this.#laidOut, state)) this.#layOut(state);
+        this.#laidOut = state;
+        for (const row of this.#rows) {
+            for (const place of row.places) this.#updatePlace(conversation, place);
         }
-        items.forEach((item, index) => {
-            const view = this.#views.get(item.key) ?? new MessageView(item);
-            this.#views.set(item.key, view);
-            const runId = item.run?.runId ?? '';
-            view.update(item, {
-                firstTokenMs: conversation.delays(runId).tokenMs,
-                verified: conversation.verified.get(runId),
-                stopping: conversation.stopping.has(runId),
-            });
-            const there = this.#list.children[index] ?? null;
-            if (there !== view.element) this.#list.insertBefore(view.element, there);
+    }
+
+    /** Rows where they belong; what is no longer there goes. @param {ThreadState} state */
+    #layOut(state) {
+        this.#rows = rowsOf(timeline(state));
+        const rowKeys = new Set(this.#rows.map(({ key }) => key));
+        for (const [key, node] of this.#rowNodes) {
+            if (rowKeys.has(key)) continue;
+            node.remove();
+            this.#rowNodes.delete(key);
+        }
+        let next = this.#list.firstElementChild;
+        for (const row of this.#rows) {
+            const node = this.#rowNodes.get(row.key) ?? h('div', { class: 'row' });
+            this.#rowNodes.set(row.key, node);
+            if (node === next) next = next.nextElementSibling;
+            else this.#list.insertBefore(node, next);
+            this.#fillRow(node, row);
+        }
+        const keys = new Set(this.#rows.flatMap(({ item, places }) =>
+            item ? [item.key] : places.flatMap(({ versions }) => versions.map(({ key }) => key))));
+        for (const key of this.#views.keys()) if (!keys.has(key)) this.#views.delete(key);
+    }
+
+    /** @param {HTMLElement} node @param {Row} row */
+    #fillRow(node, row) {
+        const views = row.item
+            ? [this.#viewOf(row.item)]
+            : row.places.map((place) => this.#viewOf(this.#chosenOf(place).item, place));
+        if (row.item) views[0].update(row.item, NO_FACTS);
+        const nodes = views.map(({ element }) => element);
+        if (nodes.length === node.children.length && nodes.every((child, i) => child === node.children[i])) return;
+        const answers = String(row.places.length);
+        node.className = row.places.length > 1 ? 'row is-many' : 'row';
+        node.dataset.answers = answers;
+        for (const child of [...node.children]) if (!nodes.includes(/** @type {any} */ (child))) child.remove();
+        nodes.forEach((child, i) => {
+            if (node.children[i] !== child) node.insertBefore(child, node.children[i] ?? null);
         });
+    }
+
+    /** @param {Item} item @param {Place} [place] */
+    #viewOf(item, place) {
+        let view = this.#views.get(item.key);
+        if (!view) {
+            view = new MessageView(item, {
+                onStop: (runId) => this.#conversation?.stop([runId]),
+                onRetry: async (runId) => {
+                    if (place) this.#chosen.delete(place.key);
+                    await this.#conversation?.retry(runId);
+                },
+                onVersion: (by) => this.#showVersion(item.key, by),
+            });
+            this.#views.set(item.key, view);
+        }
+        return view;
+    }
+
+    /** Which of its versions a place shows: the newest, unless somebody chose. @param {Place} place */
+    #chosenOf({ key, versions }) {
+        const chosen = versions.findIndex((item) => item.key === this.#chosen.get(key));
+        const at = chosen < 0 ? versions.length - 1 : chosen;
+        return { item: versions[at], at };
+    }
+
+    /** @param {string} itemKey @param {number} by */
+    #showVersion(itemKey, by) {
+        for (const { places } of this.#rows) {
+            for (const { key, versions } of places) {
+                const at = versions.findIndex((item) => item.key === itemKey);
+                const wanted = versions[at + by];
+                if (at < 0 || !wanted) continue;
+                this.#chosen.set(key, wanted.key);
+                this.#laidOut = null;
+                this.invalidate();
+            }
+        }
+    }
+
+    /** @param {Conversation} conversation @param {Place} place */
+    #updatePlace(conversation, place) {
+        const { item, at } = this.#chosenOf(place);
+        const run = item.run ? (conversation.state.runs.get(item.run.runId) ?? item.run) : null;
+        const now = run === item.run ? item : itemNow(item, run);
+        place.versions[at] = now;
+        const facts = run ? conversation.factsOf(run) : NO_FACTS;
+        this.#views.get(item.key)?.update(now, facts, at, place.versions.length);
     }
 
     /** @param {Conversation} conversation */
     #drawDrafts(conversation) {
+        if (!conversation.drafts.length && !this.#drafts.firstChild) return;
         this.#drafts.replaceChildren(
-            ...conversation.drafts.map((draft) =>
-                h(
-                    'article',
-                    { class: 'message from-user is-draft' },
-                    h('div', { class: 'message-text', dir: 'auto' }, draft.text),
-                    draft.error
-                        ? h(
-                              'p',
-                              { class: 'message-error' },
-                              `Not sent: ${draft.error} `,
-                              h(
-                                  'button',
-                                  {
-                                      class: 'quiet',
-                                      type: 'button',
-                                      onclick: () => conversation.resend(draft),
-                                  },
-                                  'Try again',
-                              ),
-                          )
-                        : h('p', { class: 'message-facts' }, 'Sending…'),
-                ),
-            ),
+            ...conversation.drafts.map((draft) => draftNode(draft, () => conversation.resend(draft))),
         );
     }
 
+    // ---- what was counted --------------------------------------------------------------
+
     /** @param {Conversation} conversation */
     #drawFacts(conversation) {
-        const { ledger } = conversation;
+        const { ledger, duplicated } = conversation;
         this.#link.dataset.state = conversation.link;
         setText(this.#link, LINK_WORDS[conversation.link]);
         setText(
@@ -180,14 +281,14 @@ export class ThreadView {
             [
                 `${ledger.events} events`,
                 `lost ${ledger.lost}`,
-                `duplicated ${ledger.duplicated}`,
+                `duplicated ${duplicated}`,
                 `reconnects ${conversation.reconnects}`,
                 ledger.resets > 0 && `resets ${ledger.resets}`,
             ]
                 .filter(Boolean)
                 .join(' · '),
         );
-        this.#counts.classList.toggle('is-bad', ledger.lost + ledger.duplicated > 0);
+        this.#counts.classList.toggle('is-bad', ledger.lost + duplicated > 0);
         this.#counts.title =
             `position ${ledger.position || 'none'}` +
             `\nlost: holes in the numbers, and answers that differ from the record` +
@@ -195,6 +296,8 @@ export class ThreadView {
         setText(this.#detail, detailOf(conversation));
         this.#detail.title = this.#detail.textContent ?? '';
     }
+
+    // ---- scrolling ---------------------------------------------------------------------
 
     #onScroll() {
         const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
@@ -204,18 +307,77 @@ export class ThreadView {
         else if (scrollTop < this.#top) this.#follow = false;
         this.#top = scrollTop;
         this.#jump.hidden = this.#follow;
+        if (!this.#follow && scrollTop < clientHeight / 2) this.#loadEarlier();
     }
 
     async #loadEarlier() {
+        if (this.#loading || !this.#conversation?.earlier) return;
+        this.#loading = true;
         const bottom = this.#scroller.scrollHeight - this.#scroller.scrollTop;
         this.#follow = false;
-        await this.#conversation?.loadEarlier().catch(() => {
+        await this.#conversation.loadEarlier().catch(() => {
             /* the button stays */
         });
         requestAnimationFrame(() => {
             this.#scroller.scrollTop = this.#scroller.scrollHeight - bottom;
+            this.#loading = false;
         });
     }
+}
+
+/** @type {import('./message-view.js').Facts} */
+const NO_FACTS = { firstTokenMs: null, tokensPerS: null, verified: undefined, stopping: false };
+
+/**
+ * May the rows stay as they are? They may while runs only write, and nothing comes, goes or
+ * finds out where it belongs.
+ * @param {ThreadState} before
+ * @param {ThreadState} now
+ */
+function sameLayout(before, now) {
+    if (before === now) return true;
+    if (before.messages !== now.messages || before.notes !== now.notes) return false;
+    if (before.runs === now.runs) return true;
+    if (before.runs.size !== now.runs.size) return false;
+    for (const [runId, run] of now.runs) {
+        const old = before.runs.get(runId);
+        if (old === run) continue;
+        if (!old || old.messageId !== run.messageId || old.parentId !== run.parentId || old.agent !== run.agent)
+            return false;
+    }
+    return true;
+}
+
+/**
+ * The same item, after its run went on.
+ * @param {Item} item
+ * @param {import('./client/state.js').Run | null} run
+ * @returns {Item}
+ */
+function itemNow(item, run) {
+    return {
+        ...item,
+        run,
+        text: item.message ? item.message.text : (run?.text ?? ''),
+        outcome: run?.outcome ?? item.outcome,
+    };
+}
+
+/** @param {import('./conversation.js').Draft} draft @param {() => void} onAgain */
+function draftNode(draft, onAgain) {
+    return h(
+        'article',
+        { class: 'message from-user is-draft' },
+        h('div', { class: 'message-text verbatim', dir: 'auto' }, draft.text),
+        draft.error
+            ? h(
+                  'p',
+                  { class: 'message-error' },
+                  `Not sent: ${draft.error} `,
+                  h('button', { class: 'quiet', type: 'button', onclick: onAgain }, 'Try again'),
+              )
+            : h('p', { class: 'message-facts' }, 'Sending…'),
+    );
 }
 
 /** The most interesting thing to say right now. @param {Conversation} conversation */

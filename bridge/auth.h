@@ -30,6 +30,7 @@ struct identity {
     bool foreign;         /* the --authorize-url's word, no token of ours */
     bool may_revoke;      /* POST /v1/revoke */
     bool may_ticket;      /* tickets for others */
+    bool may_probe;       /* what the bridge makes of its requests (/v1/probe) */
     char **read, **write; /* grants: ids or prefixes ending in '*'; NULL-terminated;
                              NULL: no claim (ownership decides) */
     char **owned; /* of a ticket: threads that it reads as long as `sub` owns them */

@@ -21,10 +21,12 @@
 #include "bridge/legacy.h"
 #include "bridge/listener.h"
 #include "bridge/owners.h"
+#include "bridge/probe.h"
 #include "bridge/publisher.h"
 #include "bridge/reactors.h"
 #include "bridge/reader.h"
 #include "bridge/revoke.h"
+#include "bridge/static.h"
 #include "bridge/watch.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -158,11 +160,13 @@ struct bridge *bridge_new(struct reactors *rs, size_t number,
     b->reactors = rs;
     b->number = (unsigned)number;
     b->conf = rs->conf;
-    b->statics = rs->statics;
+    b->statics = rs->files->app;
+    b->client_files = rs->files->client;
     b->limits = rs->limits;
     b->revoked = rs->revoked;
     list_init(&b->empty.node);
     list_init(&b->forgetting);
+    list_init(&b->probes);
     snprintf(b->instance, sizeof(b->instance), "%s-%u", rs->instance,
              b->number % REACTORS_MAX);
     if (!make_loop(b) || !make_parts(b)) {
@@ -203,6 +207,7 @@ void bridge_close(struct bridge *b)
     revoker_free(b->revoker);
     b->revoker = NULL;
     pg_pool_free(b->pg);
+    probes_end(b);
     clients_free(b->clients);
     b->clients = NULL; /* letters of the others may still come (revoke.c) */
     legacy_free(b->legacy);

@@ -43,7 +43,8 @@ struct bridge {
     unsigned number;           /* among them, from 0 */
     /* borrowed from there: immutable, or safe from any thread */
     const struct bridge_conf *conf;
-    const struct statics *statics; /* NULL without --demo */
+    const struct statics *statics;      /* NULL without --demo */
+    const struct statics *client_files; /* NULL: none are installed */
     struct limits *limits;
     struct revoked *revoked; /* NULL with --auth none */
     struct loop *loop;
@@ -79,6 +80,7 @@ struct bridge {
     char instance[INSTANCE_SIZE + 3]; /* the process's, and the number: "6f1c…-0" */
     bool draining;                    /* SIGTERM has come: /readyz says no */
     bool leaving;                     /* accepts no more, begins no stream */
+    struct list probes;               /* streams of /v1/probe (probe.c) */
     struct list forgetting; /* threads whose keys are still to be deleted (forget.c) */
     size_t forgetting_count;
     struct timer *shutdown_delay, *drain_check;

@@ -2,6 +2,7 @@
  * its right type, or the token is refused: a misspelt expiry must not become none. */
 #include "bridge/claims.h"
 
+#include "common/json.h"
 #include "common/utf8.h"
 
 #include <string.h>
@@ -33,9 +34,8 @@ static bool depth_fits(const char *text, size_t len)
 
 json_t *claims_object(const char *text, size_t len)
 {
-    json_t *value = depth_fits(text, len)
-                        ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL)
-                        : NULL;
+    json_t *value =
+        depth_fits(text, len) ? json_read(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (!json_is_object(value)) {
         json_decref(value);
         return NULL;
@@ -214,7 +214,8 @@ static bool grants(const json_t *claims, const char *path, struct identity *id)
     return json_is_object(claim) && (!read || grants_parse(read, true, &id->read)) &&
            (!write || grants_parse(write, true, &id->write)) &&
            right(json_object_get(claim, "revoke"), &id->may_revoke) &&
-           right(json_object_get(claim, "tickets"), &id->may_ticket);
+           right(json_object_get(claim, "tickets"), &id->may_ticket) &&
+           right(json_object_get(claim, "probe"), &id->may_probe);
 }
 
 struct identity *claims_check(const json_t *claims, const struct claims_rules *rules,

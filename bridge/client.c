@@ -88,6 +88,9 @@ static struct client *client_alloc(struct clients *set, const struct client_spec
     c->fd = spec->fd;
     c->count = (uint16_t)spec->threads;
     c->merge = spec->merge;
+    c->ping = spec->manner.ping;
+    c->poll = spec->manner.poll;
+    c->poll_by_ms = set->now_ms + spec->manner.poll_ms;
     c->out.unchunked = spec->http10;
     c->number = set->made * set->bridge->reactors->count + set->bridge->number + 1;
     set->made++;
@@ -113,7 +116,8 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
     c->request_kind = label_set(&c->request, spec->request_id);
     limit_socket(c, false);
-    struct msg *head = sse_head(spec->http10, spec->headers, clients_retry_ms(set));
+    int64_t retry_ms = clients_retry_ms(set);
+    struct msg *head = sse_head(spec->http10, spec->headers, retry_ms);
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;
     set->bridge->stats.streams_opened++;
@@ -128,6 +132,8 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
         set->bridge->stats.streams_http10++;
     list_push(&set->quiet, &c->waits);
     mark_dirty(c);
+    if (c->ping && c->count) /* who is refused hears why, and nothing else */
+        client_ping(c, retry_ms);
     return c;
 }
 
@@ -269,6 +275,7 @@ void client_say(struct client *c, const char *name, const char *json, int64_t re
     if (c->closed || c->ending) /* its threads go on without it, and so would its id */
         return;
     bool known = client_position(c, position);
+    c->poll_by_ms = 0; /* a short answer has something in it */
     struct msg *m = sse_named(name, json, known ? position : NULL, retry_ms);
     if (m && outbuf_push(&c->out, m, false))
         mark_dirty(c);
@@ -287,18 +294,23 @@ bool client_push(struct client *c, struct msg *m, bool live)
 
 void client_keepalive(struct client *c)
 {
+    c->set->bridge->stats.keepalives++;
+    if (c->ping && !c->older) {
+        client_ping(c, clients_retry_ms(c->set));
+        return;
+    }
     struct msg *m = c->older ? legacy_ping_msg() : msg_text(":keepalive\n", 11);
     if (m && outbuf_push(&c->out, m, false))
         mark_dirty(c);
     msg_unref(m);
-    c->set->bridge->stats.keepalives++;
 }
 
 void client_end(struct client *c, enum close_reason reason)
 {
     if (c->closed || c->ending)
         return;
-    if (reason == CLOSE_ENDED && !c->out.unchunked) {
+    bool whole = reason == CLOSE_ENDED || reason == CLOSE_POLLED;
+    if (whole && !c->out.unchunked) {
         struct msg *m = sse_last_chunk();
         if (!m || !outbuf_push(&c->out, m, false)) {
             msg_unref(m);
@@ -310,7 +322,7 @@ void client_end(struct client *c, enum close_reason reason)
     c->ending = true;
     c->reason = (uint8_t)reason;
     /* an answer's end may take a slow reader its time; the others had theirs */
-    c->by_ms = reason == CLOSE_ENDED ? INT64_MAX : c->set->now_ms + END_MS;
+    c->by_ms = whole ? INT64_MAX : c->set->now_ms + END_MS;
     mark_dirty(c);
 }
 
@@ -458,6 +470,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
  * cost as many system calls as those who do; only before its reader is called slow. */
 void client_flush(struct client *c)
 {
+    client_poll(c);
     if (is_blocked(c) && !c->over)
         settle(c);
     else

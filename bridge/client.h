@@ -34,8 +34,9 @@ enum close_reason {
     CLOSE_DRAIN,   /* we are going away */
     CLOSE_AGED,    /* it was open for --max-stream-age-ms */
     CLOSE_BUSY,    /* a transient refusal */
-    CLOSE_ENDED,   /* the run it follows has ended: the only one with a last chunk */
+    CLOSE_ENDED,   /* the run it follows has ended: with a last chunk */
     CLOSE_DEMO,    /* "Cut my connection" */
+    CLOSE_POLLED,  /* a short answer is whole: with a last chunk, too */
     CLOSE_MEMORY,  /* no memory for what it should have got */
     CLOSE_REASONS,
 };
@@ -78,11 +79,19 @@ struct sub {
     bool by_owner; /* may read it as the thread's owner: asked again on changes */
 };
 
+/* What a reader asks for who cannot read a stream as it is. (manner.c) */
+struct stream_manner {
+    bool ping;       /* keepalives as events, because it never sees a comment */
+    bool poll;       /* an answer that ends when there is something in it, … */
+    int64_t poll_ms; /* … or after this */
+};
+
 /* What a stream should be; strings are borrowed, `identity` is referenced. */
 struct client_spec {
     int fd;      /* taken */
     bool http10; /* no chunks, ends with the connection */
     bool merge;
+    struct stream_manner manner;
     struct identity *identity;
     struct limit_seat seat; /* taken */
     const char *headers;    /* further response header lines, with CRLF */
@@ -111,6 +120,7 @@ struct client {
     /* ending: closed then, whatever is left. Before that: every sub must have had a page
      * by then, unless Redis is busy answering others; 0: it has. */
     int64_t by_ms;
+    int64_t poll_by_ms; /* a short answer ends then, with or without events */
     int fd;
     uint32_t read_bytes, merged;
     uint16_t pending; /* questions under way that hold a pointer */
@@ -119,7 +129,9 @@ struct client {
     bool greeted; /* it has been told a position, or had one */
     bool over;    /* its queue passed the limit in this turn */
     bool wide; /* its socket may hold what the kernel likes, until its queue is empty */
-    bool recheck; /* its right could not be asked about: again */
+    bool ping, poll; /* struct stream_manner */
+    bool recheck;    /* its right could not be asked about: again */
+    bool silent;     /* keepalives are its owner's business (probe.c) */
     uint16_t count;
     struct sub subs[];
 };
@@ -153,8 +165,12 @@ void client_close(struct client *c, enum close_reason reason);
 
 /* Writes what is queued; at the end of the turn, or when the socket has room again. */
 void client_flush(struct client *c);
-/* Queues `:keepalive`. */
+/* Queues `:keepalive`, or what this reader gets instead. */
 void client_keepalive(struct client *c);
+/* Queues `ping`. (manner.c) */
+void client_ping(struct client *c, int64_t retry_ms);
+/* Ends a short answer that is whole. (manner.c) */
+void client_poll(struct client *c);
 
 /* The id of where it stands: "17-3", of several threads "17-3,0". false: not known yet.
  */

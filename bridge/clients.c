@@ -34,8 +34,8 @@ static bool keep_alive(struct clients *set)
         struct client *c = LIST_ITEM(node, struct client, waits);
         if (c->wrote_ms > due)
             break;
-        if (c->out.bytes)
-            continue; /* it is about to be written to */
+        if (c->out.bytes || c->silent)
+            continue; /* it is about to be written to, or its silence is meant */
         if (!left--)
             return false;
         client_keepalive(c);
@@ -103,6 +103,7 @@ static void scan(struct clients *set)
                 client_close(c, c->reason);
             continue;
         }
+        client_poll(c);
         if (c->recheck)
             hub_recheck_client(set->bridge->hub, c);
         if (cannot_join(c))

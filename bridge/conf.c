@@ -89,6 +89,12 @@ static const struct conf_option options[] = {
      .offset = AT(app_dir),
      .def = THREADCAST_APP_DIR,
      .help = "Files of the demo application, served with --demo."},
+    {.name = "client-dir",
+     .kind = CONF_STR,
+     .offset = AT(client_dir),
+     .def = THREADCAST_CLIENT_DIR,
+     .help = "Files of the JavaScript client (sdk/js/src), served at /client.js and "
+             "/client/… to pages of any origin."},
     {.name = "redis-url",
      .env = "REDIS_URL",
      .kind = CONF_SECRET,
@@ -314,6 +320,12 @@ static const struct conf_option options[] = {
         "Threads whose live runs are asked for at once; others wait."),
     INT("verify-ms", verify_ms, "30000", 1000, DAY_MS, "ms",
         "A quiet thread is compared with its log so often."),
+    INT("max-probes", max_probes, "32", 0, 10000, NULL,
+        "Streams of /v1/probe (for `threadcast doctor`) open at once; 0: there is none."),
+    INT("probes-per-min", probes_per_min, "120", 1, 1000000, "1/min",
+        "Probes begun from one address in a minute."),
+    INT("probe-max-ms", probe_max_ms, "120000", 100, DAY_MS, "ms",
+        "The longest that a probe can be asked to last."),
     /* http */
     INT("request-timeout-ms", request_timeout_ms, "10000", 100, DAY_MS, "ms",
         "A request must have arrived whole within this."),
@@ -419,11 +431,31 @@ static bool validate_admin(const struct bridge_conf *conf, struct buf *err)
     return false;
 }
 
+/* What we sign ourselves must not outlive the memory of its revocation: it would be taken
+ * again. */
+static bool validate_lives(const struct bridge_conf *conf, struct buf *err)
+{
+    if (conf->auth == AUTH_MODE_NONE)
+        return true; /* nothing is signed, nothing revoked */
+    if (conf->demo && conf->guest_ttl_s > conf->revocation_ttl_s) {
+        buf_str(err, "--guest-ttl-s must not be above --revocation-ttl-s: a guest that "
+                     "was revoked would be let in again");
+        return false;
+    }
+    if (conf->ticket_max_s > conf->revocation_ttl_s) {
+        buf_str(err, "--ticket-max-s must not be above --revocation-ttl-s: a ticket that "
+                     "was revoked would be taken again");
+        return false;
+    }
+    return true;
+}
+
 bool bridge_conf_validate(void *arg, struct buf *err)
 {
     struct bridge_conf *conf = arg;
 
-    if (!validate_listen(conf, err) || !validate_admin(conf, err))
+    if (!validate_listen(conf, err) || !validate_admin(conf, err) ||
+        !validate_lives(conf, err))
         return false;
     if (conf->database_listen_url && !conf->database_url) {
         buf_str(err, "DATABASE_LISTEN_URL is of no use without DATABASE_URL");

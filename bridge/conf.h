@@ -13,7 +13,7 @@ enum auth_mode { AUTH_MODE_JWT, AUTH_MODE_NONE };
 struct bridge_conf {
     /* where */
     char *listen, *admin_listen; /* host:port, [v6]:port; the latter NULL: none */
-    char *app_dir;
+    char *app_dir, *client_dir;
     char *redis_url, *redis_prefix, *tls_ca_file;
     char *database_url, *database_listen_url,
         *database_schema; /* url NULL: Redis alone */
@@ -43,6 +43,7 @@ struct bridge_conf {
     int64_t worker_lease_ms;
     int64_t max_stream_age_ms, write_stall_ms, replay_page, replay_concurrency, verify_ms;
     int64_t cursor_concurrency;
+    int64_t max_probes, probes_per_min, probe_max_ms;
     /* http */
     int64_t request_timeout_ms, idle_timeout_ms, max_connections, upstream_timeout_ms;
     /* publishing (POST …/events) */

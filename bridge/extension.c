@@ -23,6 +23,7 @@
 #include "bridge/revoked.h"
 #include "bridge/round.h"
 #include "common/clock.h"
+#include "common/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -341,7 +342,7 @@ void extension_hear(struct bridge *b, const char *data, size_t len)
     char connection[CONNECTION_SIZE];
     struct identity *id = NULL;
     json_t *hint = len <= EXTENSION_MAX + 64
-                       ? json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL)
+                       ? json_read(data, len, JSON_REJECT_DUPLICATES, NULL)
                        : NULL;
     const char *type = json_string_value(json_object_get(hint, "type"));
     const json_t *text = json_object_get(hint, "extension");

@@ -114,7 +114,7 @@ static void on_cancelled(struct request *r, const struct pg_result *res)
         return;
     }
     if (strcmp(outcome, "accepted") == 0)
-        route_run_hint_cancel(r);
+        route_run_hint_cancel(r, r->param);
     request_json(r, 200, json_pack("{s:s}", "status", "stopped"));
 }
 

@@ -12,10 +12,9 @@
 #include "bridge/legacy_voice.h"
 
 #include "bridge/msg.h"
+#include "common/json.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,10 +226,10 @@ enum legacy_end legacy_voice_say(struct legacy_voice *v, const struct msg *m,
         return LEGACY_RUNNING;
     s.sequence = event_id_zero(m->id) ? ++v->sequence : (int64_t)m->id.n;
     if (s.view.content.at && s.view.type != EVENT_TOKEN) {
-        errno = 0;
-        content = json_loadb(s.view.content.at, s.view.content.len,
-                             JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-        if (!content && errno == ENOMEM) { /* half of it must not look whole */
+        enum json_trouble trouble;
+        content = json_read(s.view.content.at, s.view.content.len,
+                            JSON_DECODE_ANY | JSON_ALLOW_NUL, &trouble);
+        if (trouble == JSON_NO_MEMORY) { /* half of it must not look whole */
             say(arg, NULL);
             return LEGACY_RUNNING;
         }

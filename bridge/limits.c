@@ -23,7 +23,8 @@ struct limits {
     size_t descriptors;          /* limit of both together; 0: none */
     int reserves_lent;
     struct strmap *by_address, *by_user; /* struct limit_holder */
-    struct rate *guests;
+    size_t probes;
+    struct rate *guests, *probing;
 };
 
 struct limits *limits_new(const struct bridge_conf *conf, size_t descriptors)
@@ -38,7 +39,8 @@ struct limits *limits_new(const struct bridge_conf *conf, size_t descriptors)
     l->by_address = strmap_new_borrowing();
     l->by_user = strmap_new_borrowing();
     l->guests = rate_new();
-    if (l->by_address && l->by_user && l->guests)
+    l->probing = rate_new();
+    if (l->by_address && l->by_user && l->guests && l->probing)
         return l;
     limits_free(l);
     return NULL;
@@ -51,6 +53,7 @@ void limits_free(struct limits *l)
     strmap_free(l->by_address);
     strmap_free(l->by_user);
     rate_free(l->guests);
+    rate_free(l->probing);
     pthread_mutex_destroy(&l->lock);
     free(l);
 }
@@ -186,6 +189,27 @@ void limits_reserve_lent(struct limits *l, int change)
 {
     pthread_mutex_lock(&l->lock);
     l->reserves_lent += change;
+    pthread_mutex_unlock(&l->lock);
+}
+
+enum probe_room limits_probe_take(struct limits *l, const char *address, int64_t now_ms)
+{
+    enum probe_room room = PROBE_FULL;
+
+    pthread_mutex_lock(&l->lock);
+    if (l->probes < (size_t)l->conf->max_probes) {
+        bool may = rate_take(l->probing, address, l->conf->probes_per_min, now_ms);
+        room = may ? PROBE_ROOM : PROBE_OFTEN;
+        l->probes += may;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return room;
+}
+
+void limits_probe_give(struct limits *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->probes--;
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -1,5 +1,6 @@
 /* limits: what the process has only so much of, whichever reactor it is wanted in:
- * streams (in all, of an address, of a user), HTTP connections, descriptors, new guests.
+ * streams (in all, of an address, of a user), probes among them, HTTP connections,
+ * descriptors, new guests.
  * Asked when something begins or ends, never for an event. Safe from any thread. */
 #ifndef THREADCAST_LIMITS_H
 #define THREADCAST_LIMITS_H
@@ -49,6 +50,14 @@ void limits_connection_give(struct limits *l);
 /* A reactor has lent its reserve (+1), has it back (-1): while one has, every new
  * connection is ROOM_SCARCE, so that the next free descriptor stays one. */
 void limits_reserve_lent(struct limits *l, int change);
+
+enum probe_room {
+    PROBE_ROOM,
+    PROBE_FULL,  /* --max-probes are under way */
+    PROBE_OFTEN, /* this address has had its part of this minute */
+};
+enum probe_room limits_probe_take(struct limits *l, const char *address, int64_t now_ms);
+void limits_probe_give(struct limits *l); /* of each PROBE_ROOM, once */
 
 /* May this address sign in one more guest in this minute? */
 bool limits_guest(struct limits *l, const char *address, int64_t now_ms);

@@ -6,6 +6,7 @@
 #include "bridge/static.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "threadcast_version.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -37,19 +38,36 @@ static void warn_loudly(const struct bridge_conf *conf)
         log_info("no DATABASE_URL: serving publishers from Redis alone");
 }
 
+/* Where they usually are they may be missing: a bridge that runs from its build. Where
+ * somebody says they are they may not. */
+static bool load_client(const struct bridge_conf *conf, struct bridge_files *ret,
+                        struct buf *err)
+{
+    const char *dir = conf->client_dir;
+    if (strcmp(dir, THREADCAST_CLIENT_DIR) == 0 && access(dir, F_OK) != 0) {
+        log_info("no JavaScript client is installed: /client.js is not served",
+                 LOG_S("looked_in", dir));
+        return true;
+    }
+    ret->client = statics_load(dir, "index.js", err);
+    return ret->client;
+}
+
 static int run(const struct bridge_conf *conf)
 {
     struct buf err;
     struct auth *auth = NULL;
-    struct statics *statics = NULL;
+    struct bridge_files files = {NULL, NULL};
     struct reactors *rs = NULL;
     int status = 1;
     buf_init(&err);
     if (!(auth = auth_new(conf, &err)))
         goto out;
-    if (conf->demo && !(statics = statics_load(conf->app_dir, &err)))
+    if (conf->demo && !(files.app = statics_load(conf->app_dir, "index.html", &err)))
         goto out;
-    if (!(rs = reactors_new(conf, auth, statics, &err)))
+    if (!load_client(conf, &files, &err))
+        goto out;
+    if (!(rs = reactors_new(conf, auth, &files, &err)))
         goto out;
     warn_loudly(conf);
     reactors_run(rs);
@@ -59,7 +77,8 @@ out:
     if (status)
         fprintf(stderr, "threadcast-bridge: %s\n", err.data ? err.data : "out of memory");
     reactors_free(rs);
-    statics_free(statics);
+    statics_free(files.app);
+    statics_free(files.client);
     auth_free(auth);
     buf_fini(&err);
     return status;

@@ -20,19 +20,22 @@ enum { TTL_DEFAULT_S = 3600, TTL_MAX_S = 31536000, JTI_MAX = 256 };
 
 static const char usage[] =
     "Usage: threadcast-bridge token --sub <who> [--read <thread>]… [--write <thread>]…\n"
-    "                               [--ttl <seconds>] [--jti <id>] [options]\n\n"
+    "                               [--ttl <seconds>] [--jti <id>] [--probe] "
+    "[options]\n\n"
     "Prints a token for development, signed with JWT_SECRET or JWT_SECRET_FILE.\n\n"
     "  --sub <who>       whose token it is\n"
     "  --read <thread>   a thread, or a prefix ending in *, whose events it may read\n"
     "  --write <thread>  the same for publishing events\n"
     "  --ttl <seconds>   how long it is good (3600)\n"
-    "  --jti <id>        a name of its own\n\n"
+    "  --jti <id>        a name of its own\n"
+    "  --probe           the right to ask what the bridge makes of a request\n\n"
     "Options and variables are those of the bridge: threadcast-bridge --help.\n";
 
 struct mint {
     const char *sub, *jti, *ttl;
     json_t *read, *write; /* lists, or NULL */
     int64_t ttl_s;
+    bool probe;
     int rest_count; /* what is the bridge's */
     char **rest;
 };
@@ -81,7 +84,9 @@ static bool sort_arguments(struct mint *m, int argc, char *const *argv)
         const char *equals = strchr(argv[i], '=');
         size_t len = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
         const char *value = equals ? equals + 1 : i + 1 < argc ? argv[i + 1] : NULL;
-        if (!value || !take(m, argv[i], len, value))
+        if (strcmp(argv[i], "--probe") == 0)
+            m->probe = true;
+        else if (!value || !take(m, argv[i], len, value))
             m->rest[m->rest_count++] = argv[i];
         else if (!equals)
             i++;
@@ -132,8 +137,9 @@ static json_t *make_claims(struct mint *m, const struct bridge_conf *conf)
     json_t *claims =
         json_pack("{s:s, s:I, s:I, s:s*, s:s*, s:s*}", "sub", m->sub, "iat", iat, "exp",
                   exp, "jti", m->jti, "aud", conf->jwt_audience, "iss", conf->jwt_issuer);
-    json_t *grants = json_pack("{s:o*, s:o*}", "read", m->read, "write", m->write);
-    bool any = m->read || m->write;
+    json_t *grants = json_pack("{s:o*, s:o*, s:o*}", "read", m->read, "write", m->write,
+                               "probe", m->probe ? json_true() : NULL);
+    bool any = m->read || m->write || m->probe;
 
     m->read = m->write = NULL;
     if (!any) {

@@ -44,8 +44,7 @@ static bool https(const struct request *r)
     return span_is(forwarded(r, "X-Forwarded-Proto"), "https");
 }
 
-/* What the visitor's browser calls us. */
-static bool own_site(const struct request *r, struct site *ret)
+bool origin_own(const struct request *r, struct site *ret)
 {
     struct span host = forwarded(r, "X-Forwarded-Host");
 
@@ -73,7 +72,7 @@ static bool origin_allowed(const struct request *r, struct span origin)
 
     if (!site_parse(origin, &site))
         return false; /* `null` is among these */
-    return (own_site(r, &own) && site_equal(&site, &own)) ||
+    return (origin_own(r, &own) && site_equal(&site, &own)) ||
            listed(conf->public_origin, &site) || listed(conf->allowed_origins, &site);
 }
 
@@ -181,7 +180,7 @@ void origin_cors(struct request *r)
 static bool seen_as(const struct request *r, struct site *ret)
 {
     const char *public_origin = r->bridge->conf->public_origin;
-    bool own = own_site(r, ret);
+    bool own = origin_own(r, ret);
     struct span first;
     struct site site;
     size_t pos = 0;
@@ -220,9 +219,9 @@ bool origin_host_known(const struct request *r)
     const struct bridge_conf *conf = r->bridge->conf;
     struct site own;
 
-    return own_site(r, &own) && (site_local(&own) || from_trusted_proxy(r) ||
-                                 host_listed(conf->public_origin, &own) ||
-                                 host_listed(conf->allowed_origins, &own));
+    return origin_own(r, &own) && (site_local(&own) || from_trusted_proxy(r) ||
+                                   host_listed(conf->public_origin, &own) ||
+                                   host_listed(conf->allowed_origins, &own));
 }
 
 bool origin_list_valid(const char *list, struct buf *err)

@@ -6,6 +6,7 @@
 
 struct buf;
 struct request;
+struct site;
 
 /* Every request passes here before its route. false: already answered (403 for a foreign
  * Origin on an unsafe method, 400/403 for a Host not allowed under --auth none, 204 for
@@ -20,6 +21,10 @@ void origin_cors(struct request *r);
  * plain HTTP on this machine, or under a --public-origin that begins with http:. When a
  * proxy hides what the browser sees, --public-origin says it, and in doubt it is. */
 bool origin_secure(const struct request *r);
+
+/* What the visitor's browser calls us, by Host and what trusted proxies forward; what an
+ * Origin is compared with. false: it cannot be read. */
+bool origin_own(const struct request *r, struct site *ret);
 
 /* Does the request's Host name this machine and not a stranger's domain that was pointed
  * at it (DNS rebinding)? An address, a name without dots, the public or an allowed

@@ -127,6 +127,11 @@ struct owners *owners_new(struct bridge *b)
     return NULL;
 }
 
+bool owners_listening(const struct owners *o)
+{
+    return pg_state(o->bridge->pg_listen) == PG_READY && pg_hear_proven(o->hear);
+}
+
 void owners_free(struct owners *o)
 {
     if (!o)

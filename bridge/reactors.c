@@ -146,7 +146,7 @@ static bool make(struct reactors *rs, struct buf *err)
 }
 
 struct reactors *reactors_new(const struct bridge_conf *conf, struct auth *auth,
-                              const struct statics *statics, struct buf *err)
+                              const struct bridge_files *files, struct buf *err)
 {
     struct reactors *rs = calloc(1, sizeof(*rs));
 
@@ -154,7 +154,7 @@ struct reactors *reactors_new(const struct bridge_conf *conf, struct auth *auth,
         return NULL;
     rs->conf = conf;
     rs->auth = auth;
-    rs->statics = statics;
+    rs->files = files;
     rs->count = conf->reactors ? (size_t)conf->reactors : cores();
     pthread_mutex_init(&rs->lock, NULL);
     instance_new(rs->instance);

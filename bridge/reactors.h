@@ -14,10 +14,10 @@
 struct auth;
 struct bridge;
 struct bridge_conf;
+struct bridge_files;
 struct limits;
 struct report;
 struct revoked;
-struct statics;
 struct timer;
 
 #define REACTORS_MAX 64
@@ -25,10 +25,10 @@ struct timer;
 struct reactors {
     const struct bridge_conf *conf; /* borrowed, like the two below; immutable */
     struct auth *auth;              /* each gets a copy */
-    const struct statics *statics;  /* NULL without --demo */
-    struct limits *limits;          /* of the process */
-    struct revoked *revoked;        /* of the process; NULL with --auth none */
-    struct report *reports;         /* what each said of itself last (metrics.c) */
+    const struct bridge_files *files;
+    struct limits *limits;   /* of the process */
+    struct revoked *revoked; /* of the process; NULL with --auth none */
+    struct report *reports;  /* what each said of itself last (metrics.c) */
     struct bridge **all;
     size_t count, made;
     size_t empty; /* of a drain: those that have nobody left; number 0's thread */
@@ -41,7 +41,7 @@ struct reactors {
 
 /* Listens, but serves nobody yet. NULL: `err` says why. */
 struct reactors *reactors_new(const struct bridge_conf *conf, struct auth *auth,
-                              const struct statics *statics, struct buf *err);
+                              const struct bridge_files *files, struct buf *err);
 void reactors_free(struct reactors *rs); /* NULL is fine */
 /* Serves until a drain is over; number 0 has the calling thread and the signals. */
 void reactors_run(struct reactors *rs);

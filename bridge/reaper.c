@@ -22,6 +22,7 @@ const char *close_reason_text(enum close_reason reason)
         [CLOSE_DRAIN] = "draining",        [CLOSE_BUSY] = "busy",
         [CLOSE_ENDED] = "run ended",       [CLOSE_DEMO] = "cut on request",
         [CLOSE_MEMORY] = "out of memory",  [CLOSE_AGED] = "old",
+        [CLOSE_POLLED] = "answered",
     };
     return text[reason];
 }
@@ -35,6 +36,7 @@ static void count_reason(struct bridge_stats *s, enum close_reason reason)
         [CLOSE_DRAIN] = &s->closed_drain,     [CLOSE_BUSY] = &s->closed_busy,
         [CLOSE_ENDED] = &s->closed_ended,     [CLOSE_DEMO] = &s->closed_demo,
         [CLOSE_MEMORY] = &s->closed_memory,   [CLOSE_AGED] = &s->closed_aged,
+        [CLOSE_POLLED] = &s->closed_polled,
     };
     ++*counter[reason];
 }

@@ -8,9 +8,9 @@
 #include "bridge/conn.h"
 #include "bridge/origin.h"
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,7 +171,8 @@ void request_reply(struct request *r, int status, const char *content_type,
     if (r->bridge->draining)
         r->http.keep_alive = false;
     log_answer(r, status);
-    origin_cors(r);
+    if (!r->anyone)
+        origin_cors(r);
     buf_init(&out);
     add_head(r, status, content_type, len, &out);
     if (r->http.method != HTTP_HEAD && status != 204 && status != 304)
@@ -267,6 +268,7 @@ static size_t json_depth(const char *text, size_t len)
 json_t *request_body_parse(struct request *r, size_t flags)
 {
     json_t *value;
+    enum json_trouble trouble;
 
     if (!is_json_type(http_header(&r->http, "content-type"))) {
         request_error(r, 415, "bad_content_type",
@@ -281,11 +283,10 @@ json_t *request_body_parse(struct request *r, size_t flags)
         request_error(r, 400, "too_deep", "The body's JSON is nested too deeply.");
         return NULL;
     }
-    errno = 0; /* jansson calls it an invalid token when its lexer has no memory */
-    value = json_loadb(r->body, r->body_len, JSON_REJECT_DUPLICATES | flags, NULL);
+    value = json_read(r->body, r->body_len, JSON_REJECT_DUPLICATES | flags, &trouble);
     if (value)
         return value;
-    if (errno == ENOMEM)
+    if (trouble == JSON_NO_MEMORY)
         request_error(r, 503, "unavailable", "Out of memory, try again.");
     else
         request_error(r, 400, "bad_json", "The body is not JSON.");

@@ -41,6 +41,7 @@ struct request {
     bool overloaded; /* one connection too many: only a stream may still take it over */
     bool scarce;     /* not even that: few descriptors are left */
     bool admin;      /* came in at --admin-listen */
+    bool anyone;     /* what is answered is public: any origin may have it */
     bool stream;     /* a transient refusal is `busy`, not 503 */
     enum request_keys keys;
     void (*wait)(struct request *r);  /* when nobody can say yet who asks; may be NULL */

@@ -4,6 +4,7 @@
 #include "bridge/bridge.h"
 #include "bridge/feed.h"
 #include "bridge/metrics.h"
+#include "bridge/owners.h"
 #include "bridge/publisher.h"
 #include "bridge/reactors.h"
 #include "bridge/reader.h"
@@ -103,7 +104,7 @@ void route_metrics(struct request *r)
 /* What one reactor finds: both are asked at once; the last answer is its answer. */
 struct ready {
     int waiting;
-    bool redis, pg, keys;
+    bool redis, pg, listen, keys;
 };
 
 static void one_less(struct round_part *part)
@@ -145,6 +146,8 @@ static void ready_one(struct round_part *part)
     struct ready *a = part->answer;
 
     a->keys = auth_ready(b->auth);
+    /* deaf, its streams would outlive the right to them */
+    a->listen = !b->owners || owners_listening(b->owners);
     a->waiting = 1; /* ours, so that an early answer does not end it */
     if ((!b->revoked || revoked_known(b->revoked)) && feed_ready(b->feed) &&
         publisher_ready(b->publisher) && reader_redis(b->reader) &&
@@ -165,23 +168,25 @@ static void on_ready(const struct round *round, void *arg)
 {
     struct request *r = arg;
     struct bridge *b = r->bridge;
-    bool redis = true, pg = true, keys = true;
+    bool redis = true, pg = true, listen = true, keys = true;
     bool with_pg = b->conf->database_url != NULL;
 
     for (size_t i = 0; i < round_size(round); i++) {
         const struct ready *a = round_said(round, i);
         redis &= a && a->redis;
         pg &= a && a->pg;
+        listen &= a && a->listen;
         keys &= a && a->keys;
     }
-    bool ok = redis && (pg || !with_pg) && keys && !b->draining;
+    bool ok = redis && ((pg && listen) || !with_pg) && keys && !b->draining;
     if (!ok)
         request_header(r, "Retry-After", "1");
     request_json(r, ok ? 200 : 503,
-                 json_pack("{s:b, s:s, s:s, s:s, s:b}", "ready", ok, "redis",
+                 json_pack("{s:b, s:s, s:s, s:s, s:s, s:b}", "ready", ok, "redis",
                            state_word(true, redis), "postgres", state_word(with_pg, pg),
-                           "keys", state_word(b->conf->jwt_jwks_url != NULL, keys),
-                           "draining", b->draining));
+                           "listen", state_word(with_pg, listen), "keys",
+                           state_word(b->conf->jwt_jwks_url != NULL, keys), "draining",
+                           b->draining));
     request_unref(r);
 }
 

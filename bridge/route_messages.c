@@ -155,6 +155,45 @@ static bool is_mode(const char *mode)
     return false;
 }
 
+/* As in db/0005_agents.sql (message_agents). */
+enum { MESSAGE_AGENTS_MAX = 8 };
+
+static bool is_agents(const json_t *agents)
+{
+    size_t n = json_array_size(agents);
+
+    if (n == 0 || n > MESSAGE_AGENTS_MAX)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *name = json_array_get(agents, i);
+        if (!json_is_string(name) || !word_or_none(name))
+            return false;
+        for (size_t k = 0; k < i; k++)
+            if (json_equal(name, json_array_get(agents, k)))
+                return false;
+    }
+    return true;
+}
+
+/* Who shall answer: at most one of the four places says so, and says it well. */
+static const char *agents_fault(const json_t *body, const json_t *metadata)
+{
+    const json_t *one = json_object_get(body, "agent");
+    const json_t *several = json_object_get(body, "agents");
+    const json_t *meta_one = json_object_get(metadata, "agent");
+    const json_t *meta_several = json_object_get(metadata, "agents");
+
+    if (!word_or_none(one))
+        return "`agent` must be 1 to 64 of A-Z a-z 0-9 . _ : -";
+    if (!word_or_none(meta_one))
+        return "`metadata.agent` must be 1 to 64 of A-Z a-z 0-9 . _ : -";
+    if ((several && !is_agents(several)) || (meta_several && !is_agents(meta_several)))
+        return "`agents` must be 1 to 8 different names of A-Z a-z 0-9 . _ : -";
+    if ((several || meta_several) && (one || meta_one || (several && meta_several)))
+        return "Only one of `agent` and `agents` can be given, once.";
+    return NULL;
+}
+
 /* NULL: the body is good. */
 static const char *body_fault(const json_t *body)
 {
@@ -162,21 +201,18 @@ static const char *body_fault(const json_t *body)
     const json_t *metadata = json_object_get(body, "metadata");
     const json_t *mode = json_object_get(body, "mode");
     size_t known = 1 + (metadata != NULL) + (mode != NULL) +
-                   (json_object_get(body, "agent") != NULL);
+                   (json_object_get(body, "agent") != NULL) +
+                   (json_object_get(body, "agents") != NULL);
 
     if (!json_is_string(content) || json_string_length(content) == 0)
         return "`content` must be a text that is not empty.";
-    if (!word_or_none(json_object_get(body, "agent")))
-        return "`agent` must be 1 to 64 of A-Z a-z 0-9 . _ : -";
     if (mode && !is_mode(json_string_value(mode)))
         return "`mode` must be queue, parallel, interrupt or reject.";
     if (metadata && !json_is_object(metadata))
         return "`metadata` must be an object.";
-    if (!word_or_none(json_object_get(metadata, "agent")))
-        return "`metadata.agent` must be 1 to 64 of A-Z a-z 0-9 . _ : -";
     if (json_object_size(body) != known)
-        return "Only `content`, `agent`, `mode` and `metadata` are known.";
-    return NULL;
+        return "Only `content`, `agent`, `agents`, `mode` and `metadata` are known.";
+    return agents_fault(body, metadata);
 }
 
 static void on_posted(struct request *r, const struct pg_result *res)
@@ -198,15 +234,17 @@ static void on_posted(struct request *r, const struct pg_result *res)
 }
 
 /* The message's metadata with what its run will be found by: the run's first event, its
- * agent and the worker's log carry it. A `trace` of the application's own is left. */
+ * agent and the worker's log carry it. A `trace` of the application's own is left. And
+ * with the agents that are to answer: there is one run for each of them. */
 static char *metadata_text_of(const struct request *r)
 {
     const struct messages *m = r->state;
     json_t *given = json_object_get(m->body, "metadata");
+    json_t *agents = json_object_get(m->body, "agents");
     json_t *all = given ? json_copy(given) : json_object();
     const char *parent = r->trace.parent[0] ? r->trace.parent : NULL;
     bool ok =
-        all &&
+        all && (!agents || json_object_set(all, "agents", agents) == 0) &&
         (json_object_get(all, "trace") ||
          json_object_set_new(all, "trace",
                              json_pack("{s:s, s:s*}", "requestId", r->trace.request_id,

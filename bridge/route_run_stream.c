@@ -16,6 +16,7 @@
 #include "bridge/run_state.h"
 #include "bridge/stream.h"
 #include "common/event.h"
+#include "common/json.h"
 #include "common/pg.h"
 #include "common/utf8.h"
 
@@ -92,7 +93,8 @@ static bool replay_end(struct client *c, const struct event_run *run, const json
 static bool replay_ends(struct client *c, const struct event_run *run, const char *text)
 {
     size_t i;
-    json_t *end, *ends = json_loads(text ? text : "", JSON_REJECT_DUPLICATES, NULL);
+    json_t *end,
+        *ends = json_read(text, text ? strlen(text) : 0, JSON_REJECT_DUPLICATES, NULL);
     bool ok = json_array_size(ends) > 0;
     json_array_foreach(ends, i, end) ok = ok && replay_end(c, run, end);
     json_decref(ends);

@@ -6,6 +6,7 @@
 #include "bridge/publisher.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
+#include "common/json.h"
 #include "common/pg.h"
 
 #include <stdio.h>
@@ -15,9 +16,11 @@
 #define RUN_JSON                                                                         \
     "jsonb_build_object("                                                                \
     " 'runId', r.id, 'threadId', r.thread_id, 'messageId', r.message_id,"                \
-    " 'replyId', r.reply_id, 'agent', r.agent, 'status', r.status,"                      \
+    " 'replyId', r.reply_id, 'agent', r.agent, 'agentId', r.answered_by,"                \
+    " 'status', r.status,"                                                               \
     " 'attempt', r.attempt, 'failures', r.failures, 'error', r.error,"                   \
-    " 'usage', r.usage, 'cancelAt', r.cancel_at, 'queuedAt', r.queued_at,"               \
+    " 'usage', r.usage, 'stats', r.stats, 'cancelAt', r.cancel_at, 'queuedAt', "         \
+    "r.queued_at,"                                                                       \
     " 'startedAt', r.started_at, 'endedAt', r.ended_at)"
 
 static const char get_sql[] = "SELECT r.thread_id, t.owner = $2, " RUN_JSON "::text"
@@ -46,13 +49,13 @@ void route_run_get(struct request *r)
 }
 
 /* Workers hear of it at once; those that miss the hint see it in Postgres. */
-void route_run_hint_cancel(struct request *r)
+void route_run_hint_cancel(struct request *r, const char *run_id)
 {
     char channel[NAMES_KEY_SIZE], json[96];
 
     snprintf(channel, sizeof channel, "%sthreadcast:control",
              r->bridge->conf->redis_prefix);
-    snprintf(json, sizeof json, "{\"type\":\"cancel\",\"runId\":\"%.36s\"}", r->param);
+    snprintf(json, sizeof json, "{\"type\":\"cancel\",\"runId\":\"%.36s\"}", run_id);
     publisher_hint(r->bridge->publisher, channel, json);
 }
 
@@ -67,28 +70,76 @@ static void on_cancelled(struct request *r, const struct pg_result *res)
         return;
     }
     if (accepted)
-        route_run_hint_cancel(r);
+        route_run_hint_cancel(r, r->param);
     request_json(r, accepted ? 202 : 200,
                  json_pack("{s:s, s:s, s:s}", "runId", r->param, "threadId",
                            pg_value(res, 0, 2), "status", status));
+}
+
+/* Cancelling needs no body, but what is sent must be well-formed. false: answered. */
+static bool body_is_fine(struct request *r)
+{
+    json_t *body = r->body_len > 0 ? request_body_object(r) : NULL;
+
+    json_decref(body);
+    return r->body_len == 0 || body;
 }
 
 void route_run_cancel(struct request *r)
 {
     const char *params[] = {r->param, NULL};
 
-    if (!auth_require(r, false))
+    if (!auth_require(r, false) || !body_is_fine(r))
         return;
-    if (r->body_len > 0) { /* needs none, but what is sent must be well-formed */
-        json_t *body = request_body_object(r);
-        if (!body)
-            return;
-        json_decref(body);
-    }
     params[1] = r->identity->sub;
     ask_pg(r,
            "SELECT outcome, status, thread_id FROM threadcast.cancel_run($1::uuid, $2)",
            2, params, on_cancelled);
+}
+
+/* --- all that a thread has going ---------------------------------------------------- */
+
+/* Their workers are told by the notification too; these are for the first few, sooner. */
+enum { HINTS_MAX = 32 };
+
+static void hint_all(struct request *r, const json_t *runs)
+{
+    size_t i, hints = 0;
+    const json_t *run;
+
+    json_array_foreach(runs, i, run)
+    {
+        const char *id = json_string_value(json_object_get(run, "runId"));
+        const char *status = json_string_value(json_object_get(run, "status"));
+        if (id && status && strcmp(status, "running") == 0 && hints++ < HINTS_MAX)
+            route_run_hint_cancel(r, id);
+    }
+}
+
+static void on_thread_cancelled(struct request *r, const struct pg_result *res)
+{
+    json_t *answer;
+
+    if (strcmp(pg_value(res, 0, 0), "ok") != 0) {
+        r->bridge->stats.access_denied++;
+        ask_forbidden(r);
+        return;
+    }
+    answer = json_read(pg_value(res, 0, 1), pg_length(res, 0, 1), 0, NULL);
+    hint_all(r, json_object_get(answer, "runs"));
+    json_decref(answer);
+    request_text(r, 202, pg_value(res, 0, 1), pg_length(res, 0, 1));
+}
+
+void route_thread_cancel(struct request *r)
+{
+    const char *params[] = {r->param, NULL};
+
+    if (!auth_require(r, false) || !body_is_fine(r))
+        return;
+    params[1] = r->identity->sub;
+    ask_pg(r, "SELECT outcome, answer::text FROM threadcast.cancel_thread($1, $2)", 2,
+           params, on_thread_cancelled);
 }
 
 /* --- a thread's runs, newest first ------------------------------------------------- */

@@ -18,7 +18,10 @@ route_fn route_messages_get, route_messages_post;
 route_fn route_threads_get, route_threads_post, route_thread_delete;
 /* route_runs.c */
 route_fn route_run_get, route_run_cancel, route_runs_get;
-void route_run_hint_cancel(struct request *r); /* workers: look at r->param */
+route_fn route_thread_cancel;
+void route_run_hint_cancel(struct request *r, const char *run_id); /* to workers */
+/* route_usage.c, route_agents.c */
+route_fn route_usage_get, route_agents_get;
 /* route_retry.c */
 route_fn route_run_retry;
 /* route_publish.c */
@@ -31,6 +34,8 @@ route_fn route_session_extend;
 route_fn route_revoke;
 /* route_demo.c (in the event path: drops the visitor's own streams) */
 route_fn route_demo_cut;
+/* route_probe.c */
+route_fn route_probe;
 /* route_health.c */
 route_fn route_healthz, route_readyz, route_metrics;
 /* route_debug.c */
@@ -38,6 +43,6 @@ route_fn route_debug_streams;
 /* legacy_routes.c */
 route_fn route_legacy_stream, route_legacy_status, route_legacy_stop;
 /* static.c */
-route_fn route_static;
+route_fn route_static, route_vendor, route_client, route_client_entry;
 
 #endif

@@ -1,5 +1,5 @@
-/* static: see static.h. Names are flat and come from the directory, so no request can
- * reach another file. What is served is what was there at the start. */
+/* static: see static.h. Names come from the directory and one below it, vendor/, so no
+ * request can reach another file. What is served is what was there at the start. */
 #include "bridge/static.h"
 
 #include "bridge/bridge.h"
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define FILES_MAX 100
 #define FILE_BYTES_MAX (8u * 1024 * 1024)
@@ -91,14 +92,15 @@ static bool file_etag(struct file *f)
     return true;
 }
 
-/* Takes a file when its name and kind are ones that are served. false: `err`. */
-static bool statics_add(struct statics *s, const char *dir, const char *name,
-                        struct buf *err)
+/* Takes a file when its name and kind are ones that are served; `under` comes before its
+ * name in requests. false: `err`. */
+static bool statics_add(struct statics *s, const char *dir, const char *under,
+                        const char *name, struct buf *err)
 {
     struct file *f = &s->files[s->count];
     char path[4096];
     struct stat st;
-    int n = snprintf(path, sizeof path, "%s/%s", dir, name);
+    int n = snprintf(path, sizeof path, "%s/%s%s", dir, under, name);
 
     if (name[0] == '.' || !type_of(name) || !thread_id_valid(name, strlen(name)))
         return true;
@@ -111,13 +113,32 @@ static bool statics_add(struct statics *s, const char *dir, const char *name,
     s->count++; /* from here on statics_free knows it */
     buf_init(&f->data);
     f->type = type_of(name);
-    f->name = strdup(name);
+    f->name = strdup(path + strlen(dir) + 1);
     if (!f->name || !file_read(path, &f->data, err) || !file_etag(f)) {
         if (err->len == 0)
             buf_str(err, "out of memory");
         return false;
     }
     return true;
+}
+
+/* All files of one directory. false: it cannot be read, or one of them. */
+static bool statics_add_all(struct statics *s, const char *dir, const char *under,
+                            struct buf *err)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s%s%s", dir, *under ? "/" : "", under);
+    DIR *d = n > 0 && (size_t)n < sizeof path ? opendir(path) : NULL;
+    struct dirent *entry;
+    bool ok = d;
+
+    while (ok && (entry = readdir(d)))
+        ok = statics_add(s, dir, under, entry->d_name, err);
+    if (d)
+        closedir(d);
+    else
+        buf_printf(err, "cannot read %s: %s", path, strerror(errno));
+    return ok;
 }
 
 static const struct file *statics_find(const struct statics *s, const char *name)
@@ -128,29 +149,33 @@ static const struct file *statics_find(const struct statics *s, const char *name
     return NULL;
 }
 
-struct statics *statics_load(const char *dir, struct buf *err)
+/* What a build has fetched (scripts/vendor) may be missing: then vendor/ is empty. */
+static bool statics_add_vendor(struct statics *s, const char *dir, struct buf *err)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/vendor", dir);
+
+    return n < 0 || (size_t)n >= sizeof path || access(path, F_OK) != 0 ||
+           statics_add_all(s, dir, "vendor/", err);
+}
+
+struct statics *statics_load(const char *dir, const char *needed, struct buf *err)
 {
     struct statics *s = calloc(1, sizeof *s);
-    DIR *d = opendir(dir);
-    struct dirent *entry;
 
-    if (!s || !d) {
-        buf_printf(err, "cannot read %s: %s", dir, strerror(errno));
+    if (!s) {
+        buf_str(err, "out of memory");
+        return NULL;
+    }
+    if (!statics_add_all(s, dir, "", err) || !statics_add_vendor(s, dir, err))
+        goto fail;
+    if (!statics_find(s, needed)) {
+        buf_printf(err, "there is no %s in %s", needed, dir);
         goto fail;
     }
-    while ((entry = readdir(d)))
-        if (!statics_add(s, dir, entry->d_name, err))
-            goto fail;
-    if (!statics_find(s, "index.html")) {
-        buf_printf(err, "there is no index.html in %s", dir);
-        goto fail;
-    }
-    closedir(d);
     return s;
 
 fail:
-    if (d)
-        closedir(d);
     statics_free(s);
     return NULL;
 }
@@ -179,21 +204,75 @@ static bool tag_matches(struct span list, const char *etag)
     return false;
 }
 
-void route_static(struct request *r)
+static void reply_file(struct request *r, const struct file *f)
 {
-    const char *name = r->param[0] ? r->param : "index.html";
-    const struct file *f = statics_find(r->bridge->statics, name);
-
-    if (!f) {
-        request_error(r, 404, "not_found", "There is nothing here.");
-        return;
-    }
     request_header(r, "Cache-Control", "no-cache");
     request_header(r, "ETag", f->etag);
-    request_header(r, "Content-Security-Policy", policy);
-    request_header(r, "Referrer-Policy", "no-referrer");
     if (tag_matches(http_header(&r->http, "if-none-match"), f->etag))
         request_reply(r, 304, NULL, NULL, 0);
     else
         request_reply(r, 200, f->type, f->data.data, f->data.len);
+}
+
+/* A file of the application, or that there is none. */
+static void reply_app(struct request *r, const struct file *f)
+{
+    if (!f) {
+        request_error(r, 404, "not_found", "There is nothing here.");
+        return;
+    }
+    request_header(r, "Content-Security-Policy", policy);
+    request_header(r, "Referrer-Policy", "no-referrer");
+    reply_file(r, f);
+}
+
+void route_static(struct request *r)
+{
+    const char *name = r->param[0] ? r->param : "index.html";
+
+    reply_app(r, statics_find(r->bridge->statics, name));
+}
+
+/* What the application has from others: app/vendor. */
+void route_vendor(struct request *r)
+{
+    char name[sizeof "vendor/" + sizeof r->param];
+
+    snprintf(name, sizeof name, "vendor/%s", r->param);
+    reply_app(r, statics_find(r->bridge->statics, name));
+}
+
+/* Public code: pages of any origin may import it, those that isolate themselves, too. */
+static void open_to_all(struct request *r)
+{
+    r->anyone = true;
+    request_header(r, "Access-Control-Allow-Origin", "*");
+    request_header(r, "Cross-Origin-Resource-Policy", "cross-origin");
+}
+
+void route_client(struct request *r)
+{
+    const struct statics *files = r->bridge->client_files;
+    const struct file *f = files ? statics_find(files, r->param) : NULL;
+
+    open_to_all(r);
+    if (f)
+        reply_file(r, f);
+    else
+        request_error(r, 404, "not_found", "There is nothing here.");
+}
+
+/* Where to import it from: its other files stand in client/, beside it. */
+void route_client_entry(struct request *r)
+{
+    static char entry[] = "export * from './client/index.js';\n";
+    static const struct file file = {.type = "text/javascript; charset=utf-8",
+                                     .data = {.data = entry, .len = sizeof entry - 1},
+                                     .etag = "\"client-entry-1\""};
+
+    open_to_all(r);
+    if (r->bridge->client_files)
+        reply_file(r, &file);
+    else
+        request_error(r, 404, "not_found", "There is nothing here.");
 }

@@ -25,9 +25,10 @@ struct bridge_stats {
     uint64_t clients, clients_blocked, streams_opened, streams_http10, topics;
     uint64_t closed_client, closed_slow, closed_stalled, closed_token, closed_revoked,
         closed_drain, closed_aged, closed_ended, closed_wrote, closed_demo, closed_memory,
-        closed_busy;
+        closed_busy, closed_polled;
     uint64_t busy, resets, keepalives, stalled, runs_ended_lost, ends_forgotten;
     uint64_t resume_hits, resume_misses, no_content, state_newer;
+    uint64_t probes, probes_begun, limit_probes, limit_probes_per_min;
     uint64_t older_streams, older_entries, older_lost;
     /* events */
     uint64_t events_in, events_bare, events_out, bytes_out, events_merged;

@@ -29,6 +29,10 @@ struct stream_plan *stream_plan_new(struct request *r)
         stream_busy(r, "out of memory");
         return NULL;
     }
+    if (!stream_manner_read(r, &plan->manner)) {
+        free(plan);
+        return NULL;
+    }
     int found = http_query_get(r->http.query, "merge", merge, sizeof(merge));
     plan->merge = !(found == 1 && strcmp(merge, "0") == 0);
     plan->request = request_ref(r);
@@ -254,6 +258,7 @@ static struct client *open_client(struct stream_plan *plan, bool postgres)
 {
     struct request *r = plan->request;
     struct client_spec spec = {.merge = plan->merge,
+                               .manner = plan->manner,
                                .run_id = plan->run_id[0] ? plan->run_id : NULL,
                                .threads = plan->count};
     if (!r->conn)

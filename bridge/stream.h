@@ -28,6 +28,7 @@ struct stream_plan {
     struct request *request; /* a reference */
     size_t count;
     bool merge;
+    struct stream_manner manner;
     bool given;             /* the client said where it stands (an id) */
     char run_id[UUID_SIZE]; /* "": every run */
     int waiting;            /* access questions */
@@ -42,13 +43,17 @@ struct stream_plan {
     struct stream_thread threads[STREAM_THREADS_MAX];
 };
 
-/* Returns new, holding a reference to the request; NULL: answered. Reads ?merge=. */
+/* Returns new, holding a reference to the request; NULL: answered. Reads ?merge=, ?ping=,
+ * ?poll=. */
 struct stream_plan *stream_plan_new(struct request *r);
 void stream_plan_free(struct stream_plan *plan);
 
 /* Last-Event-ID, else ?since=, for all threads of the plan. What cannot be understood
  * is a position we do not know: `reset`. */
 void stream_positions(struct stream_plan *plan);
+
+/* ?ping=1 and ?poll=<ms>. false: answered. (manner.c) */
+bool stream_manner_read(struct request *r, struct stream_manner *ret);
 
 /* Asks access for every thread, then calls plan->next, or refuses and frees the plan. */
 void stream_admit(struct stream_plan *plan, void (*next)(struct stream_plan *plan));

@@ -92,6 +92,7 @@ static void go_live(struct sub *s)
         s->state = event_id_cmp(s->pos, t->pos) > 0 ? SUB_AHEAD : SUB_LIVE;
     }
     say_ready(s->client);
+    client_poll(s->client);
 }
 
 static void sub_page(struct sub *s, int count)

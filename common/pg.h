@@ -13,7 +13,7 @@ struct loop;
 struct pg;
 
 /* The newest of db/: what programs need the schema to be at. */
-enum { SCHEMA_VERSION = 4 };
+enum { SCHEMA_VERSION = 5 };
 
 /* Whether DATABASE_URL can be understood; if not, words in `err` that never repeat it. */
 bool pg_url_check(const char *url, struct buf *err);

@@ -125,6 +125,11 @@ void pg_hear_stop(struct pg_hear *h)
     h->listen = NULL;
 }
 
+bool pg_hear_proven(const struct pg_hear *h)
+{
+    return !h->listen;
+}
+
 bool pg_hear_notify(struct pg_hear *h, const char *channel, const char *payload)
 {
     if (strcmp(channel, PG_HEAR_CHANNEL) != 0)

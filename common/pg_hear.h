@@ -19,6 +19,8 @@ struct pg_hear *pg_hear_new(struct loop *l, struct pg_pool *pool, const char *sc
 void pg_hear_free(struct pg_hear *h);
 void pg_hear_start(struct pg_hear *h, struct pg *listen); /* it is READY */
 void pg_hear_stop(struct pg_hear *h);                     /* it is not any more */
+/* true: nothing is open: it was heard, or nobody had to ask. */
+bool pg_hear_proven(const struct pg_hear *h);
 /* From on_notify. true: it was for us. */
 bool pg_hear_notify(struct pg_hear *h, const char *channel, const char *payload);
 

@@ -1,7 +1,7 @@
 /* trace: see trace.h. */
 #include "common/trace.h"
+#include "common/json.h"
 
-#include <jansson.h>
 #include <string.h>
 
 bool request_id_valid(const char *s, size_t len)
@@ -54,7 +54,7 @@ void trace_set_parent(struct trace *t, const char *s, size_t len)
 
 void trace_of_metadata(struct trace *ret, const char *metadata)
 {
-    json_t *all = metadata ? json_loads(metadata, 0, NULL) : NULL;
+    json_t *all = json_read(metadata, metadata ? strlen(metadata) : 0, 0, NULL);
     const json_t *trace = json_object_get(all, "trace");
     const json_t *id = json_object_get(trace, "requestId");
     const json_t *parent = json_object_get(trace, "traceparent");

@@ -1,8 +1,7 @@
 /* agent: what a run asks of whoever makes the answer, and how that one answers.
  *
  *     run ── start, pause, resume, release ──▶ agent
- *     run ◀── run_on_token, run_on_delta, run_on_status, run_on_done, run_on_error ──
- * agent
+ *     run ◀── run_on_token, run_on_delta, run_on_status, run_on_done, … ── agent
  *
  * An agent knows nothing of Redis, Postgres, numbers or attempts. */
 #ifndef THREADCAST_WORKER_AGENT_H
@@ -13,7 +12,9 @@
 #include <stdint.h>
 
 struct agent; /* one that works on one run; each kind has its own */
+struct agent_stats;
 struct agent_def;
+struct buf;
 struct run;
 struct trace;
 struct worker;
@@ -33,8 +34,17 @@ struct agent_input {
 struct agent_kind {
     const char *name;
     bool needs_history;
+    /* The member of its options that stands behind `<kind>:` in --agent and --agents;
+     * NULL: nothing may stand there. */
+    const char *shorthand;
+    /* Reads this kind's members of an agent: the text of a JSON object without `kind` and
+     * `description`. Returns new, or NULL with `<member>: <reason>` in `err`. Says
+     * nothing of values, they may be secret. NULL: the kind has no options. */
+    void *(*options_new)(const char *json, size_t len, struct buf *err);
+    void (*options_free)(void *options);
     /* Returns new, or NULL when it could not start (`why` is then a short text that is
-     * safe to show). May call run_on_* before it returns. */
+     * safe to show). May call run_on_* before it returns. `def` is borrowed; who keeps it
+     * after `release` takes a reference. */
     struct agent *(*start)(struct worker *w, const struct agent_def *def, struct run *r,
                            const struct agent_input *in, const char **why);
     void (*pause)(struct agent *a); /* stop calling run_on_token for a while */
@@ -44,6 +54,20 @@ struct agent_kind {
     void (*release)(struct agent *a);
 };
 
+/* An agent that messages may name. It stays as it is while a run uses it, whatever the
+ * operator's file says meanwhile. */
+struct agent_def {
+    char *name; /* what events carry as agentId */
+    const struct agent_kind *kind;
+    char *description;         /* one line for people, or NULL */
+    void *options;             /* the kind's; NULL: it has none */
+    struct agent_stats *stats; /* goes over to the next one of this name */
+    int refs;
+};
+
+const struct agent_def *agent_def_ref(const struct agent_def *def);
+void agent_def_unref(const struct agent_def *def); /* NULL is fine */
+
 /* Pieces of the answer: any bytes, a character may be split between two pieces. */
 void run_on_token(struct run *r, const char *text, size_t len);
 /* `json`: a checked JSON object with a string member `kind`; the caller says which. */
@@ -51,6 +75,8 @@ void run_on_delta(struct run *r, const char *kind, const char *json, size_t len)
 void run_on_reasoning(struct run *r, const char *text, size_t len);
 /* `json`: a checked JSON object with a string member `status`. */
 void run_on_status(struct run *r, const char *json, size_t len);
+/* It asks somebody again, before it has said anything: for the figures. */
+void run_on_retry(struct run *r);
 /* The end. finish_reason: a word; usage_json: an object or NULL. The agent is released
  * afterwards, at the end of the turn. */
 void run_on_done(struct run *r, const char *finish_reason, const char *usage_json);

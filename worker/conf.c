@@ -2,9 +2,11 @@
  * worker_conf_validate, before anything is connected. */
 #include "worker/conf.h"
 
+#include "common/fetch.h"
 #include "common/names.h"
 #include "common/pg.h"
 #include "worker/agents.h"
+#include "worker/agents/openai_settings.h"
 #include "worker/migrate.h"
 
 #include <stddef.h>
@@ -97,11 +99,41 @@ static const struct conf_option options[] = {
      .kind = CONF_STR,
      .offset = FIELD(agent),
      .def = "demo",
-     .help = "Who answers by default: demo, exec:<command>, or a name from --agents."},
+     .help = "Who answers by default: demo, openai[:<model>], exec:<command>, or a name "
+             "from --agents."},
     {.name = "agents",
      .kind = CONF_STR,
      .offset = FIELD(agents),
      .help = "More agents that messages may name: name=exec:<command>,…"},
+    {.name = "agents-file",
+     .kind = CONF_STR,
+     .offset = FIELD(agents_file),
+     .help = "JSON file of agents, read again on SIGHUP: {\"default\": …, \"agents\": "
+             "{name: {\"kind\": …}}}."},
+    {.name = "openai-base-url",
+     .env = "OPENAI_BASE_URL",
+     .kind = CONF_STR,
+     .offset = FIELD(openai_base_url),
+     .def = OPENAI_BASE_URL,
+     .check = fetch_url_check,
+     .help = "The model provider that openai agents ask: any server that speaks OpenAI's "
+             "chat completions."},
+    {.name = "openai-api-key",
+     .env = "OPENAI_API_KEY",
+     .kind = CONF_SECRET,
+     .offset = FIELD(openai_api_key),
+     .check = openai_key_check,
+     .help = "The key for it."},
+    {.name = "openai-model",
+     .env = "OPENAI_MODEL",
+     .kind = CONF_STR,
+     .offset = FIELD(openai_model),
+     .help = "The model that is asked for, where the agent does not say."},
+    {.name = "openai-ca-file",
+     .env = "OPENAI_CA_FILE",
+     .kind = CONF_STR,
+     .offset = FIELD(openai_ca_file),
+     .help = "Certificates to trust for providers instead of the system's."},
     {.name = "demo-rate",
      .kind = CONF_INT,
      .offset = FIELD(demo_rate),
@@ -297,6 +329,21 @@ const struct conf_spec worker_conf_spec = {
     .commands = commands,
 };
 
+struct agents_source worker_conf_agents(const struct worker_conf *c)
+{
+    return (struct agents_source){
+        .standard = c->agent, .list = c->agents, .file = c->agents_file};
+}
+
+static bool check_agents(const struct worker_conf *c, struct buf *err)
+{
+    struct agents_source from = worker_conf_agents(c);
+    struct agents *a = agents_new(&from, err);
+
+    agents_free(a);
+    return a != NULL;
+}
+
 bool worker_conf_validate(void *conf, struct buf *err)
 {
     struct worker_conf *c = conf;
@@ -312,7 +359,7 @@ bool worker_conf_validate(void *conf, struct buf *err)
     if (!ok)
         buf_printf(err, "--redis-url (REDIS_URL): %s", why.data ? why.data : "no memory");
     buf_fini(&why);
-    return ok && agents_check(c->agent, c->agents, err);
+    return ok && check_agents(c, err);
 }
 
 void worker_conf_free(struct worker_conf *conf)

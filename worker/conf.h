@@ -4,9 +4,13 @@
 
 #include "common/conf.h"
 #include "common/redis.h"
+#include "worker/agents.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* Where openai agents ask when nobody says where. */
+#define OPENAI_BASE_URL "https://api.openai.com/v1"
 
 struct worker_conf {
     /* where */
@@ -17,7 +21,8 @@ struct worker_conf {
     int64_t database_pool, publishers;
     char *metrics_listen; /* NULL: off */
     /* agents */
-    char *agent, *agents;
+    char *agent, *agents, *agents_file;
+    char *openai_base_url, *openai_api_key, *openai_model, *openai_ca_file;
     int64_t demo_rate;    /* tokens a second; 0: as fast as possible */
     int64_t exec_kill_ms; /* between SIGTERM and SIGKILL */
     /* runs */
@@ -35,6 +40,8 @@ struct worker_conf {
 
 extern const struct conf_spec worker_conf_spec;
 bool worker_conf_validate(void *conf, struct buf *err);
+/* Who says which agents there are; borrows from `c`. */
+struct agents_source worker_conf_agents(const struct worker_conf *c);
 void worker_conf_free(struct worker_conf *conf);
 
 #endif

@@ -2,6 +2,7 @@
  * keeps the request and every renewal brings it. */
 #include "worker/control.h"
 
+#include "common/json.h"
 #include "common/log.h"
 #include "common/names.h"
 #include "common/redis.h"
@@ -9,7 +10,6 @@
 #include "worker/run.h"
 #include "worker/worker.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ bool control_parse(const char *json, size_t len, char out_run_id[UUID_SIZE])
     bool ok;
 
     if (len <= HINT_MAX_BYTES)
-        root = json_loadb(json, len, JSON_REJECT_DUPLICATES, NULL);
+        root = json_read(json, len, JSON_REJECT_DUPLICATES, NULL);
     type = json_string_value(json_object_get(root, "type"));
     id = json_string_value(json_object_get(root, "runId"));
     ok = type && id && strcmp(type, "cancel") == 0 && uuid_valid(id, strlen(id));

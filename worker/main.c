@@ -16,13 +16,18 @@ static void on_drain(void *arg)
     worker_drain(arg);
 }
 
+static void on_hup(void *arg)
+{
+    worker_on_hup(arg);
+}
+
 static int serve(const struct worker_conf *conf)
 {
     struct loop *l = loop_new();
     struct worker *w = l ? worker_new(l, conf) : NULL;
     int status = 1;
 
-    if (w && loop_signals(l, on_drain, NULL, w)) {
+    if (w && loop_signals(l, on_drain, on_hup, w)) {
         log_info("starting", LOG_S("instance", w->instance),
                  LOG_I("concurrency", conf->concurrency));
         loop_run(l);

@@ -9,6 +9,7 @@
 #include "common/resolve.h"
 #include "common/stats.h"
 #include "common/versions.h"
+#include "worker/agents.h"
 #include "worker/publisher.h"
 #include "worker/worker.h"
 
@@ -71,6 +72,7 @@ static void render(struct worker *w, struct buf *body)
     w->stats.log_dropped = log_dropped();
     w->stats.loop_max_lag_us = (uint64_t)loop_max_lag_us(w->loop);
     stats_render(worker_stats_rows, worker_stats_count, &w->stats, body);
+    agents_metrics(w->agents, body);
     versions_metric(body);
 }
 

@@ -13,6 +13,7 @@
 #include "db_0002_durable.h"
 #include "db_0003_forgotten.h"
 #include "db_0004_tenants.h"
+#include "db_0005_agents.h"
 #include "migrate_sql.h"
 #include "worker/conf.h"
 
@@ -39,6 +40,7 @@ static const struct migration migrations[] = {
     {"0002_durable", db_0002_durable, &db_0002_durable_len, 1},
     {"0003_forgotten", db_0003_forgotten, &db_0003_forgotten_len, 1},
     {"0004_tenants", db_0004_tenants, &db_0004_tenants_len, 1},
+    {"0005_agents", db_0005_agents, &db_0005_agents_len, 1},
 };
 #define COUNT (sizeof(migrations) / sizeof(migrations[0]))
 static_assert(COUNT == SCHEMA_VERSION, "SCHEMA_VERSION (common/pg.h) is the last one");

@@ -124,6 +124,7 @@ void run_free(struct run *r)
     if (r->call.handle)
         publish_cancel(r->call.handle);
     let_agent_go(r);
+    agent_def_unref(r->def);
     if (r->state != RUN_OVER && strmap_get(r->w->runs, r->id, strlen(r->id)) == r)
         strmap_remove(r->w->runs, r->id, strlen(r->id));
     list_remove(&r->node);
@@ -190,6 +191,7 @@ static void go(struct run *r, const char *history)
     const char *why = "The agent could not be started.";
 
     r->state = RUN_GOING;
+    figures_start(&r->figures, r->def->stats);
     r->agent = r->def->kind->start(r->w, r->def, r, &in, &why);
     KILL_POINT("agent-started");
     if (!r->agent && r->state == RUN_GOING)
@@ -236,6 +238,8 @@ static bool fill(struct run *r, const struct pg_result *res, int row)
     copy(r->message_id, sizeof(r->message_id), pg_value(res, row, CLAIM_MESSAGE));
     copy(r->reply_id, sizeof(r->reply_id), pg_value(res, row, CLAIM_REPLY));
     r->def = agents_find(r->w->agents, agent);
+    if (r->def)
+        agent_def_ref(r->def); /* a reload must not take it away */
     copy(r->agent_id, sizeof(r->agent_id), r->def ? r->def->name : agent);
     r->content = copied(res, row, CLAIM_CONTENT);
     r->metadata = copied(res, row, CLAIM_METADATA);
@@ -262,6 +266,7 @@ static struct run *run_new(struct worker *w, const struct pg_result *res, int ro
     pending_init(&r->pending);
     fold_init(&r->fold);
     buf_init(&r->end.content);
+    buf_init(&r->end.stats);
     r->w = w;
     r->number = 1;
     r->claimed_us = clock_us();

@@ -10,6 +10,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/pg.h"
+#include "worker/agent.h"
+#include "worker/agent_stats.h"
 #include "worker/killpoint.h"
 #include "worker/store.h"
 
@@ -24,6 +26,7 @@ enum { AGAIN_MAX_MS = 2000 };
 void run_end_free(struct run_end *e)
 {
     buf_fini(&e->content);
+    buf_fini(&e->stats);
     free(e->finish_reason);
     free(e->usage);
     e->finish_reason = e->usage = NULL;
@@ -110,6 +113,7 @@ void run_end_again(struct run *r)
     f.events = events.data;
     f.metadata = r->end.plain ? NULL : metadata.data;
     f.usage = r->end.plain ? NULL : r->end.usage;
+    f.stats = r->end.stats.failed ? NULL : r->end.stats.data;
     f.error = r->end.type == EVENT_ERROR ? r->end.content.data : NULL;
     if (!events.failed && !metadata.failed)
         sent = store_finish(r->w, &f, on_finished, r);
@@ -125,13 +129,18 @@ void run_end_again(struct run *r)
 static void count_end(struct run *r, const char *status)
 {
     struct worker_stats *s = &r->w->stats;
+    struct agent_stats none = {0}, *of_agent = r->def ? r->def->stats : &none;
 
-    if (strcmp(status, "done") == 0)
+    if (strcmp(status, "done") == 0) {
         s->runs_done++;
-    else if (strcmp(status, "failed") == 0)
+        of_agent->done++;
+    } else if (strcmp(status, "failed") == 0) {
         s->runs_failed++;
-    else
+        of_agent->failed++;
+    } else {
         s->runs_cancelled++;
+        of_agent->cancelled++;
+    }
     log_info("run ended", LOG_S("run", r->id), LOG_S("thread", r->thread_id),
              LOG_S("status", status), LOG_I("attempt", r->names.attempt),
              LOG_I("bytes", r->fold.text.len),
@@ -204,6 +213,8 @@ void run_finish(struct run *r, const char *status, enum event_type type,
     r->end.type = type;
     r->end.finish_reason = strdup(finish_reason);
     r->end.usage = usage ? strdup(usage) : NULL;
+    figures_end(&r->figures);
+    figures_json(&r->figures, &r->end.stats);
     if (r->end.content.failed || !r->end.finish_reason) {
         run_drop(r, "no memory for its end");
         return;

@@ -10,6 +10,7 @@
 #include "common/loop.h"
 #include "common/names.h"
 #include "common/trace.h"
+#include "worker/figures.h"
 #include "worker/fold.h"
 #include "worker/pending.h"
 #include "worker/publisher.h"
@@ -36,6 +37,7 @@ struct run_end {
     enum event_type type; /* EVENT_DONE or EVENT_ERROR */
     struct buf content;   /* of that event */
     char *finish_reason, *usage;
+    struct buf stats;
     int64_t ts_ms, seq;
     bool anew;     /* Redis lost the run meanwhile: publish it folded, with its end */
     bool plain;    /* Postgres did not take the metadata: without it */
@@ -65,6 +67,7 @@ struct run {
     struct backoff backoff;
 
     /* what was made */
+    struct figures figures;
     struct fold fold;
     struct pending pending;
     char tail[4]; /* beginning of a character whose rest has not come */

@@ -11,6 +11,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/pg.h"
+#include "worker/agent.h"
+#include "worker/agent_stats.h"
 #include "worker/intake.h"
 #include "worker/killpoint.h"
 #include "worker/store.h"
@@ -45,6 +47,8 @@ static void requeued(struct run *r, int64_t delay_ms)
              LOG_S("thread", r->thread_id), LOG_I("attempt", r->names.attempt),
              LOG_I("delay_ms", delay_ms), LOG_S("error", r->end.content.data));
     r->w->stats.runs_requeued++;
+    if (r->def)
+        r->def->stats->retries++;
     r->state = RUN_CLOSING;
     r->end.requeued = true;
     timer_stop(r->again);

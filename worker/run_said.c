@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/utf8.h"
 #include "worker/agent.h"
+#include "worker/agent_stats.h"
 #include "worker/agents.h"
 #include "worker/conf.h"
 #include "worker/killpoint.h"
@@ -78,6 +79,7 @@ void run_on_token(struct run *r, const char *text, size_t len)
 
     if (len == 0 || !may_say(r, len))
         return;
+    figures_text(&r->figures, len);
     buf_init(&joined);
     if (r->tail_len > 0) {
         buf_add(&joined, r->tail, r->tail_len);
@@ -111,6 +113,8 @@ void run_on_delta(struct run *r, const char *kind, const char *json, size_t len)
 {
     if (!may_say(r, len))
         return;
+    if (strcmp(kind, "usage") == 0)
+        figures_usage(&r->figures, json, len);
     fold_delta(&r->fold, kind, json, len);
     if (!fold_failed(&r->fold))
         pending_json(&r->pending, EVENT_DELTA, json, len, clock_wall_ms());
@@ -145,6 +149,12 @@ void run_on_status(struct run *r, const char *json, size_t len)
     said(r);
 }
 
+void run_on_retry(struct run *r)
+{
+    if (r->state <= RUN_GOING)
+        figures_retry(&r->figures);
+}
+
 /* --- the end
  * ------------------------------------------------------------------------------ */
 
@@ -157,39 +167,63 @@ static void add_done(struct buf *out, const struct run *r, const char *finish_re
         buf_str(out, ",\"usage\":");
         buf_str(out, usage);
     }
+    if (r->figures.started_us > 0) {
+        buf_str(out, ",\"stats\":");
+        figures_json(&r->figures, out);
+    }
     buf_char(out, '}');
+}
+
+/* The usage is what the agent says at its end, else what it said last. */
+static void finish_done(struct run *r, const char *status, const char *finish_reason,
+                        const char *usage_json)
+{
+    struct buf content, usage;
+
+    buf_init(&content);
+    buf_init(&usage);
+    figures_end(&r->figures);
+    figures_usage_json(&r->figures, &usage);
+    if (!usage_json)
+        usage_json = usage.data;
+    add_done(&content, r, finish_reason, usage_json);
+    run_finish(r, status, EVENT_DONE, finish_reason, usage_json, &content);
+    buf_fini(&usage);
 }
 
 void run_on_done(struct run *r, const char *finish_reason, const char *usage_json)
 {
-    struct buf content;
-
     if (r->state > RUN_GOING) {
         r->w->stats.agent_after_end++;
         return;
     }
     KILL_POINT("agent-done");
-    buf_init(&content);
-    add_done(&content, r, finish_reason, usage_json);
-    run_finish(r, "done", EVENT_DONE, finish_reason, usage_json, &content);
+    if (usage_json)
+        figures_usage(&r->figures, usage_json, strlen(usage_json));
+    finish_done(r, "done", finish_reason, usage_json);
 }
 
 void run_fail(struct run *r, const char *code, const char *message, bool retryable)
 {
-    struct buf content;
+    struct buf content, usage;
 
     if (r->state > RUN_GOING) {
         r->w->stats.agent_after_end++;
         return;
     }
     KILL_POINT("agent-failed");
+    if (r->def)
+        r->def->stats->errors++;
     buf_init(&content);
     buf_str(&content, "{\"code\":");
     buf_json(&content, code, strlen(code));
     buf_str(&content, ",\"message\":");
     buf_json(&content, message, strlen(message));
     buf_printf(&content, ",\"retryable\":%s}", retryable ? "true" : "false");
-    run_finish(r, "failed", EVENT_ERROR, "error", NULL, &content);
+    buf_init(&usage);
+    figures_usage_json(&r->figures, &usage);
+    run_finish(r, "failed", EVENT_ERROR, "error", usage.data, &content);
+    buf_fini(&usage);
 }
 
 void run_on_error(struct run *r, const char *code, const char *message, bool retryable)
@@ -201,11 +235,7 @@ void run_on_error(struct run *r, const char *code, const char *message, bool ret
 
 void run_finish_cancelled(struct run *r)
 {
-    struct buf content;
-
-    buf_init(&content);
-    add_done(&content, r, "cancelled", NULL);
-    run_finish(r, "cancelled", EVENT_DONE, "cancelled", NULL, &content);
+    finish_done(r, "cancelled", "cancelled", NULL);
 }
 
 void run_cancel(struct run *r)

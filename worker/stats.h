@@ -24,7 +24,13 @@ struct worker_stats {
     uint64_t timed_out, runs_requeued;
     uint64_t queued_said, released, pruned_runs, pruned_messages, pruned_keys;
     uint64_t ends_swept, ends_lost, ends_recalled;
-    uint64_t agent_bad_lines, agent_log_dropped, agent_after_end;
+    uint64_t agent_bad_lines, agent_log_dropped, agent_after_end, agent_foreign_lines;
+    uint64_t agent_limit_time, agent_limit_cpu, agent_limit_memory, agent_limit_output;
+    uint64_t agent_limit_flood, agent_held_up, agent_stuck;
+    uint64_t agent_processes_started, agent_processes_lost, agent_orphans_killed;
+    uint64_t reloads[2]; /* of the agents: done, refused */
+    uint64_t provider_requests, provider_retries, provider_failures;
+    uint64_t provider_limits, provider_timeouts, provider_after_end;
     uint64_t log_dropped, loop_max_lag_us;
     struct stats_histogram first_token; /* from the claim to Redis' answer */
     struct stats_histogram publish;     /* a call until it is answered */

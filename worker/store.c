@@ -116,12 +116,14 @@ bool store_finish(struct worker *w, const struct store_finish *f, pg_fn *fn, voi
                             f->status,   f->content,
                             f->metadata, f->author,
                             f->events,   decimal(&d[1], f->seq),
-                            f->error,    f->usage};
+                            f->error,    f->usage,
+                            f->stats};
 
     return pg_pool_query(
         w->pool,
-        "SELECT * FROM threadcast.finish_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        10, params, FINISH_DEADLINE_MS, fn, arg);
+        "SELECT * FROM threadcast.finish_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
+        "$11)",
+        11, params, FINISH_DEADLINE_MS, fn, arg);
 }
 
 bool store_requeue(struct worker *w, const char *run_id, int64_t attempt, pg_fn *fn,
@@ -144,6 +146,27 @@ bool store_say_queued(struct worker *w, size_t n, int64_t after_ms, pg_fn *fn, v
 
     return pg_pool_query(w->pool, "SELECT * FROM threadcast.say_queued($1, $2)", 2,
                          params, DEADLINE_MS, fn, arg);
+}
+
+/* Twice what is between two of these: one may be lost. */
+bool store_register_worker(struct worker *w, const char *standard, const char *agents,
+                           pg_fn *fn, void *arg)
+{
+    struct decimal d;
+    const char *params[] = {w->instance, standard, agents,
+                            decimal(&d, 2 * w->conf->lease_ms)};
+
+    return pg_pool_query(w->pool,
+                         "SELECT threadcast.register_worker($1, $2, $3::jsonb, $4)", 4,
+                         params, DEADLINE_MS, fn, arg);
+}
+
+bool store_forget_worker(struct worker *w, pg_fn *fn, void *arg)
+{
+    const char *params[] = {w->instance};
+
+    return pg_pool_query(w->pool, "SELECT threadcast.forget_worker($1)", 1, params,
+                         DEADLINE_MS, fn, arg);
 }
 
 bool store_prune(struct worker *w, size_t n, pg_fn *fn, void *arg)

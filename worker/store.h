@@ -44,7 +44,7 @@ struct store_finish {
     int64_t attempt;
     const char *status, *content, *metadata, *author, *events;
     int64_t seq;
-    const char *error, *usage; /* JSON or NULL */
+    const char *error, *usage, *stats; /* JSON or NULL */
 };
 
 /* Columns of a requeue's answer. */
@@ -78,6 +78,9 @@ bool store_finish(struct worker *w, const struct store_finish *f, pg_fn *fn, voi
 bool store_requeue(struct worker *w, const char *run_id, int64_t attempt, pg_fn *fn,
                    void *arg);
 bool store_say_queued(struct worker *w, size_t n, int64_t after_ms, pg_fn *fn, void *arg);
+bool store_register_worker(struct worker *w, const char *standard, const char *agents,
+                           pg_fn *fn, void *arg);
+bool store_forget_worker(struct worker *w, pg_fn *fn, void *arg);
 bool store_prune(struct worker *w, size_t n, pg_fn *fn, void *arg);
 /* The number of ends to be published again, now that Redis is this one. */
 bool store_recall_ends(struct worker *w, const char *redis, pg_fn *fn, void *arg);

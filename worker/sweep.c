@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/event.h"
+#include "common/json.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/pg.h"
@@ -14,7 +15,6 @@
 #include "worker/store.h"
 #include "worker/worker.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,16 +200,17 @@ static enum filled end_fill(struct loose_end *e, const struct pg_result *res, in
 {
     const char *content = pg_value(res, row, END_CONTENT);
     const char *agent;
-    json_error_t why = {0};
+    const char *events = pg_value(res, row, END_EVENTS);
+    enum json_trouble trouble;
 
     snprintf(e->run_id, sizeof(e->run_id), "%s", pg_value(res, row, END_RUN));
     snprintf(e->reply_id, sizeof(e->reply_id), "%s", pg_value(res, row, END_REPLY));
     snprintf(e->thread_id, sizeof(e->thread_id), "%s", pg_value(res, row, END_THREAD));
     e->seq = pg_int(res, row, END_SEQ);
     e->content = content ? strdup(content) : NULL;
-    e->events = json_loads(pg_value(res, row, END_EVENTS), JSON_REJECT_DUPLICATES, &why);
-    if ((content && !e->content) ||
-        (!e->events && json_error_code(&why) == json_error_out_of_memory))
+    e->events =
+        json_read(events, events ? strlen(events) : 0, JSON_REJECT_DUPLICATES, &trouble);
+    if ((content && !e->content) || trouble == JSON_NO_MEMORY)
         return NO_MEMORY;
     agent = json_string_value(json_object_get(json_array_get(e->events, 0), "agentId"));
     snprintf(e->agent_id, sizeof(e->agent_id), "%s", agent ? agent : "default");

@@ -2,6 +2,7 @@
  * and ends each turn: what waits is published, what is over is freed. */
 #include "worker/worker.h"
 
+#include "common/fetch.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/pg.h"
@@ -9,6 +10,7 @@
 #include "worker/agents.h"
 #include "worker/agents/exec.h"
 #include "worker/alive.h"
+#include "worker/announce.h"
 #include "worker/conf.h"
 #include "worker/control.h"
 #include "worker/housekeeping.h"
@@ -114,6 +116,8 @@ void worker_drain(struct worker *w)
     log_info("draining", LOG_I("runs", count_runs(w)), LOG_I("drain_ms", ms));
     w->draining = true;
     intake_stop(w->intake);
+    announce_leave(w->announce);
+    exec_drain(w);
     timer_start(w->drain_timer, ms - reserve);
     timer_start(w->exit_timer, ms);
     maybe_exit(w);
@@ -156,6 +160,41 @@ struct run *worker_run(const struct worker *w, const char *id)
     return strmap_get(w->runs, id, strlen(id));
 }
 
+/* --- which agents there are
+ * ------------------------------------------------------------------------ */
+
+static bool read_agents(struct worker *w)
+{
+    struct agents_source from = worker_conf_agents(w->conf);
+    struct agents *a;
+    struct buf err;
+
+    buf_init(&err);
+    a = agents_new(&from, &err);
+    if (a) {
+        agents_inherit(a, w->agents);
+        agents_free(w->agents);
+        w->agents = a;
+    } else {
+        log_error(w->agents ? "agents stay as they were" : "agents cannot be read",
+                  LOG_S("why", err.data ? err.data : "no memory"));
+    }
+    buf_fini(&err);
+    return a != NULL;
+}
+
+void worker_on_hup(struct worker *w)
+{
+    bool ok = read_agents(w);
+
+    w->stats.reloads[ok ? 0 : 1]++;
+    if (!ok)
+        return;
+    log_info("agents read again");
+    if (!w->draining)
+        announce_now(w->announce);
+}
+
 /* --- construction
  * -------------------------------------------------------------------------------- */
 
@@ -173,15 +212,29 @@ static struct pg_pool *open_pool(struct worker *w)
     return pg_pool_new(w->loop, &o, (int)w->conf->database_pool);
 }
 
+static bool open_fetcher(struct worker *w)
+{
+    struct buf why;
+
+    buf_init(&why);
+    w->fetcher = fetcher_new(w->loop, w->conf->openai_ca_file, &why);
+    if (!w->fetcher)
+        log_error("cannot ask model providers", LOG_S("why", why.len ? why.data : ""));
+    buf_fini(&why);
+    return w->fetcher != NULL;
+}
+
 static bool open_all(struct worker *w)
 {
     const struct worker_conf *conf = w->conf;
 
-    if (!(w->runs = strmap_new()) || !(w->agents = agents_new(conf->agent, conf->agents)))
+    if (!(w->runs = strmap_new()) || !read_agents(w))
         return false;
     w->drain_timer = timer_new(w->loop, on_drain_timer, w);
     w->exit_timer = timer_new(w->loop, on_exit_timer, w);
     if (!w->drain_timer || !w->exit_timer)
+        return false;
+    if (!open_fetcher(w))
         return false;
     if (!(w->recall = recall_new(w)) || !(w->publishers = publishers_new(w)) ||
         !(w->control = control_new(w)))
@@ -190,7 +243,7 @@ static bool open_all(struct worker *w)
         return false;
     if (!(w->pool = open_pool(w)) || !(w->sweep = sweep_new(w)))
         return false;
-    if (!(w->queued = queued_new(w)))
+    if (!(w->queued = queued_new(w)) || !(w->announce = announce_new(w)))
         return false;
     if (!(w->intake = intake_new(w)) || !(w->housekeeping = housekeeping_new(w)))
         return false;
@@ -232,9 +285,11 @@ void worker_free(struct worker *w)
     LIST_EACH(node, tmp, &w->run_list)
         run_free(run_of_node(node));
     housekeeping_free(w->housekeeping);
+    announce_free(w->announce);
     queued_free(w->queued);
     sweep_free(w->sweep);
     exec_kill_all(w);
+    fetcher_free(w->fetcher);
     alive_free(w->alive);
     control_free(w->control);
     publishers_free(w->publishers);

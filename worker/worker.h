@@ -17,7 +17,10 @@
 
 struct agents;
 struct alive;
+struct announce;
 struct control;
+struct fetcher;
+struct exec_orphans;
 struct housekeeping;
 struct intake;
 struct loop;
@@ -45,21 +48,24 @@ struct worker {
 
     struct agents *agents;
     struct pg_pool *pool;
+    struct fetcher *fetcher; /* asks model providers */
     struct publishers *publishers;
     struct intake *intake;
     struct sweep *sweep;
     struct recall *recall;
     struct queued *queued;
+    struct announce *announce;
     struct housekeeping *housekeeping;
     struct control *control;
     struct alive *alive;
     struct metrics *metrics; /* NULL: off */
 
-    struct strmap *runs;   /* by run id */
-    struct list run_list;  /* all of them */
-    struct list dirty;     /* have something to publish at the end of this turn */
-    struct list over;      /* freed at the end of this turn */
-    struct list processes; /* exec agents whose processes are not gone yet */
+    struct strmap *runs;          /* by run id */
+    struct list run_list;         /* all of them */
+    struct list dirty;            /* have something to publish at the end of this turn */
+    struct list over;             /* freed at the end of this turn */
+    struct list processes;        /* of exec agents, not gone yet */
+    struct exec_orphans *orphans; /* what they leave behind; NULL: none was started */
 
     bool draining;
     struct timer *drain_timer, *exit_timer;
@@ -68,6 +74,7 @@ struct worker {
 struct worker *worker_new(struct loop *l, const struct worker_conf *conf);
 void worker_free(struct worker *w);
 void worker_drain(struct worker *w);       /* SIGTERM */
+void worker_on_hup(struct worker *w);      /* SIGHUP: the agents' file is read again */
 void worker_on_redis(struct worker *w);    /* a publisher became ready */
 void worker_on_run_gone(struct worker *w); /* a place is free; maybe the last one */
 void worker_on_process_gone(struct worker *w);

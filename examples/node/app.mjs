@@ -12,7 +12,7 @@ import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { Cancelled, run } from 'threadcast';
+import { Cancelled, run } from 'threadcast-node';
 
 const redis = new Redis(process.env.REDIS_URL ?? 'redis://127.0.0.1:6379');
 const prefix = process.env.REDIS_PREFIX ?? ''; // the bridge's --redis-prefix

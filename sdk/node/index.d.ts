@@ -1,9 +1,6 @@
-// Publishing: `threadcast`. On a client of ioredis.
+// Publishing, on a client of ioredis. Reading is the package `threadcast`.
 
 import type { Redis } from 'ioredis';
-import { Refused, ThreadcastError, Unavailable } from './client.js';
-
-export * from './client.js';
 
 /** How much of a thread Redis keeps. The same for all publishers of a thread. */
 export interface Limits {
@@ -124,6 +121,15 @@ export interface Published {
  */
 export function publish(client: Redis, thread: string, event: OutsideEvent | readonly OutsideEvent[],
                         options?: PublishOptions): Promise<Published>;
+
+/** Everything that can go wrong is one of these; nonsense arguments are TypeErrors. */
+export class ThreadcastError extends Error {}
+
+/** Redis refuses and will go on refusing: rights, password, version, key types. */
+export class Refused extends ThreadcastError {}
+
+/** No answer for `giveUpMs`. Whether Redis has the events is unknown. */
+export class Unavailable extends ThreadcastError {}
 
 /** A higher attempt of this run has begun elsewhere: this one must stop. */
 export class Fenced extends ThreadcastError {

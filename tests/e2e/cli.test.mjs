@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { BIN, run } from './harness.mjs';
+import { BIN, ROOT, run } from './harness.mjs';
 
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes';
 const ENV = { DATABASE_URL: 'postgresql://u:hunter22@127.0.0.1:1/x', REDIS_URL: 'redis://:hunter22@127.0.0.1:1' };
@@ -84,4 +84,32 @@ test('the worker needs a database and agents that make sense', async () => {
     assert.notEqual((await call('worker', ['--check-config'], { DATABASE_URL: '' })).code, 0);
     assert.notEqual((await call('worker', ['--check-config', '--agent', 'nobody'])).code, 0);
     assert.equal((await call('worker', ['--check-config', '--agent', 'exec:/bin/cat'])).code, 0);
+});
+
+test('the worker\'s file of agents is checked, and what is wrong has its place', async () => {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'threadcast-cli-'));
+    const file = path.join(dir, 'agents.json');
+    const check = async (/** @type {unknown} */ text, args = ['--agents-file', file]) => {
+        fs.writeFileSync(file, typeof text === 'string' ? text : JSON.stringify(text));
+        return call('worker', ['--check-config', ...args]);
+    };
+    const demo = { kind: 'demo' };
+    assert.equal((await check({ default: 'a', agents: { a: demo, b: { kind: 'exec', command: 'cat', description: 'x' } } })).code, 0);
+    assert.equal((await check({ agents: { a: demo } }, ['--agents-file', file, '--agent', 'a'])).code, 0);
+    assert.equal((await call('worker', ['--check-config', '--agents-file', path.join(ROOT, 'examples/agents/agents.json')])).code, 0);
+    for (const [text, place] of /** @type {[unknown, string][]} */ ([
+        [{ default: 'b', agents: { a: demo } }, 'default: there is no agent of this name'],
+        [{ agents: { a: { kind: 'demo', rate: 'fast' } } }, 'agents.a.rate: must be from 0 to 100000 tokens/s'],
+        [{ agents: { a: { ...demo, apiKey: SECRET } } }, 'agents.a.apiKey: there is no such member'],
+        [{ agents: { a: { kind: SECRET } } }, 'agents.a.kind: must be one of demo, '],
+        [`{"agents":{"a":{"kind":"demo"},"a":{"kind":"demo"}}}`, 'line 1, column 34: the name stands there twice'],
+        [`{"agents":{"a": ${SECRET}`, 'line 1, column 17: not JSON'],
+    ])) {
+        const answer = await check(text);
+        assert.equal(answer.code, 2, answer.stderr);
+        assert.ok(answer.stderr.includes(`${file}: ${place}`), answer.stderr);
+        assert.ok(!answer.stderr.includes(SECRET), 'no value');
+    }
+    assert.match((await check({}, ['--agents-file', `${file}.none`])).stderr, /agents\.json\.none: No such file/);
+    fs.rmSync(dir, { recursive: true });
 });

@@ -27,7 +27,7 @@ async function node() {
     const dir = path.join(stack.dir, 'node-example');
     fs.mkdirSync(path.join(dir, 'node_modules'), { recursive: true });
     fs.copyFileSync(path.join(ROOT, 'examples/node/app.mjs'), path.join(dir, 'app.mjs'));
-    fs.symlinkSync(path.join(ROOT, 'sdk/node'), path.join(dir, 'node_modules/threadcast'));
+    fs.symlinkSync(path.join(ROOT, 'sdk/node'), path.join(dir, 'node_modules/threadcast-node'));
     fs.symlinkSync(path.join(ROOT, 'tests/e2e/node_modules/ioredis'), path.join(dir, 'node_modules/ioredis'));
     const child = new Child('node', process.execPath, [path.join(dir, 'app.mjs')], {
         env: { ...stack.env(), PORT: '0' } });

@@ -279,6 +279,7 @@ export class Stack {
             fs.writeFileSync(keys.JWT_PUBLIC_KEY_FILE, this.signer.publicPem);
         }
         const given = { listen: '127.0.0.1:0', 'app-dir': path.join(ROOT, 'app'),
+                        'client-dir': path.join(ROOT, 'sdk/js/src'),
                         ...(this.options.demo && { demo: true }), ...options };
         const bridge = new Bridge(this, 'bridge', given, this.env({ ...keys, ...env }), start);
         this.bridges.push(bridge);

@@ -5,135 +5,20 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
-import { chromium } from 'playwright-core';
-import { PATIENCE_MS, ROOT, run, Stack, until, withLogs } from './harness.mjs';
+import { ROOT, run, Stack, until, withLogs } from './harness.mjs';
+import { launchBrowser, PHONE, Visitor } from './lib/visitor.mjs';
 
 const PROMPT = 'Wie heißt die Hauptstadt von Österreich? 🇦🇹';
-const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
-/** what a browser itself says in the console about a connection that was cut on purpose */
-const CUT = /ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_NETWORK_CHANGED/;
-
 const stack = await Stack.start({ demo: true, worker: { agent: 'demo', 'demo-rate': 160 } });
-const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--no-first-run',
-        '--no-proxy-server',
-    ],
-});
+const browser = await launchBrowser();
 after(() => browser.close());
-
-/** Somebody in front of the page: a browser profile of their own. */
-class Visitor {
-    /** @type {string[]} errors in the console, exceptions, dialogs: there must be none */
-    complaints = [];
-    /** connections are going to be cut: the browser may say so */
-    cuts = false;
-
-    /** @param {import('playwright-core').Page} page */
-    constructor(page) {
-        this.page = page;
-        page.setDefaultTimeout(PATIENCE_MS);
-        page.on('pageerror', (error) => this.complaints.push(`exception: ${error.message}`));
-        page.on('console', (message) => {
-            if (!['error', 'warning'].includes(message.type())) return;
-            if (this.cuts && CUT.test(message.text())) return;
-            this.complaints.push(`${message.type()}: ${message.text()}`);
-        });
-        page.on('dialog', (dialog) => {
-            this.complaints.push(`dialog: ${dialog.message()}`);
-            dialog.dismiss();
-        });
-    }
-
-    /** @param {import('playwright-core').BrowserContextOptions} [options] */
-    static async come(options = { viewport: { width: 1280, height: 800 } }) {
-        const context = await browser.newContext(options);
-        const visitor = new Visitor(await context.newPage());
-        await visitor.page.goto(stack.url('/'));
-        return visitor;
-    }
-
-    async leave() {
-        await this.page.context().close();
-        assert.deepEqual(this.complaints, []);
-    }
-
-    /** Sends a prompt and waits until its answer has a place. @param {string} text */
-    async ask(text) {
-        const answers = this.view().locator('.from-assistant');
-        const before = await answers.count();
-        await this.page.getByLabel('Your prompt').fill(text);
-        await this.page.keyboard.press('Enter');
-        await until(async () => (await answers.count()) > before, { what: 'the prompt was taken' });
-    }
-
-    get threadId() {
-        return this.page.url().split('#/t/')[1];
-    }
-
-    /** A panel: 0 the first, 1 the second view. */
-    view(index = 0) {
-        return this.page.locator('.thread').nth(index);
-    }
-
-    /** The last answer's text as the page shows it: exactly the text, see format.js. */
-    async shown(index = 0) {
-        const answers = this.view(index).locator('.from-assistant .message-text');
-        return (await answers.count()) ? answers.last().evaluate((node) => node.textContent ?? '') : '';
-    }
-
-    /** Waits until that many answers have a place; before, the last one is still an older one. */
-    async answers(count, index = 0) {
-        await until(async () => (await this.view(index).locator('.from-assistant').count()) === count, {
-            what: `${count} answers are there`,
-        });
-    }
-
-    /** Waits until the last answer is longer than that, while it is still being written. */
-    async reads(length, index = 0) {
-        await until(async () => (await this.shown(index)).length > length, {
-            what: `${length} characters are shown`,
-        });
-        return this.view(index).locator('.is-live').count();
-    }
-
-    /** Waits for the end of the last answer and for its comparison with the record. */
-    async finished(index = 0) {
-        const facts = this.view(index).locator('.from-assistant .message-facts').last();
-        await until(async () => /the record/.test((await facts.textContent()) ?? ''), {
-            what: () => 'the answer has ended and was compared',
-        });
-        assert.match((await facts.textContent()) ?? '', /✓ equals the record/);
-        return this.shown(index);
-    }
-
-    /** The line at the bottom, as numbers. */
-    async counts(index = 0) {
-        const line = (await this.view(index).locator('.counts').textContent()) ?? '';
-        const match = /^(\d+) events · lost (\d+) · duplicated (\d+) · reconnects (\d+)/.exec(line);
-        assert.ok(match, `the line reads: ${line}`);
-        const [events, lost, duplicated, reconnects] = match.slice(1).map(Number);
-        return { events, lost, duplicated, reconnects };
-    }
-
-    /** @param {'live' | 'reconnecting' | 'offline' | 'refused'} state */
-    async link(state, index = 0) {
-        await this.view(index).locator(`.link[data-state="${state}"]`).waitFor();
-    }
-}
 
 /** @param {import('playwright-core').BrowserContextOptions} [options] @param {(v: Visitor) => Promise<void>} body */
 const visit = (body, options) =>
     withLogs(
         () => stack,
         async () => {
-            const visitor = await Visitor.come(options);
+            const visitor = await Visitor.come(browser, stack, options);
             await body(visitor);
             await visitor.leave();
         },
@@ -202,10 +87,7 @@ describe('the page', () => {
             await visitor.link('live');
             assert.equal(await visitor.shown(), text);
             assert.deepEqual(
-                await visitor
-                    .view()
-                    .locator('.message-text')
-                    .evaluateAll((all) => all.map((node) => node.textContent)),
+                await visitor.texts('.message'),
                 (await record(visitor.threadId)).map(({ content }) => content),
             );
         }));
@@ -250,7 +132,7 @@ describe('the page', () => {
             () => stack,
             async () => {
                 const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-                const visitor = new Visitor(await context.newPage());
+                const visitor = new Visitor(await context.newPage(), stack);
                 let release = (/** @type {unknown} */ _) => {};
                 const held = new Promise((resolve) => (release = resolve));
                 let asked = 0;
@@ -410,7 +292,7 @@ asyncio.run(main(redis.asyncio.from_url("${stack.redis.url}")))`;
         withLogs(
             () => stack,
             async () => {
-                const visitor = await Visitor.come();
+                const visitor = await Visitor.come(browser, stack);
                 await visitor.page.addInitScript(() => {
                     const Real = window.EventSource;
                     window.EventSource = class extends Real {
@@ -440,7 +322,7 @@ asyncio.run(main(redis.asyncio.from_url("${stack.redis.url}")))`;
         visit(async (visitor) => {
             await visitor.ask('Mine');
             await visitor.finished();
-            const stranger = await Visitor.come();
+            const stranger = await Visitor.come(browser, stack);
             await stranger.page.goto(`${stack.url('/')}#/t/${visitor.threadId}`);
             await stranger.link('refused');
             assert.ok(await stranger.page.getByRole('alert').isVisible());

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { BIN, run as command, Stack, until } from './harness.mjs';
+import { Bridge, BIN, run as command, Stack, until } from './harness.mjs';
 import { PgBouncer } from './lib/pgbouncer.mjs';
 
 /** @type {Stack} */
@@ -141,8 +141,21 @@ test('what needs a session is refused through it, and says what to do', async ()
         await worker.stop();
     };
     const isDeaf = async () => { // said to be for LISTEN, and it is not
-        const bridge = await stack.startBridge({}, { DATABASE_URL: lax.url, DATABASE_LISTEN_URL: lax.url });
+        const bridge = new Bridge(stack, 'bridge', { listen: '127.0.0.1:0' }, stack.env({
+            JWT_SECRET: stack.signer.secret, DATABASE_URL: lax.url, DATABASE_LISTEN_URL: lax.url }));
+        stack.bridges.push(bridge);
+        const [, port] = await bridge.child.line(/ info listening address=\S+:(\d+)/);
+        await bridge.child.line(/ info postgres connected/);
+        // nobody would tell its streams that a thread has another owner
+        const ready = async () => {
+            const answer = await fetch(`http://127.0.0.1:${port}/readyz`);
+            const { ready: yes, postgres, listen } = await answer.json();
+            return [answer.status, yes, postgres, listen];
+        };
+        await until(async () => (await ready())[2] === 'ok', { what: 'the pool is there' });
+        assert.deepEqual(await ready(), [503, false, 'ok', 'down']);
         await bridge.child.line(/listening for changes of owners why="LISTEN hears nothing through its pooler: set DATABASE_LISTEN_URL/);
+        assert.deepEqual(await ready(), [503, false, 'ok', 'down']);
         await bridge.stop();
     };
     try {

@@ -93,14 +93,20 @@ test('what the roles may not: change the schema, read what is not theirs, call t
     const send = `select threadcast.send_message('t', 'x')`;
     const read = 'select * from threadcast.messages';
     assert.equal(await refused(bridge, read), 'done');
-    for (const sql of [claim, send]) assert.equal(await refused(bridge, sql), '42501', sql);
+    const register = `select threadcast.register_worker('x', 'x', '[]', 1)`;
+    for (const sql of [claim, send, register, 'select * from threadcast.workers', 'select * from threadcast.usage_by_owner',
+                       `select * from threadcast.cancel_thread('t')`]) {
+        assert.equal(await refused(bridge, sql), '42501', sql);
+    }
     for (const sql of [read, post, send]) assert.equal(await refused(worker, sql), '42501', sql);
-    for (const sql of [read, post, claim, 'select * from threadcast.threads', 'select * from threadcast.runs',
+    assert.equal(await refused(app, 'select * from threadcast.usage_by_owner'), 'done');
+    for (const sql of [read, post, claim, register, 'select * from threadcast.threads', 'select * from threadcast.run_figures',
+                       `select threadcast.cancel_thread('t', null)`, `select threadcast.thread_usage('t')`, 'select * from threadcast.runs',
                        `select threadcast.cancel_run(gen_random_uuid(), null)`,
                        `select threadcast.delete_thread('t', null)`]) {
         assert.equal(await refused(app, sql), '42501', sql);
     }
-    for (const sql of [read, post, claim, send]) assert.equal(await refused(stranger, sql), '42501', sql);
+    for (const sql of [read, post, claim, send, register, 'select * from threadcast.usage_by_owner']) assert.equal(await refused(stranger, sql), '42501', sql);
 });
 
 test('a function with its owner\'s rights looks nowhere else', async () => {
@@ -273,14 +279,14 @@ test('a schema that is newer, too new, too old: daemons say so, wait, and go on 
 
 // --- migrations ---------------------------------------------------------------------------
 
-/** A schema as the version before left it. */
-async function older(/** @type {string} */ schema) {
+/** A schema as an older version left it. @param {string} schema @param {string} [next] the first file it has not */
+async function older(schema, next = '0004') {
     const client = await as('threadcast');
     await client.query(`create schema ${schema}; set search_path = ${schema}`);
     await client.query(`create table migrations (name text primary key, checksum text not null,
                                                  applied_at timestamptz not null default now())`);
     for (const file of fs.readdirSync(path.join(ROOT, 'db')).sort()) {
-        if (file >= '0004') continue;
+        if (file >= next) continue;
         const sql = fs.readFileSync(path.join(ROOT, 'db', file), 'utf8');
         await client.query(sql);
         await client.query('insert into migrations (name, checksum) values ($1, $2)',
@@ -302,7 +308,7 @@ test('somebody holds a lock: migrate says who, tries again, gives up in time, an
     await holder.query('commit');
     const { code, stdout, stderr } = await patient;
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /0003_forgotten was there\nmigrate: 0004_tenants applied/);
+    assert.match(stdout, /0003_forgotten was there\nmigrate: 0004_tenants applied\nmigrate: 0005_agents applied/);
     await holder.query(`begin; select pg_advisory_xact_lock(x'7468726561646361'::bigint)`);
     const other = await migrate([...hurried, '--migrate-tries', '1'], { DATABASE_SCHEMA: 'other' });
     assert.match(other.stderr, /0001_init: locked by a long report/);
@@ -329,9 +335,31 @@ test('a role that ran daemons over the schema of before still can; who could lit
     assert.equal(rows[0].n, 2, 'a plain insert makes its run, whoever makes it');
 });
 
+test('what version 4 left: who waits goes on, what was used is counted, who was let in finds what is new', async () => {
+    const owner = await older('four', '0005');
+    await owner.query(`create role four_app login; create role four_worker login;
+        select grant_part('four_app', 'app'), grant_part('four_worker', 'worker');
+        select send_message('t', 'one', owner => 'ann'), send_message('t', 'two'), send_message('u', 'three', owner => 'ann');
+        select * from claim_runs('w', 10, 600000, 3, false)`);
+    const { rows } = await owner.query('select id, attempt, status, waits from runs order by seq');
+    assert.deepEqual(rows.map((row) => [row.status, row.waits]), [['running', false], ['queued', true], ['running', false]]);
+    const finish = `finish_run($1, $2, 'done', 'x', '{}', 'demo', '[{"type": "done"}]', 1, null, '{"inputTokens": 3, "outputTokens": 4}')`;
+    await owner.query(`select ${finish}`, [rows[2].id, rows[2].attempt]);
+    const { code, stderr } = await migrate([], { DATABASE_SCHEMA: 'four' });
+    assert.equal(code, 0, stderr);
+    const [app, worker] = await Promise.all(['four_app', 'four_worker'].map(as));
+    await worker.query(`select four.${finish}`, [rows[0].id, rows[0].attempt]); // a worker of before
+    const { rows: claimed } = await worker.query(`select run_id from four.claim_runs('w', 10, 600000, 3, false)`);
+    assert.deepEqual(claimed, [{ run_id: rows[1].id }]);
+    const { rows: used } = await app.query('select agent, runs::int, total_tokens::int from four.usage_by_owner order by agent');
+    assert.deepEqual(used, [{ agent: 'default', runs: 1, total_tokens: 7 }, { agent: 'demo', runs: 1, total_tokens: 7 }]);
+    const { rows: cancelled } = await app.query(`select status from four.cancel_thread('t')`);
+    assert.deepEqual(cancelled, [{ status: 'running' }]);
+});
+
 // --- the version before ---------------------------------------------------------------------
 
-// What daemons of schema version 3 say to it, word for word. A list for each version whose
+// What daemons of schema versions 3 and 4 say to it, word for word. A list for each version whose
 // programs still count as compatible (compatible_from in worker/migrate.c).
 const VERSION_3 = [
     'SELECT * FROM claim_runs($1, $2, $3, $4, $5)', 'SELECT next_claim_ms($1)',
@@ -353,6 +381,10 @@ const VERSION_3 = [
             cursor, run_at, slot, cancel_at, error, usage, end_events, end_seq, end_published_at, queued_at,
             started_at, ended_at, waits, queued_said FROM runs`,
     'LISTEN new_message', 'LISTEN run_control', 'LISTEN thread_changed',
+    // applications, from 4 on
+    'SELECT message_id, run_id, reply_id FROM send_message($1, $2)',
+    `SELECT message_id, run_id, reply_id FROM send_message($1, $2, agent => 'a', metadata => '{}', owner => 'o', mode => 'queue', key => 'k')`,
+    'SELECT status, thread_id FROM cancel_run($1)',
 ];
 /** what they read of an answer by its place */
 const COLUMNS_3 = {

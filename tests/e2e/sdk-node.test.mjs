@@ -333,18 +333,16 @@ asyncio.run(main())
 test('the examples of the README', async () => {
     const dir = path.join(stack.dir, 'readme');
     fs.mkdirSync(path.join(dir, 'node_modules'), { recursive: true });
-    fs.symlinkSync(path.join(ROOT, 'sdk/node'), path.join(dir, 'node_modules/threadcast'));
+    fs.symlinkSync(path.join(ROOT, 'sdk/node'), path.join(dir, 'node_modules/threadcast-node'));
     fs.symlinkSync(path.join(ROOT, 'tests/e2e/node_modules/ioredis'), path.join(dir, 'node_modules/ioredis'));
     const text = fs.readFileSync(path.join(ROOT, 'sdk/node/README.md'), 'utf8');
     const examples = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code
-        .replace('redis://127.0.0.1:6379', stack.redis.url).replace('http://127.0.0.1:8080', stack.url('')));
-    assert.equal(examples.length, 4);
-    await threadcast.run(client, 't1', () => {}); // for the one that reads
+        .replace('redis://127.0.0.1:6379', stack.redis.url));
+    assert.equal(examples.length, 3);
     await Promise.all(examples.map(async (code, i) => {
         fs.writeFileSync(path.join(dir, `${i}.mjs`), code);
         const done = await run(process.execPath, [path.join(dir, `${i}.mjs`)], { env: { TOKEN: stack.token(reader) } });
         assert.equal(done.code, 0, `${code}\n${done.stdout}${done.stderr}`);
-        if (i === 3) assert.match(done.stdout, /open/);
     }));
 });
 

@@ -1,4 +1,4 @@
-// The packages' subscribers, all three of them through the same days: Node's, Python's, and
+// The packages' readers, all three of them through the same days: JavaScript's, Python's, and
 // Python's for asyncio. Published is with the Node package.
 
 import assert from 'node:assert/strict';

@@ -1,11 +1,11 @@
 // The parts of the demo page that decide something, without a page: what a conversation
 // looks like after these events (thread-state), what was lost or came twice (ledger), how
-// an answer is cut into blocks (format).
+// answers stand beside each other (rows).
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { blocksOf } from '../../app/format.js';
 import { Ledger, parseId } from '../../app/ledger.js';
+import { rowsOf } from '../../app/rows.js';
 import {
     afterReset,
     applyEvent,
@@ -16,7 +16,7 @@ import {
     withRun,
     withRunStatus,
     withStalled,
-} from '../../app/thread-state.js';
+} from '../../sdk/js/src/state.js';
 
 const run = { runId: 'r1', agentId: 'demo', messageId: 'a1', attempt: 1, ts: 1000 };
 const status = (word, more = {}) => ({ type: 'status', ...run, content: { status: word }, ...more });
@@ -422,33 +422,29 @@ describe('the ledger', () => {
     });
 });
 
-describe('the blocks of an answer', () => {
-    const text =
-        '# Title\n\nFirst.\nStill first.\n\n\nSecond `code`.\n```js\nlet a;\n\nlet b;\n```\n\nThird **strong**.\n```\nopen';
+describe('rows', () => {
+    const asked = after([], withMessages(emptyThread(), [row('p', 1), row('q', 2)]));
+    const living = (/** @type {any[]} */ runs) => runs.reduce(
+        (state, [runId, agent, parentId]) => withRun(state, { runId, agent, messageId: `m-${runId}`, parentId }), asked);
+    const shape = (state) => rowsOf(timeline(state)).map(({ key, item, places }) =>
+        item ? key : places.map(({ versions }) => versions.map(({ key: id }) => id)));
 
-    it('are paragraphs and fences', () => {
-        assert.deepEqual(
-            blocksOf(text).map(({ kind, text: part }) => [kind, part.trim().slice(0, 8)]),
-            [
-                ['text', '# Title'],
-                ['text', 'First.\nS'],
-                ['text', 'Second `'],
-                ['code', '```js\nle'],
-                ['text', 'Third **'],
-                ['code', '```\nopen'],
-            ],
-        );
+    it('put several agents beside each other, by name, whoever began or ended first', () => {
+        const state = living([['1', 'writer', 'p'], ['2', 'critic', 'p'], ['3', 'poet', 'p'], ['4', 'writer', 'q']]);
+        assert.deepEqual(shape(state), ['p', [['m-2'], ['m-3'], ['m-1']], 'q', [['m-4']]]);
+        const ended = withMessages(state, [answer('m-1', 3, 'p', 'x')].map((message) => ({ ...message, author: 'writer' })));
+        assert.deepEqual(shape(ended), shape(state));
     });
 
-    it('add up to the text at every moment of its growth', () => {
-        for (let end = 0; end <= text.length; end++) {
-            const part = text.slice(0, end);
-            assert.equal(
-                blocksOf(part)
-                    .map((block) => block.text)
-                    .join(''),
-                part,
-            );
-        }
+    it('keep the answers of one agent to one prompt as versions', () => {
+        const state = living([['1', 'writer', 'p'], ['2', 'poet', 'p'], ['3', 'writer', 'p']]);
+        assert.deepEqual(shape(state), ['p', [['m-2'], ['m-1', 'm-3']], 'q']);
+    });
+
+    it('leave alone what belongs to no prompt, and what stands between', () => {
+        const state = after([{ type: 'token', content: 'a' }, { type: 'odd', content: 'b' }, { type: 'token', content: 'c' }]);
+        const rows = rowsOf(timeline(state));
+        assert.deepEqual(rows.map(({ item, places }) => item?.role ?? places.length), [1, 'note', 1]);
+        assert.equal(new Set(rows.map(({ key }) => key)).size, 3);
     });
 });

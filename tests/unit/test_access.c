@@ -3,6 +3,7 @@
 #include "bridge/access.h"
 #include "bridge/bridge.h"
 #include "bridge/identity.h"
+#include "common/json.h"
 #include "test_pg.h"
 #include "torture.h"
 
@@ -19,7 +20,7 @@ static struct identity *ann, *bob, *grants, *ticket, *local;
 static char **list_of(const char *json)
 {
     char **list = NULL;
-    json_t *array = json_loads(json, 0, NULL);
+    json_t *array = json_read(json, strlen(json), 0, NULL);
     assert_true(grants_parse(array, true, &list));
     json_decref(array);
     return list;

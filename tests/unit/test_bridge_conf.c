@@ -101,6 +101,8 @@ static void test_refused(void **state)
         {"--client-queue-bytes=2000000", "--history-max-bytes=1000000"},
         {"--shutdown-delay-ms=1", "--drain-ms=0"},
         {"--listen=127.0.0.1:8080", "--admin-listen=localhost:8080"},
+        {"--demo", "--guest-ttl-s=2592001"},
+        {"--ticket-max-s=3600", "--revocation-ttl-s=3599"},
         {"--nothing", "1"},
     };
     struct bridge_conf c;

@@ -181,6 +181,7 @@ static void grants_of_the_wrong_type_refuse_the_token(void **state)
         "{\"revoke\":\"true\"}",
         "{\"revoke\":null}",
         "{\"tickets\":[\"*\"]}",
+        "{\"probe\":\"*\"}",
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -202,7 +203,7 @@ static void rights_and_what_revocations_go_by(void **state)
 {
     static const char claims[] =
         "{\"sub\":\"ann\",\"exp\":1700003600,\"iat\":1700000000,\"jti\":\"j1\","
-        "\"threadcast\":{\"revoke\":true,\"tickets\":false}}";
+        "\"threadcast\":{\"revoke\":true,\"tickets\":false,\"probe\":true}}";
     struct identity *id = NULL;
     const char *why;
     struct buf b;
@@ -212,6 +213,7 @@ static void rights_and_what_revocations_go_by(void **state)
     assert_true(jwt_verify(&rules, b.data, b.len, 1700000000000, &id, &why));
     assert_true(id->may_revoke);
     assert_false(id->may_ticket);
+    assert_true(id->may_probe);
     assert_string_equal(id->jti, "j1");
     assert_int_equal(id->issued_ms, 1700000000000);
     assert_int_equal(id->end_ms, id->expires_ms);

@@ -1,9 +1,8 @@
 /* Events made here: a run's own, an outsider's, merged neighbours. */
 #include "common/event.h"
+#include "common/json.h"
 
 #include "unit.h"
-
-#include <jansson.h>
 
 static const struct event_run run = {"t1", "r1", "demo", "m1", 2};
 
@@ -238,7 +237,7 @@ static void merging_keeps_the_text(void **state)
         assert_true(sum.len <= EVENT_MERGE_MAX_BYTES);
     }
     assert_true(pieces > 1000 && sum.len > EVENT_MERGE_MAX_BYTES - 300);
-    parsed = json_loadb(sum.data, sum.len, 0, NULL);
+    parsed = json_read(sum.data, sum.len, 0, NULL);
     assert_string_equal(json_string_value(json_object_get(parsed, "content")),
                         expected.data);
     assert_int_equal(json_integer_value(json_object_get(parsed, "ts")), pieces - 1);

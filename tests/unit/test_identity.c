@@ -1,5 +1,6 @@
 /* identity: what grants cover, and the games people play with '*'. */
 #include "bridge/identity.h"
+#include "common/json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,12 +15,12 @@ static struct identity *with_grants(const char *read, const char *write)
     struct identity *id = identity_new("ann", 3, INT64_MAX, INT64_MAX);
     assert_non_null(id);
     if (read) {
-        json_t *list = json_loads(read, 0, NULL);
+        json_t *list = json_read(read, strlen(read), 0, NULL);
         assert_true(grants_parse(list, true, &id->read));
         json_decref(list);
     }
     if (write) {
-        json_t *list = json_loads(write, 0, NULL);
+        json_t *list = json_read(write, strlen(write), 0, NULL);
         assert_true(grants_parse(list, true, &id->write));
         json_decref(list);
     }
@@ -29,7 +30,7 @@ static struct identity *with_grants(const char *read, const char *write)
 static bool parses(const char *json, bool prefixes)
 {
     char **list = NULL;
-    json_t *array = json_loads(json, JSON_DECODE_ANY, NULL);
+    json_t *array = json_read(json, strlen(json), JSON_DECODE_ANY, NULL);
     assert_non_null(array);
     bool ok = grants_parse(array, prefixes, &list);
     assert_int_equal(ok, list != NULL);
@@ -166,7 +167,7 @@ static void everything_covers_everything(void **state)
 static void a_ticket_reads_what_it_names(void **state)
 {
     struct identity *id = with_grants("[\"t1\"]", "[\"t1\"]");
-    json_t *list = json_loads("[\"t2\"]", 0, NULL);
+    json_t *list = json_read("[\"t2\"]", strlen("[\"t2\"]"), 0, NULL);
     (void)state;
     id->ticket = true;
     assert_true(grants_parse(list, false, &id->owned));

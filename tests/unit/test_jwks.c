@@ -311,7 +311,7 @@ static void own_keys_have_no_name(void **state)
     secret = key_from_secret(TEST_SECRET, strlen(TEST_SECRET), &err);
     other = key_from_pem(TEST_ED_PEM, strlen(TEST_ED_PEM), &err);
     set = keyset_new();
-    assert_non_null(set);
+    assert_true(set && secret && other);
     assert_true(keyset_add_own(set, other) && keyset_add_own(set, secret));
     assert_ptr_equal(keyset_signer(set), secret);
     assert_ptr_equal(keyset_find(set, "HS256", "anything", &pos), secret);

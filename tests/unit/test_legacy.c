@@ -4,6 +4,7 @@
 #include "bridge/legacy_entry.h"
 #include "bridge/legacy_page.h"
 #include "bridge/legacy_voice.h"
+#include "common/json.h"
 
 #include "unit.h"
 
@@ -212,7 +213,7 @@ static void last_ids_are_judged(void **state)
 
 static bool granted(const char *grants, const char *run_id)
 {
-    json_t *list = json_loads(grants, 0, NULL);
+    json_t *list = json_read(grants, strlen(grants), 0, NULL);
     struct identity *id = identity_new("ann", 3, INT64_MAX, INT64_MAX);
 
     assert_non_null(list);

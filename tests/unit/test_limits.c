@@ -71,6 +71,28 @@ static void test_anyway(void **state)
     limits_seat_give(limits, &b);
 }
 
+/* So many at once in the process, so many of an address in a minute. */
+static void test_probes(void **state)
+{
+    (void)state;
+    conf.max_probes = 2;
+    conf.probes_per_min = 3;
+    assert_int_equal(limits_probe_take(limits, "10.0.0.1", 1000), PROBE_ROOM);
+    assert_int_equal(limits_probe_take(limits, "10.0.0.1", 1000), PROBE_ROOM);
+    assert_int_equal(limits_probe_take(limits, "10.0.0.2", 1000), PROBE_FULL);
+    limits_probe_give(limits);
+    assert_int_equal(limits_probe_take(limits, "10.0.0.1", 1000), PROBE_ROOM);
+    limits_probe_give(limits);
+    assert_int_equal(limits_probe_take(limits, "10.0.0.1", 1000), PROBE_OFTEN);
+    assert_int_equal(limits_probe_take(limits, "10.0.0.2", 1000), PROBE_ROOM);
+    limits_probe_give(limits); /* who came too often had taken nothing */
+    assert_int_equal(limits_probe_take(limits, "10.0.0.1", 61000), PROBE_ROOM);
+    limits_probe_give(limits);
+    limits_probe_give(limits);
+    conf.max_probes = 0;
+    assert_int_equal(limits_probe_take(limits, "10.0.0.3", 61000), PROBE_FULL);
+}
+
 static void test_connections(void **state)
 {
     (void)state;
@@ -149,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         fresh(test_each_limit),  fresh(test_anyway), fresh(test_connections),
         fresh(test_descriptors), fresh(test_guests), fresh(test_threads),
+        fresh(test_probes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "bridge/origin.h"
 #include "bridge/request.h"
 #include "bridge/ticket.h"
+#include "common/json.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -71,7 +72,7 @@ void request_error(struct request *r, int status, const char *code, const char *
 
 json_t *request_body_object(struct request *r)
 {
-    json_t *value = json_loads(r->body, JSON_REJECT_DUPLICATES, NULL);
+    json_t *value = json_read(r->body, strlen(r->body), JSON_REJECT_DUPLICATES, NULL);
     if (json_is_object(value))
         return value;
     json_decref(value);

@@ -7,6 +7,7 @@
 #include "bridge/limits.h"
 #include "bridge/routes.h"
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "test_pg.h"
 #include "test_request.h"
@@ -89,7 +90,7 @@ static json_t *answered(int status)
     if (answer.status != status)
         fail_msg("%d %s %s", answer.status, answer.code, answer.body);
     assert_int_equal(answer.answers, 1);
-    json_t *value = json_loads(answer.body, 0, NULL);
+    json_t *value = json_read(answer.body, strlen(answer.body), 0, NULL);
     assert_non_null(value);
     return value;
 }

@@ -137,6 +137,7 @@ static void what_an_agent_may_say(void **state)
          "agent_error"},
         {"{\"type\":\"error\"}", EXEC_ERROR, "The agent reported an error.", NULL,
          "agent_error"},
+        {"{\"type\":\"ready\",\"protocol\":1}", EXEC_READY, NULL, NULL, NULL},
         {"", EXEC_EMPTY, NULL, NULL, NULL},
         {" \t", EXEC_EMPTY, NULL, NULL, NULL},
     };
@@ -158,8 +159,6 @@ static void what_it_may_not(void **state)
         "{\"type\":\"nonsense\",\"content\":\"x\"}",
         "{\"type\":\"token\"}",
         "{\"type\":\"token\",\"content\":{\"a\":1}}",
-        "{\"type\":\"token\",\"content\":\"a\\u0000b\"}",
-        "{\"type\":\"token\",\"content\":\"\\ud800\"}",
         "{\"type\":\"token\",\"content\":\"a\",\"content\":\"b\"}",
         "{\"type\":\"delta\",\"content\":\"x\"}",
         "{\"type\":\"delta\",\"content\":{\"text\":\"x\"}}",
@@ -178,6 +177,81 @@ static void what_it_may_not(void **state)
     for (size_t i = 0; i < COUNT(all); i++)
         check(&bad, all[i], strlen(all[i]));
     check(&bad, "{\"type\":\"done\"\0}", 17);
+}
+
+/* Text that a program has cut where it liked, or that is no text. */
+static void broken_text_is_repaired(void **state)
+{
+    static const struct {
+        const char *content, *text;
+    } all[] = {
+        {"a\\u0000b", "a\xef\xbf\xbd"
+                      "b"},
+        {"\\ud83d", "\xef\xbf\xbd"},
+        {"\\ude00\\ud83d", "\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\\ud83d\\ude00", "😀"},
+        {"\\uD83D\\uDE00", "😀"},
+        {"\\ud83d\\ud83d\\ude00", "\xef\xbf\xbd"
+                                  "😀"},
+        {"\\\\ud800", "\\ud800"},
+        {"\\ud800\\\\", "\xef\xbf\xbd"
+                        "\\"},
+        {"\xed\xa0\xbd|\xc3", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd|\xef\xbf\xbd"},
+    };
+    char line[200];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(all); i++) {
+        struct expectation e = {NULL, EXEC_TOKEN, all[i].text, NULL, NULL};
+        snprintf(line, sizeof(line), "{\"type\":\"token\",\"content\":\"%s\"}",
+                 all[i].content);
+        check(&e, line, strlen(line));
+    }
+}
+
+/* An escape that is cut anywhere is an answer, and never read beyond. */
+static void escapes_cut_at_every_byte(void **state)
+{
+    static const char line[] = "{\"type\":\"token\",\"content\":\"\\ud83d\\ude00\"}";
+    struct exec_line l;
+
+    (void)state;
+    for (size_t len = 1; len < sizeof(line) - 1; len++) {
+        char *exact = malloc(len);
+        assert_non_null(exact);
+        memcpy(exact, line, len);
+        exec_line_parse(exact, len, &l);
+        assert_int_equal(l.said, EXEC_BAD);
+        exec_line_fini(&l);
+        free(exact);
+    }
+}
+
+static void a_line_may_name_its_run(void **state)
+{
+    static const char *const none[] = {"", "x", "018f2c3e-0000-7000-8000-00000000000",
+                                       "018f2c3e-0000-7000-8000-00000000000g"};
+    static const char id[] = "018f2c3e-0000-7000-8000-000000000001";
+    struct exec_line l;
+    char line[200];
+
+    (void)state;
+    snprintf(line, sizeof(line), "{\"type\":\"token\",\"runId\":\"%s\",\"content\":1}",
+             id);
+    exec_line_parse(line, strlen(line), &l);
+    assert_int_equal(l.said, EXEC_BAD); /* and yet one knows whose */
+    assert_string_equal(l.run_id, id);
+    exec_line_fini(&l);
+    for (size_t i = 0; i < COUNT(none); i++) {
+        snprintf(line, sizeof(line), "{\"type\":\"done\",\"runId\":\"%s\"}", none[i]);
+        exec_line_parse(line, strlen(line), &l);
+        assert_int_equal(l.said, EXEC_DONE);
+        assert_string_equal(l.run_id, "");
+        exec_line_fini(&l);
+    }
+    exec_line_parse("{\"type\":\"ready\",\"protocol\":7}", 29, &l);
+    assert_int_equal(l.protocol, 7);
+    exec_line_fini(&l);
 }
 
 static void depth_is_limited(void **state)
@@ -224,6 +298,9 @@ int main(void)
         cmocka_unit_test(a_reader_may_stop),
         cmocka_unit_test(what_an_agent_may_say),
         cmocka_unit_test(what_it_may_not),
+        cmocka_unit_test(broken_text_is_repaired),
+        cmocka_unit_test(escapes_cut_at_every_byte),
+        cmocka_unit_test(a_line_may_name_its_run),
         cmocka_unit_test(depth_is_limited),
         cmocka_unit_test(cut_and_broken_lines),
     };

@@ -1,9 +1,8 @@
 /* All that was made, in few events: text and reasoning whole, steps as they were. */
+#include "common/json.h"
 #include "worker/fold.h"
 
 #include "unit.h"
-
-#include <jansson.h>
 
 static const struct event_run names = {.thread_id = "t1",
                                        .run_id = "r1",
@@ -28,7 +27,7 @@ static void pour(const struct fold *f, struct buf *out)
     assert_true(pending_take(&p, &names, SIZE_MAX, &b));
     buf_clear(out);
     for (size_t i = 0; i < b.count; i++) {
-        json_t *ev = json_loadb(b.data.data + from, b.ends[i] - from, 0, NULL);
+        json_t *ev = json_read(b.data.data + from, b.ends[i] - from, 0, NULL);
         json_t *content = json_object_get(ev, "content");
         const char *kind = json_string_value(json_object_get(content, "kind"));
         const char *status = json_string_value(json_object_get(content, "status"));

@@ -3,9 +3,8 @@
 
 #include "unit.h"
 
+#include "common/json.h"
 #include "common/utf8.h"
-
-#include <jansson.h>
 
 static const struct event_run names = {.thread_id = "t1",
                                        .run_id = "r1",
@@ -16,7 +15,7 @@ static const struct event_run names = {.thread_id = "t1",
 static json_t *event_at(const struct batch *b, size_t i)
 {
     size_t from = i > 0 ? b->ends[i - 1] : 0;
-    json_t *ev = json_loadb(b->data.data + from, b->ends[i] - from, 0, NULL);
+    json_t *ev = json_read(b->data.data + from, b->ends[i] - from, 0, NULL);
 
     assert_non_null(ev);
     return ev;

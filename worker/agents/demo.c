@@ -2,6 +2,7 @@
 #include "worker/agents/demo.h"
 
 #include "common/buf.h"
+#include "common/json.h"
 #include "common/loop.h"
 #include "worker/agent.h"
 #include "worker/agents/demo_text.h"
@@ -15,6 +16,7 @@ enum {
     BURST = 32,     /* pieces a turn at full rate, so that others have their turn too */
     TOOL_AT = 40,   /* piece at which the tool is called */
     TOOL_STEPS = 4, /* ticks until it answers */
+    RATE_MAX = 100000,
 };
 
 struct agent {
@@ -168,19 +170,53 @@ static void demo_release(struct agent *a)
     free(a);
 }
 
+/* What agents.json may say of it. */
+struct demo_options {
+    int64_t rate; /* tokens/s; -1: what --demo-rate says */
+};
+
+static void *demo_options_new(const char *json, size_t len, struct buf *err)
+{
+    struct demo_options *o = calloc(1, sizeof(*o));
+    json_t *root = json_read(json, len, 0, NULL), *value;
+    const char *name;
+    bool ok = o && root;
+
+    if (ok)
+        o->rate = -1;
+    json_object_foreach(root, name, value)
+    {
+        if (!ok)
+            continue;
+        ok = strcmp(name, "rate") == 0 && json_is_integer(value) &&
+             json_integer_value(value) >= 0 && json_integer_value(value) <= RATE_MAX;
+        o->rate = json_integer_value(value);
+        if (!ok)
+            buf_printf(err, "%.64s: %s", name,
+                       strcmp(name, "rate") == 0 ? "must be from 0 to 100000 tokens/s"
+                                                 : "there is no such member");
+    }
+    json_decref(root);
+    if (ok)
+        return o;
+    free(o);
+    return NULL;
+}
+
 static struct agent *demo_start(struct worker *w, const struct agent_def *def,
                                 struct run *r, const struct agent_input *in,
                                 const char **why)
 {
+    const struct demo_options *options = def->options;
     struct agent *a = calloc(1, sizeof(*a));
     struct demo_facts of_answer;
     size_t len = strlen(in->content);
 
-    (void)def, (void)why;
+    (void)why;
     if (!a)
         return NULL;
     a->run = r;
-    a->rate = w->conf->demo_rate;
+    a->rate = options->rate >= 0 ? options->rate : w->conf->demo_rate;
     buf_init(&a->answer);
     a->tick = timer_new(w->loop, on_tick, a);
     demo_look(in->content, len, &a->facts);
@@ -214,6 +250,8 @@ static void demo_resume(struct agent *a)
 
 const struct agent_kind agent_demo = {
     .name = "demo",
+    .options_new = demo_options_new,
+    .options_free = free,
     .start = demo_start,
     .pause = demo_pause,
     .resume = demo_resume,

@@ -7,6 +7,8 @@ struct agent_kind;
 struct worker;
 
 extern const struct agent_kind agent_exec;
+/* No new runs come: processes that wait for some are told to end. */
+void exec_drain(struct worker *w);
 /* The worker leaves: every process group that is still there gets SIGKILL. */
 void exec_kill_all(struct worker *w);
 

@@ -2,11 +2,12 @@
  * name. No JSON of the program's own bytes is forwarded: it is read and written anew. */
 #include "worker/agents/exec_line.h"
 
+#include "common/json.h"
 #include "common/jsonscan.h"
 #include "common/names.h"
 #include "common/utf8.h"
 
-#include <jansson.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,11 +184,19 @@ static void parse_error(struct exec_line *l, const json_t *content)
         buf_str(&l->text, "The agent reported an error.");
 }
 
+static void parse_run_id(struct exec_line *l, const json_t *value)
+{
+    if (uuid_valid(json_string_value(value), json_string_length(value)))
+        memcpy(l->run_id, json_string_value(value), UUID_SIZE);
+}
+
 static void parse_object(struct exec_line *l, const json_t *root)
 {
     const char *type = json_string_value(json_object_get(root, "type"));
     const json_t *content = json_object_get(root, "content");
 
+    parse_run_id(l, json_object_get(root, "runId"));
+    l->protocol = json_integer_value(json_object_get(root, "protocol"));
     if (!type)
         bad(l, "a line is an object with a type");
     else if (strcmp(type, "token") == 0)
@@ -200,6 +209,8 @@ static void parse_object(struct exec_line *l, const json_t *root)
         parse_done(l, content);
     else if (strcmp(type, "error") == 0)
         parse_error(l, content);
+    else if (strcmp(type, "ready") == 0)
+        l->said = EXEC_READY;
     else
         bad(l, "unknown type");
 }
@@ -209,6 +220,53 @@ static bool is_blank(const char *s, size_t len)
     while (len > 0 && (s[len - 1] == ' ' || s[len - 1] == '\t'))
         len--;
     return len == 0;
+}
+
+/* The code unit of an escape \\uXXXX; -1: it is none. */
+static int escaped_unit(const char *s, size_t len)
+{
+    int unit = 0;
+
+    if (len < 6 || s[0] != '\\' || s[1] != 'u')
+        return -1;
+    for (int i = 2; i < 6; i++) {
+        const char *digits = "0123456789abcdef";
+        if (!isxdigit((unsigned char)s[i]))
+            return -1;
+        unit = unit * 16 + (int)(strchr(digits, tolower((unsigned char)s[i])) - digits);
+    }
+    return unit;
+}
+
+static bool is_high(int unit)
+{
+    return unit >= 0xd800 && unit < 0xdc00;
+}
+
+static bool is_low(int unit)
+{
+    return unit >= 0xdc00 && unit < 0xe000;
+}
+
+/* Half of a surrogate pair and NUL are written by programs that split text where they
+ * like, and are no text: U+FFFD, like broken UTF-8. What is no JSON stays as it is. */
+static void repair_escapes(struct buf *out, const char *s, size_t len)
+{
+    size_t step;
+
+    for (size_t at = 0; at < len; at += step) {
+        int unit = escaped_unit(s + at, len - at);
+        step = s[at] == '\\' && at + 1 < len ? 2 : 1;
+        if (unit >= 0)
+            step = 6;
+        if (is_high(unit) && is_low(escaped_unit(s + at + 6, len - at - 6)))
+            step = 12;
+        else if (unit == 0 || is_high(unit) || is_low(unit)) {
+            buf_str(out, "\\ufffd");
+            continue;
+        }
+        buf_add(out, s + at, step);
+    }
 }
 
 /* Depth before the parser recurses. */
@@ -221,10 +279,26 @@ static bool is_flat_enough(const char *s, size_t len)
     return jsonscan_value(&scan, &piece) != JSONSCAN_DEEP;
 }
 
+static void parse_text(struct exec_line *l, const char *line, size_t len)
+{
+    enum json_trouble trouble;
+    json_t *root;
+
+    if (!is_flat_enough(line, len)) {
+        bad(l, "too deep");
+        return;
+    }
+    root = json_read(line, len, JSON_REJECT_DUPLICATES, &trouble);
+    if (json_is_object(root))
+        parse_object(l, root);
+    else
+        bad(l, trouble == JSON_NO_MEMORY ? "no memory" : "not a JSON object");
+    json_decref(root);
+}
+
 void exec_line_parse(const char *line, size_t len, struct exec_line *l)
 {
-    struct buf repaired;
-    json_t *root = NULL;
+    struct buf repaired, whole;
 
     *l = (struct exec_line){.said = EXEC_EMPTY};
     buf_init(&l->text);
@@ -232,24 +306,22 @@ void exec_line_parse(const char *line, size_t len, struct exec_line *l)
     if (is_blank(line, len))
         return;
     buf_init(&repaired);
+    buf_init(&whole);
     if (!utf8_valid(line, len)) {
         utf8_repair(&repaired, line, len);
         line = repaired.data ? repaired.data : "";
         len = repaired.len;
     }
-    if (!is_flat_enough(line, len)) {
-        bad(l, "too deep");
-    } else {
-        root = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-        if (json_is_object(root))
-            parse_object(l, root);
-        else
-            bad(l, "not a JSON object");
+    if (memchr(line, '\\', len)) {
+        repair_escapes(&whole, line, len);
+        line = whole.data ? whole.data : "";
+        len = whole.len;
     }
-    if (l->text.failed || l->json.failed || repaired.failed)
+    parse_text(l, line, len);
+    if (l->text.failed || l->json.failed || repaired.failed || whole.failed)
         bad(l, "no memory");
-    json_decref(root);
     buf_fini(&repaired);
+    buf_fini(&whole);
 }
 
 void exec_line_fini(struct exec_line *l)

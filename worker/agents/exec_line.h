@@ -4,6 +4,7 @@
 
 #include "common/buf.h"
 #include "common/event.h"
+#include "common/names.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,6 +35,7 @@ enum exec_said {
     EXEC_STATUS,    /* json */
     EXEC_DONE,      /* kind: the finish reason; json: usage, when has_usage */
     EXEC_ERROR,     /* kind: the code; text: the message; retryable */
+    EXEC_READY,     /* protocol */
     EXEC_EMPTY,     /* an empty line */
     EXEC_BAD,       /* why */
 };
@@ -42,12 +44,14 @@ struct exec_line {
     enum exec_said said;
     struct buf text, json;
     char kind[65];
+    char run_id[UUID_SIZE]; /* the run that it names; empty: none, or no id at all */
+    long long protocol;
     bool has_usage, retryable;
     const char *why; /* borrowed, constant */
 };
 
-/* Ids and other members that the line may carry are ignored: they are the run's to give.
- */
+/* Other ids and members that the line may carry are ignored: they are the run's to give.
+ * Whether `run_id` is looked at, and may be said, is for the caller to know. */
 void exec_line_parse(const char *line, size_t len, struct exec_line *ret_line);
 void exec_line_fini(struct exec_line *l);
 

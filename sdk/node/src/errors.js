@@ -63,18 +63,8 @@ export class Taken extends ThreadcastError {
 /** The idempotency key was used before, for other events. */
 export class Conflict extends ThreadcastError {}
 
-/**
- * Redis, or a bridge, refuses and will go on refusing: rights, password, version, key
- * types. A bridge's refusal has its `status` and its stable `code`.
- */
-export class Refused extends ThreadcastError {
-    /** @param {string} message @param {ErrorOptions & { status?: number, code?: string }} [options] */
-    constructor(message, { status = 0, code = '', ...options } = {}) {
-        super(message, options);
-        this.status = status;
-        this.code = code;
-    }
-}
+/** Redis refuses and will go on refusing: rights, password, version, key types. */
+export class Refused extends ThreadcastError {}
 
 /** No answer for `giveUpMs`. Whether Redis has the events is unknown. */
 export class Unavailable extends ThreadcastError {}

@@ -1,8 +1,6 @@
-// Publish what an agent does, as it happens, to the readers of a Threadcast thread; and
-// read what others publish.
+// Publish what an agent does, as it happens, to the readers of a Threadcast thread.
 
 export { publish } from './outside.js';
 export { Run, run, start } from './run.js';
-export * from './client.js';
 export { AgentError, Cancelled, Conflict, Ended, EventTooLarge, Fenced, Refused, Taken,
          ThreadcastError, Unavailable, WorkerLost } from './errors.js';

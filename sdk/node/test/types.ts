@@ -3,14 +3,12 @@
 
 import type { Redis } from 'ioredis';
 import * as api from '../index.js';
-import * as client from '../client.js';
 import * as code from '../src/index.js';
 
 const exported: Record<keyof typeof api, unknown> = code;
 const declared: Record<keyof typeof code, unknown> = api;
 const start: typeof api.start = code.start as (...args: Parameters<typeof code.start>) => Promise<any>;
 const publish: typeof api.publish = code.publish;
-const subscribe: typeof client.subscribe = code.subscribe;
 type Said = Omit<api.Run, never>;
 const run: (made: code.Run) => Said = (made) => made;
 
@@ -20,12 +18,7 @@ export async function examples(redis: Redis) {
         return run.text;
     });
     const made: string = text;
-    for await (const event of api.subscribe('http://b', { thread: ['a', 'b'], token: async () => 'x' })) {
-        if (event.again) continue;
-    }
     // @ts-expect-error a status is one of a few
     await (await api.start(redis, 't1')).status('dancing');
-    // @ts-expect-error somewhere to read is needed
-    client.subscribe({ thread: 't1' });
-    return [made, exported, declared, start, publish, subscribe, run];
+    return [made, exported, declared, start, publish, run];
 }

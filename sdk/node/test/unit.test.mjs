@@ -1,4 +1,4 @@
-// The parts without sockets: what waits and is numbered, bytes into blocks, where to go on.
+// The parts without sockets: what waits and is numbered.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -6,11 +6,9 @@ import fs from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { cancels } from '../src/control.js';
-import { Course } from '../src/course.js';
-import { Ended, Fenced, Refused, ThreadcastError, WorkerLost } from '../src/errors.js';
+import { Ended, Fenced, Refused, WorkerLost } from '../src/errors.js';
 import { clean, pieces, toJson } from '../src/event.js';
 import { passes, Place } from '../src/script.js';
-import { SseParser } from '../src/sse.js';
 import { Story } from '../src/story.js';
 
 const HERE = new URL('..', import.meta.url);
@@ -154,108 +152,13 @@ test('which errors pass, which hints cancel', () => {
     }
 });
 
-test('a stream cut at every byte gives the same blocks', () => {
-    const text = '\ufeffretry: 70\n:threadcast\ndata: {"ä":\ndata: 1}\r\nid: 1-1\r\rdata:x\nevent: ready\nid: 1-2\n\n' +
-        ':keepalive\nid: 1-3\n\nnonsense\ndata\n\ndata: no end';
-    const bytes = new TextEncoder().encode(text);
-    const whole = [
-        { event: '', data: '', id: '', comment: 'threadcast' },
-        { event: '', data: '{"ä":\n1}', id: '1-1', comment: null },
-        { event: 'ready', data: 'x', id: '1-2', comment: null },
-        { event: '', data: '', id: '', comment: 'keepalive' },
-        { event: '', data: '', id: '1-3', comment: null },
-    ];
-    for (let cut = 0; cut <= bytes.length; cut++) {
-        const parser = new SseParser(), decoder = new TextDecoder();
-        const blocks = [bytes.subarray(0, cut), bytes.subarray(cut)].flatMap(
-            (part) => parser.push(decoder.decode(part, { stream: true })));
-        assert.deepEqual(blocks, whole, `cut at ${cut}`);
-        assert.equal(parser.retryMs, 70);
-    }
-    assert.throws(() => new SseParser().push('data: '.padEnd(2 << 20, 'x')), ThreadcastError);
-});
-
-/** @param {Course} course @param {string} id @param {object} [more] */
-const tell = (course, id, more = {}) => course.block({
-    event: '', data: JSON.stringify({ id, type: 'token', threadId: 't1', ...more }), id, comment: null }, 100);
-
-test('every event once; after a reset they come again, and say so', () => {
-    const course = new Course({ since: 'run' });
-    assert.deepEqual(course.connect(), { headers: {}, query: { since: 'run' } });
-    assert.equal(tell(course, '5-1')?.event?.again, false);
-    assert.equal(tell(course, '5-3')?.event?.id, '5-3');
-    assert.equal(tell(course, '5-2'), null);
-    assert.equal(course.duplicates, 1);
-    assert.deepEqual(course.connect(), { headers: { 'Last-Event-ID': '5-2' }, query: {} });
-    course.block({ event: 'reset', data: '{"reason":"x","threadId":"t1"}', id: '6-0', comment: null }, null);
-    assert.equal(course.position, '6-0');
-    assert.equal(tell(course, '5-3')?.event?.again, true);
-    assert.equal(tell(course, '6-1')?.event?.again, false);
-    assert.equal(course.block({ event: '', data: '{"type":"test"}', id: '', comment: null }, null)?.event?.id, '');
-    assert.equal(course.block({ event: '', data: 'no JSON', id: '', comment: null }, null), null);
-});
-
-test('answers and how long to wait', () => {
-    const course = new Course({});
-    for (const status of [408, 425, 429, 500, 502, 503, 504]) course.answered({ status });
-    for (const status of [0, 200, 302, 400, 401, 403, 404, 501]) {
-        assert.throws(() => course.answered({ status, body: '{"error":{"code":"c","message":"m"}}' }),
-                      (/** @type {any} */ e) => e instanceof Refused && e.status === status && e.code === 'c');
-    }
-    course.answered({ status: 204 });
-    assert.ok(course.over);
-    const limits = [];
-    tell(course, '1-1');
-    for (let i = 0; i < 12; i++) limits.push(Math.max(...Array.from({ length: 200 }, () => {
-        const one = new Course({});
-        tell(one, '1-1');
-        for (let j = 0; j < i; j++) one.lost();
-        return one.lost();
-    })));
-    limits.forEach((most, i) => {
-        const limit = Math.min(30_000, 100 * 2 ** i);
-        assert.ok(most <= limit && most > limit * 0.8, `${i}: ${most} of ${limit}`);
-    });
-    course.connect();
-    course.block({ event: 'busy', data: '{}', id: '', comment: null }, 100);
-    assert.ok(course.lost() >= 100, 'not before the bridge has said');
-    assert.ok(course.failing);
-    course.block({ event: '', data: '', id: '', comment: 'keepalive' }, 100);
-    assert.ok(!course.failing);
-});
-
-test('a right to read that ends: lengthened once, a ticket kept', () => {
-    const course = new Course({ ticket: 'a' });
-    assert.deepEqual(course.connect().query, { ticket: 'a' });
-    const auth = (/** @type {object} */ data) => /** @type {any} */ (course.block({
-        event: 'auth', data: JSON.stringify(data), id: '', comment: null }, null)).notice;
-    assert.equal(course.extends(auth({ expiresAt: 10 })), '', 'of a bridge that knows no other way');
-    assert.equal(course.extends(auth({ expiresAt: 10, connection: 'c', ticket: 'b' })), 'c');
-    assert.equal(course.extends(auth({ expiresAt: 20, connection: 'c' })), '', 'it was');
-    assert.equal(course.extends(auth({ expiresAt: 20, connection: 'c' })), 'c', 'it ends, too');
-    assert.equal(course.extends(auth({ expiresAt: 20, connection: 'c', reason: 'expired' })), '');
-    assert.deepEqual(course.connect().query, { ticket: 'b' });
-    assert.equal(course.extends(auth({ expiresAt: 30, connection: 'd' })), 'd');
-});
-
-test('a run is over with its end', () => {
-    const course = new Course({ run: 'r1' });
-    tell(course, '1-1', { runId: 'r2', type: 'done' });
-    assert.ok(!course.over);
-    tell(course, '1-2', { runId: 'r1', type: 'error' });
-    assert.ok(course.over);
-});
-
 test('what npm would publish', () => {
     const cwd = fileURLToPath(HERE);
     const [packed] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--offline'], {
         cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
     assert.deepEqual(packed.files.map((/** @type {any} */ f) => f.path).sort(), [
-        'LICENSE', 'README.md', 'client.d.ts', 'index.d.ts', 'package.json', 'publish.lua',
+        'LICENSE', 'README.md', 'index.d.ts', 'package.json', 'publish.lua',
         ...fs.readdirSync(new URL('src', HERE)).map((name) => `src/${name}`)].sort());
     const common = new URL('../../common/publish.lua', HERE);
     assert.deepEqual(fs.readFileSync(new URL('publish.lua', HERE)), fs.readFileSync(common));
-    for (const name of ['client', 'course', 'sse', 'errors']) { // in a browser, too
-        assert.doesNotMatch(fs.readFileSync(new URL(`src/${name}.js`, HERE), 'utf8'), /from '(node:|ioredis)|Buffer|process\./);
-    }
 });

@@ -2,7 +2,7 @@
 // the log, at each reader and in Postgres, and the same text in all of them.
 
 import assert from 'node:assert/strict';
-import { afterReset, applyEvent, emptyThread, liveRuns, withRun, withRunStatus } from '../../../app/thread-state.js';
+import { afterReset, applyEvent, emptyThread, liveRuns, withRun, withRunStatus } from '../../../sdk/js/src/state.js';
 import { contentText } from '../harness.mjs';
 import { SseStream } from './sse.mjs';
 import { PATIENCE_MS, until } from './until.mjs';

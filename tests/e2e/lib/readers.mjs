@@ -1,10 +1,10 @@
-// One subscription of each package: Node's, and both kinds of Python's, told the same way.
+// One reader of each package: JavaScript's, and both kinds of Python's, told the same way.
 
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { subscribe } from '../../../sdk/node/src/client.js';
+import { connect } from '../../../sdk/js/src/index.js';
 import { until } from './until.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -52,24 +52,23 @@ export class Reader {
 }
 
 /** @param {string} base @param {Options} options */
-function nodeReader(base, { tokens, ...options }) {
+function jsReader(base, { tokens, thread, run, ...options }) {
     const left = [...tokens];
-    const subscription = subscribe(base, {
-        ...options, onNotice: (notice) => reader.notices.push(notice),
-        token: async () => (left.length > 1 ? left.shift() : left[0]) });
-    const reader = new Reader('node', () => subscription.close());
-    (async () => {
-        try {
-            for await (const event of subscription) {
-                reader.events.push(event);
-                reader.position = subscription.position;
-            }
-            reader.ended = true;
-        } catch (/** @type {any} */ error) {
-            reader.error = { name: error.name, message: error.message, status: error.status ?? 0,
-                             code: error.code ?? '' };
-        }
-    })();
+    const stream = connect(run === undefined ? thread : { run }, {
+        ...options, url: base, getToken: async () => (left.length > 1 ? left.shift() : left[0]) });
+    const reader = new Reader('js', () => stream.close());
+    const note = (name, data) => reader.notices.push({ name, data, position: stream.lastEventId });
+    stream.on('notice', note);
+    stream.on('event', (event, { id, replayed }) => {
+        reader.events.push({ ...event, id, again: replayed });
+        reader.position = stream.lastEventId;
+    });
+    stream.on('state', (state, detail) => {
+        if (state === 'live') note('open', {});
+        if (state === 'reconnecting') note('lost', detail);
+        if (state === 'ended') reader.ended = true;
+        if (state === 'failed') reader.error = { name: stream.error.name, ...detail, status: detail.status ?? 0, code: detail.reason };
+    });
     return reader;
 }
 
@@ -116,9 +115,9 @@ export class Readers {
     /** One of each, each from its own address. @param {string | string[]} bases @param {Options} options */
     open(bases, options) {
         const base = (/** @type {number} */ i) => (Array.isArray(bases) ? bases[i] : bases);
-        const node = nodeReader(base(0), options);
-        this.#ours.push(node);
-        return [node, this.#python('sync', base(1), options),
+        const js = jsReader(base(0), options);
+        this.#ours.push(js);
+        return [js, this.#python('sync', base(1), options),
                 this.#python('asyncio', base(2), options)];
     }
 

@@ -32,8 +32,8 @@ function example(pattern) {
 before(async () => {
     stack = await Stack.start({ workers: 0 });
     dir = stack.dir;
-    const python = example(/\.py$/);
-    const shell = example(/\.sh$/);
+    const python = example(/echo\.py$/);
+    const shell = example(/echo\.sh$/);
     const agents = [
         `py=exec:${fs.statSync(python).mode & 0o111 ? python : `/usr/bin/python3 ${python}`}`,
         `sh=exec:${fs.statSync(shell).mode & 0o111 ? shell : `/bin/sh ${shell}`}`,

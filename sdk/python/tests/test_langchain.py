@@ -2,6 +2,7 @@
 calls, and (THREADCAST_FULL=1) made by langchain-core itself, from PyPI, in a virtual
 environment of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import unittest
 import uuid
 
 import threadcast
-from support import HERE, ROOT, Reader, WithRedis
+from support import HERE, ROOT, SDK, Reader, WithRedis
 from threadcast.callbacks import Callbacks
 from threadcast.langchain import AsyncThreadcastCallbackHandler, ThreadcastCallbackHandler
 
@@ -136,6 +137,25 @@ class Course(WithRedis):
                               check=False, env={**os.environ, "LANGSMITH_TRACING": "false"})
         self.assertEqual(done.returncode, 0, done.stdout.decode() + done.stderr.decode())
         self.assertIn("as expected with langchain-core", done.stdout.decode())
+        self.example(python)
+
+    def example(self, python):
+        """examples/agents/chain.py, as the worker starts it for one message."""
+        job = {"runId": str(uuid.uuid4()), "threadId": "t1", "agentId": "chain", "attempt": 1,
+               "messageId": str(uuid.uuid4()), "message": {"content": "one two", "metadata": {}},
+               "messages": [{"role": "user", "content": "{a}"},
+                            {"role": "assistant", "content": "b"}]}
+        done = subprocess.run(
+            [python, "-B", os.path.join(ROOT, "examples", "agents", "chain.py")],
+            input=json.dumps(job).encode(), capture_output=True, timeout=60, check=True,
+            env={**os.environ, "PYTHONPATH": SDK, "LANGSMITH_TRACING": "false"})
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual("".join(e["content"] for e in said if e["type"] == "token"),
+                         "Here a model would answer. You said 2 words.")
+        self.assertGreater(len([e for e in said if e["type"] == "token"]), 5)
+        self.assertEqual([e["content"]["kind"] for e in said if e["type"] == "delta"],
+                         ["tool_call", "tool_result"])
+        self.assertEqual(said[-1]["type"], "done")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ class _Server:
             said = self._handler(job)
             if inspect.isasyncgen(said):
                 async for piece in said:
-                    await job.token(piece)
+                    await job.token(cast(str, piece))
             else:
                 await said
         except (Exception, asyncio.CancelledError) as e:

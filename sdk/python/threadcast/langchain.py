@@ -21,8 +21,8 @@ from .callbacks import Callbacks
 _Sync: Any = object
 _Async: Any = object
 try:
-    from langchain_core.callbacks import AsyncCallbackHandler as _Async  # type: ignore
-    from langchain_core.callbacks import BaseCallbackHandler as _Sync  # type: ignore
+    import langchain_core.callbacks as _theirs  # type: ignore[import-not-found,unused-ignore]
+    _Sync, _Async = _theirs.BaseCallbackHandler, _theirs.AsyncCallbackHandler
 except ImportError:  # then nobody calls them but code of one's own
     pass
 

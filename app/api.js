@@ -106,12 +106,17 @@ async function request(method, path, body, headers = {}) {
 /** @type {Promise<any> | null} the session that is being opened */
 let opening = null;
 /** when it ends, and when that was said */
-let session = { endsAt: 0, saidAt: 0 };
+let session = { endsAt: 0, saidAt: 0, sub: '' };
+
+/** Who this is, as the server calls them; '' before it has said so. */
+export const visitor = () => session.sub;
 
 /** Signs the visitor in as a guest; somebody with a valid session stays who they are. */
 export function openSession() {
     opening ??= request('POST', 'v1/demo/session', {})
-        .then(({ expiresAt }) => (session = { endsAt: Number(expiresAt) || 0, saidAt: Date.now() }))
+        .then(({ sub, expiresAt }) => {
+            session = { endsAt: Number(expiresAt) || 0, saidAt: Date.now(), sub: String(sub ?? '') };
+        })
         .finally(() => (opening = null));
     return opening;
 }
@@ -245,6 +250,11 @@ export async function readRun(runId) {
 /** @param {string} runId */
 export async function cancelRun(runId) {
     return signedIn('POST', `v1/runs/${encodeURIComponent(runId)}/cancel`, {});
+}
+
+/** Everything that runs in a conversation, or waits to. @param {string} threadId */
+export async function cancelThread(threadId) {
+    return signedIn('POST', `${threadPath(threadId)}/cancel`, {});
 }
 
 /**

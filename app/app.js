@@ -16,6 +16,7 @@ import { parseId } from './ledger.js';
 import { loadMarkdown } from './markdown.js';
 import { Shortcuts } from './shortcuts.js';
 import { Sidebar } from './sidebar.js';
+import { hasOwnConnection } from './tabs.js';
 import { ThreadView } from './thread-view.js';
 
 /** @type {api.Thread[]} */
@@ -24,6 +25,8 @@ let threads = [];
 let first = null;
 /** @type {Conversation | null} */
 let second = null;
+/** does this tab have a connection of its own? */
+let alone = true;
 /** how many answers were running when we last looked, to say so once when they end */
 let running = 0;
 
@@ -90,7 +93,7 @@ async function openFromAddress() {
 
 /** @param {string} threadId */
 async function openThread(threadId) {
-    const conversation = new Conversation(threadId, () => firstView.invalidate());
+    const conversation = new Conversation(threadId, () => firstView.invalidate(), { alone });
     first = conversation;
     firstView.show(conversation);
     drawPage();
@@ -174,7 +177,7 @@ async function toggleSecond() {
         secondView.element.remove();
         secondButton.focus();
     } else if (first) {
-        second = new Conversation(first.threadId, () => secondView.invalidate());
+        second = new Conversation(first.threadId, () => secondView.invalidate(), { alone: true });
         const position = parseId(first.ledger.position);
         setText(sameness, 'catching up…');
         sameness.dataset.state = 'waiting';
@@ -314,12 +317,14 @@ for (const button of welcome.querySelectorAll('button')) {
 globalThis.addEventListener('hashchange', openFromAddress);
 
 // Everything else signs in by itself when it has to; doing it first saves a round trip.
-const [markdown] = await Promise.all([
+const [markdown, own] = await Promise.all([
     loadMarkdown(),
+    hasOwnConnection(),
     api.openSession().catch(() => {
         /* the next request says what is wrong */
     }),
 ]);
+alone = own;
 byId('setup', HTMLElement).hidden = markdown;
 // without a list of agents there is nothing to choose: whoever answers usually is asked
 api.listAgents().then((offer) => agents.offer(offer), () => {});

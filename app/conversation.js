@@ -62,6 +62,7 @@ export class Conversation {
     /** @type {Stream | null} */
     #stream = null;
     #closed = false;
+    #alone;
     /** @type {Promise<boolean> | null} */
     #refreshing = null;
     /** @type {Promise<boolean> | null} */
@@ -98,10 +99,12 @@ export class Conversation {
     /**
      * @param {string} threadId
      * @param {() => void} onChange called after anything changed, often
+     * @param {{ alone: boolean }} how on a connection of its own, or on one that tabs share
      */
-    constructor(threadId, onChange) {
+    constructor(threadId, onChange, { alone }) {
         this.threadId = threadId;
         this.#onChange = onChange;
+        this.#alone = alone;
     }
 
     get reconnects() {
@@ -218,16 +221,14 @@ export class Conversation {
         );
         for (const run of runs) this.stopping.add(run.runId);
         this.#onChange();
-        await Promise.all(
-            runs.map(async ({ runId }) => {
-                try {
-                    await api.cancelRun(runId);
-                } catch (error) {
-                    this.stopping.delete(runId);
-                    this.notice = error instanceof Error ? error.message : String(error);
-                }
-            }),
+        const results = await Promise.allSettled(
+            runIds ? runs.map(({ runId }) => api.cancelRun(runId)) : [api.cancelThread(this.threadId)],
         );
+        results.forEach((result, index) => {
+            if (result.status === 'fulfilled') return;
+            for (const { runId } of runIds ? [runs[index]] : runs) this.stopping.delete(runId);
+            this.notice = String(result.reason?.message ?? result.reason);
+        });
         this.#onChange();
     }
 
@@ -266,7 +267,12 @@ export class Conversation {
 
     /** @param {string} since */
     #follow(since) {
-        const stream = connect(this.threadId, { since, merge: false, getToken: (asked) => this.#session(asked) });
+        const stream = connect(this.threadId, {
+            since,
+            merge: false,
+            getToken: (asked) => this.#session(asked),
+            shared: !this.#alone && api.visitor(),
+        });
         this.#stream = stream;
         this.trace.link('connecting', { reason: '', message: `since ${since}` });
         stream.on('event', (event, info) => this.#onEvent(event, info.id, info.replayed));

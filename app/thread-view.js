@@ -3,14 +3,14 @@
 //
 // A long conversation stays smooth because a frame touches only what has changed: rows are
 // laid out anew when messages come or go, otherwise the views of live answers are updated
-// and nothing else; rows that are out of sight are not rendered (thread.css,
-// content-visibility).
+// and nothing else; what is far out of sight is not made at all (row-list.js).
 
 import { timeline } from './client/state.js';
 import { h, icon, setText } from './dom.js';
 import { parseId } from './ledger.js';
 import { LinkBanner } from './link-banner.js';
 import { MessageView } from './message-view.js';
+import { RowList } from './row-list.js';
 import { rowsOf } from './rows.js';
 import { formatMs } from './words.js';
 
@@ -40,8 +40,6 @@ export class ThreadView {
     #conversation = null;
     /** @type {Map<string, MessageView>} */
     #views = new Map();
-    /** @type {Map<string, HTMLElement>} */
-    #rowNodes = new Map();
     /** @type {Row[]} */
     #rows = [];
     /** @type {ThreadState | null} what the rows were made of */
@@ -59,7 +57,7 @@ export class ThreadView {
         { class: 'quiet earlier', type: 'button', hidden: true, onclick: () => this.#loadEarlier() },
         'Show earlier messages',
     );
-    #list = h('div', { class: 'thread-list' });
+    #column = h('div', { class: 'thread-column' });
     #drafts = h('div', { class: 'thread-drafts' });
     #scroller = h(
         'div',
@@ -70,8 +68,13 @@ export class ThreadView {
             'aria-label': 'Messages',
             onscroll: () => this.#onScroll(),
         },
-        h('div', { class: 'thread-column' }, this.#earlier, this.#list, this.#drafts),
+        this.#column,
     );
+    #list = new RowList({
+        scroller: this.#scroller,
+        fill: (row, node) => this.#fillRow(node, row),
+        isBusy: ({ places }) => places.some(({ versions }) => versions.some(({ run }) => run && !run.outcome)),
+    });
     #jump = h(
         'button',
         { class: 'jump', type: 'button', hidden: true, onclick: () => this.toEnd() },
@@ -91,6 +94,7 @@ export class ThreadView {
      */
     constructor({ heading, label, onDraw }) {
         this.onDraw = onDraw;
+        this.#column.append(this.#earlier, this.#list.element, this.#drafts);
         this.element = h(
             'section',
             { class: 'thread', 'aria-label': label },
@@ -105,11 +109,10 @@ export class ThreadView {
     show(conversation) {
         this.#conversation = conversation;
         this.#views.clear();
-        this.#rowNodes.clear();
         this.#chosen.clear();
         this.#rows = [];
         this.#laidOut = null;
-        this.#list.replaceChildren();
+        this.#list.clear();
         this.#drafts.replaceChildren();
         this.#follow = true;
         this.invalidate();
@@ -132,7 +135,7 @@ export class ThreadView {
 
     /** To the message before or behind the one at the top. @param {number} by */
     step(by) {
-        const nodes = [...this.#list.querySelectorAll('.message')];
+        const nodes = [...this.#list.element.querySelectorAll('.message')];
         const top = this.#scroller.getBoundingClientRect().top + 24;
         const at = nodes.findIndex((node) => node.getBoundingClientRect().bottom > top);
         const node = nodes[Math.min(nodes.length - 1, Math.max(0, at + by))];
@@ -145,7 +148,7 @@ export class ThreadView {
 
     /** The button of that name in the last answer. @param {'copy' | 'retry'} name */
     pressLast(name) {
-        const buttons = this.#list.querySelectorAll(`.from-assistant .action-${name}:not([hidden])`);
+        const buttons = this.#list.element.querySelectorAll(`.from-assistant .action-${name}:not([hidden])`);
         const last = [...buttons].at(-1);
         if (last instanceof HTMLButtonElement) last.click();
     }
@@ -170,29 +173,21 @@ export class ThreadView {
         if (!this.#laidOut || !sameLayout(this.#laidOut, state)) this.#layOut(state);
         this.#laidOut = state;
         for (const row of this.#rows) {
-            for (const place of row.places) this.#updatePlace(conversation, place);
+            for (const place of row.places) {
+                if (place.versions.some(({ run }) => run)) this.#updatePlace(conversation, place);
+            }
         }
     }
 
-    /** Rows where they belong; what is no longer there goes. @param {ThreadState} state */
+    /** @param {ThreadState} state */
     #layOut(state) {
         this.#rows = rowsOf(timeline(state));
-        const rowKeys = new Set(this.#rows.map(({ key }) => key));
-        for (const [key, node] of this.#rowNodes) {
-            if (rowKeys.has(key)) continue;
-            node.remove();
-            this.#rowNodes.delete(key);
-        }
-        let next = this.#list.firstElementChild;
-        for (const row of this.#rows) {
-            const node = this.#rowNodes.get(row.key) ?? h('div', { class: 'row' });
-            this.#rowNodes.set(row.key, node);
-            if (node === next) next = next.nextElementSibling;
-            else this.#list.insertBefore(node, next);
-            this.#fillRow(node, row);
-        }
-        const keys = new Set(this.#rows.flatMap(({ item, places }) =>
-            item ? [item.key] : places.flatMap(({ versions }) => versions.map(({ key }) => key))));
+        this.#list.set(this.#rows);
+        // views whose message is gone, or far away
+        const near = this.#list.ready.flatMap(({ item, places }) =>
+            item ? [item] : places.flatMap(({ versions }) => versions),
+        );
+        const keys = new Set(near.map(({ key }) => key));
         for (const key of this.#views.keys()) if (!keys.has(key)) this.#views.delete(key);
     }
 
@@ -202,6 +197,7 @@ export class ThreadView {
             ? [this.#viewOf(row.item)]
             : row.places.map((place) => this.#viewOf(this.#chosenOf(place).item, place));
         if (row.item) views[0].update(row.item, NO_FACTS);
+        else if (this.#conversation) for (const place of row.places) this.#updatePlace(this.#conversation, place);
         const nodes = views.map(({ element }) => element);
         if (nodes.length === node.children.length && nodes.every((child, i) => child === node.children[i])) return;
         const answers = String(row.places.length);

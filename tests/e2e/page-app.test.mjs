@@ -217,7 +217,7 @@ describe('the application', { concurrency: 3 }, () => {
                 const from = performance.now();
                 for (const odd of ['>'.repeat(5000), '_a'.repeat(20_000), '['.repeat(50_000), '- '.repeat(3000), '*a '.repeat(20_000), '![['.repeat(9000)])
                     if (!shownOf([odd]).firstChild) found.push(odd.slice(0, 9));
-                if (performance.now() - from > 10_000) found.push(`slow: ${performance.now() - from} ms`);
+                if (performance.now() - from > 15_000) found.push(`slow: ${performance.now() - from} ms`);
                 return found;
             }, texts);
             assert.deepEqual(wrong, []);
@@ -312,19 +312,17 @@ describe('the application', { concurrency: 3 }, () => {
     it('a session that ends is renewed, and nobody sees it', () =>
         visit(async (visitor) => {
             const { page } = visitor;
-            const SECONDS = 8;
+            const SECONDS = 10;
             const token = stack.token({ sub: 'guest:renewed', seconds: SECONDS });
             const status = await page.evaluate(async (bearer) => (await fetch('v1/session', {
                 method: 'POST', body: '{}', headers: { Authorization: `Bearer ${bearer}`, 'Content-Type': 'application/json' },
             })).status, token);
             assert.equal(status, 200);
-            const until_ = Date.now() + SECONDS * 1000;
-            await page.reload();
-            await page.locator('#agents label').first().waitFor();
+            const over = Date.now() + SECONDS * 1000;
             const extended = page.waitForResponse((answer) => answer.url().endsWith('/v1/session/extend') && answer.ok());
             await ask(visitor, ['slow'], 'Before and after'); // writes for longer than the token lives
             await extended;
-            await until(() => Date.now() > until_ + 500, { what: 'the first session is over' });
+            await until(() => Date.now() > over + 500, { what: 'the first session is over' });
             await visitor.page.getByRole('button', { name: 'Stop the answer' }).click();
             await settled(visitor, 1);
             const { lost, duplicated, reconnects } = await visitor.counts();

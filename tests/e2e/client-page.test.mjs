@@ -8,6 +8,7 @@ import { PATIENCE_MS, Proxy, Stack, until, withLogs } from './harness.mjs';
 import { setLifecycle } from './lib/lifecycle.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 
+const CUTS = process.env.THREADCAST_FULL ? 100 : 20;
 const bridge = { 'retry-ms': 50, 'keepalive-ms': 1000, reactors: 1 };
 const stack = await Stack.start({ bridge, worker: { 'demo-rate': 2000 } });
 await stack.redis.client.set('threadcast:worker:e2e', '1'); // that of a ScriptRun is well
@@ -127,7 +128,7 @@ describe('in Chromium', { concurrency: 3 }, () => {
         await run.begin();
         const tab = await visitor.tab('cut', { merge: false });
         await tab.is('live');
-        for (let cut = 0; cut < 20; cut++) {
+        for (let cut = 0; cut < CUTS; cut++) {
             await run.tokens(`${cut} `, 'ä ', '🇦🇹 ');
             proxy.resetAll();
             const before = cut;

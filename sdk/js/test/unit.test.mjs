@@ -186,9 +186,8 @@ test('types for TypeScript come out of the comments', () => {
         const { compilerOptions } = JSON.parse(fs.readFileSync(path.join(HERE, 'tsconfig.json'), 'utf8'));
         fs.writeFileSync(path.join(out, 'tsconfig.json'), JSON.stringify({ files: [path.join(HERE, 'test/types.ts')], compilerOptions: {
             ...compilerOptions, noEmit: false, declaration: true, emitDeclarationOnly: true, outDir: 'types', rootDir: HERE,
-            paths: {
-                threadcast: [path.join(HERE, 'src/index.js')], 'threadcast/*': [path.join(HERE, 'src/*.js')],
-                react: [path.join(HERE, compilerOptions.paths.react[0])] } } }));
+            paths: { threadcast: [path.join(HERE, 'src/index.js')], 'threadcast/*': [path.join(HERE, 'src/*.js')],
+                     react: [path.join(BIN, '../@types/react/index.d.ts')] } } }));
         const made = spawnSync(path.join(BIN, 'tsc'), ['-p', out], { encoding: 'utf8' });
         assert.equal(made.status, 0, made.stdout);
         assert.match(fs.readFileSync(path.join(out, 'types/src/stream.d.ts'), 'utf8'), /on\(name: "state", handler: \(state: State, detail: Detail\) => void\): \(\) => void;/);

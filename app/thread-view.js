@@ -102,7 +102,10 @@ export class ThreadView {
             h('div', { class: 'thread-main' }, this.#banner.element, this.#scroller, this.#jump),
             h('footer', { class: 'facts' }, this.#link, this.#counts, this.#detail),
         );
-        new ResizeObserver(() => this.#follow && this.toEnd()).observe(this.#scroller);
+        // the panel changes its size, or what is in it does
+        const resized = new ResizeObserver(() => this.#follow && this.toEnd());
+        resized.observe(this.#scroller);
+        resized.observe(this.#column);
     }
 
     /** @param {Conversation | null} conversation */
@@ -114,7 +117,7 @@ export class ThreadView {
         this.#laidOut = null;
         this.#list.clear();
         this.#drafts.replaceChildren();
-        this.#follow = true;
+        this.#setFollow(true);
         this.invalidate();
     }
 
@@ -128,9 +131,16 @@ export class ThreadView {
     }
 
     toEnd() {
-        this.#follow = true;
+        this.#setFollow(true);
         this.#scroller.scrollTop = this.#scroller.scrollHeight;
-        this.#jump.hidden = true;
+    }
+
+    /** @param {boolean} follow stay at the end, whatever comes */
+    #setFollow(follow) {
+        this.#follow = follow;
+        this.#jump.hidden = follow;
+        // the browser's own way of staying where one is would look like somebody scrolling up
+        this.#scroller.classList.toggle('is-following', follow);
     }
 
     /** To the message before or behind the one at the top. @param {number} by */
@@ -140,7 +150,7 @@ export class ThreadView {
         const at = nodes.findIndex((node) => node.getBoundingClientRect().bottom > top);
         const node = nodes[Math.min(nodes.length - 1, Math.max(0, at + by))];
         if (!(node instanceof HTMLElement)) return;
-        this.#follow = false;
+        this.#setFollow(false);
         node.tabIndex = -1;
         node.scrollIntoView({ block: 'start' });
         node.focus({ preventScroll: true });
@@ -299,10 +309,9 @@ export class ThreadView {
         const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
         // Only somebody who scrolls *up* wants to stay there; a panel that changes its size
         // scrolls as well.
-        if (scrollHeight - clientHeight - scrollTop < NEAR_END_PX) this.#follow = true;
-        else if (scrollTop < this.#top) this.#follow = false;
+        if (scrollHeight - clientHeight - scrollTop < NEAR_END_PX) this.#setFollow(true);
+        else if (scrollTop < this.#top) this.#setFollow(false);
         this.#top = scrollTop;
-        this.#jump.hidden = this.#follow;
         if (!this.#follow && scrollTop < clientHeight / 2) this.#loadEarlier();
     }
 
@@ -310,7 +319,7 @@ export class ThreadView {
         if (this.#loading || !this.#conversation?.earlier) return;
         this.#loading = true;
         const bottom = this.#scroller.scrollHeight - this.#scroller.scrollTop;
-        this.#follow = false;
+        this.#setFollow(false);
         await this.#conversation.loadEarlier().catch(() => {
             /* the button stays */
         });

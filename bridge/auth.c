@@ -60,6 +60,7 @@ struct auth *auth_new(const struct bridge_conf *conf, struct buf *err)
     a->rules.claims.audience = given(conf->jwt_audience) ? conf->jwt_audience : NULL;
     a->rules.claims.issuer = given(conf->jwt_issuer) ? conf->jwt_issuer : NULL;
     a->rules.claims.grants = conf->jwt_grants_claim;
+    a->rules.claims.sub = conf->jwt_sub_claim;
     return a;
 
 fail:
@@ -124,7 +125,9 @@ static enum auth_result by_token(const struct auth *a, struct span token,
 {
     if (jwt_verify(&a->rules, token.at, token.len, clock_wall_ms(), ret, ret_why))
         return AUTH_OK;
-    return *ret_why == JWT_UNKNOWN_KEY ? AUTH_UNSURE : AUTH_REFUSED;
+    if (*ret_why == JWT_UNKNOWN_KEY)
+        return AUTH_UNSURE;
+    return *ret_why == JWT_NO_MEMORY ? AUTH_UNKNOWN : AUTH_REFUSED;
 }
 
 /* Signed with any of the keys: tickets live on while a secret is changed. */
@@ -136,6 +139,8 @@ static enum auth_result by_ticket(const struct auth *a, const char *text,
     for (size_t i = 0; (key = keyset_ticket(a->keys, i)); i++)
         if (ticket_verify(key, text, strlen(text), clock_wall_ms(), ret, ret_why))
             return AUTH_OK;
+        else if (*ret_why == JWT_NO_MEMORY)
+            return AUTH_UNKNOWN;
         else if (strcmp(*ret_why, "signature") != 0)
             break;
     return AUTH_REFUSED;
@@ -175,12 +180,12 @@ static enum auth_result by_request(const struct auth *a, const struct request *r
     struct span token;
     enum auth_result result;
 
-    *ret_why = "memory";
+    *ret_why = JWT_NO_MEMORY;
     if (a->open) {
         *ret = identity_new(LOCAL_SUB, strlen(LOCAL_SUB), INT64_MAX, INT64_MAX);
         if (*ret)
             (*ret)->everything = true;
-        return *ret ? AUTH_OK : AUTH_REFUSED;
+        return *ret ? AUTH_OK : AUTH_UNKNOWN;
     }
     switch (auth_bearer(r, &token)) {
     case 1:
@@ -409,31 +414,24 @@ bool auth_signed(const struct auth *a, const char *text, size_t len,
     return ok;
 }
 
-static void add_claim(struct buf *out, const char *name, const char *value)
-{
-    if (!value)
-        return;
-    buf_printf(out, ",\"%s\":", name);
-    buf_json(out, value, strlen(value));
-}
-
 bool auth_guest(const struct auth *a, const char *sub, int64_t now_ms, int64_t expires_ms,
                 struct buf *out)
 {
+    const struct claims_rules *rules = &a->rules.claims;
     const struct key *signer = a->keys ? keyset_signer(a->keys) : NULL;
-    struct buf claims;
+    json_t *claims =
+        !signer ? NULL
+                : json_pack("{s:I, s:I, s:s*, s:s*}", "iat", (json_int_t)(now_ms / 1000),
+                            "exp", (json_int_t)(expires_ms / 1000), "aud",
+                            rules->audience, "iss", rules->issuer);
+    char *text = NULL;
     bool ok;
 
-    if (!signer)
-        return false;
-    buf_init(&claims);
-    buf_printf(&claims, "{\"iat\":%lld,\"exp\":%lld", (long long)(now_ms / 1000),
-               (long long)(expires_ms / 1000));
-    add_claim(&claims, "sub", sub);
-    add_claim(&claims, "aud", a->rules.claims.audience);
-    add_claim(&claims, "iss", a->rules.claims.issuer);
-    buf_char(&claims, '}');
-    ok = !claims.failed && jwt_sign(signer, claims.data, claims.len, out);
-    buf_fini(&claims);
+    if (claims &&
+        claims_put(claims, rules->sub ? rules->sub : CLAIMS_SUB, json_string(sub)))
+        text = json_dumps(claims, JSON_COMPACT);
+    ok = text && jwt_sign(signer, text, strlen(text), out);
+    free(text);
+    json_decref(claims);
     return ok;
 }

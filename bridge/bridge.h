@@ -5,6 +5,7 @@
 
 #include "bridge/conf.h"
 #include "bridge/reactors.h"
+#include "bridge/slice.h"
 #include "bridge/stats.h"
 #include "common/list.h"
 #include "common/mailbox.h"
@@ -71,6 +72,7 @@ struct bridge {
     struct list conns;      /* struct conn: HTTP connections (conn.c: conns_init/_fini) */
     struct list conns_dead; /* closed in this turn, freed at its end */
     size_t conn_count;
+    struct slice slice;       /* of this turn: steps of connections */
     struct strmap *questions; /* access.c: ownership asked for; NULL when there is none */
     uint64_t owner_changes;   /* access_changed was called so often */
     struct bridge_stats stats;

@@ -200,6 +200,17 @@ bool claims_put(json_t *claims, const char *path, json_t *value)
     return false;
 }
 
+bool claims_paths_fit(const char *sub, const char *grants)
+{
+    json_t *claims = json_pack("{s:i, s:i, s:i, s:s, s:s, s:s}", "iat", 0, "nbf", 0,
+                               "exp", 0, "jti", "", "aud", "", "iss", "");
+    bool fit = claims && claims_put(claims, sub, json_string("")) &&
+               claims_put(claims, grants, json_object());
+
+    json_decref(claims);
+    return fit;
+}
+
 static bool grants(const json_t *claims, const char *path, struct identity *id)
 {
     const json_t *claim;
@@ -221,7 +232,7 @@ static bool grants(const json_t *claims, const char *path, struct identity *id)
 struct identity *claims_check(const json_t *claims, const struct claims_rules *rules,
                               int64_t now_ms, const char **ret_why)
 {
-    const json_t *sub = json_object_get(claims, "sub");
+    const json_t *sub;
     struct identity *id;
     struct dates d;
 
@@ -233,6 +244,10 @@ struct identity *claims_check(const json_t *claims, const struct claims_rules *r
     }
     if (!names(json_object_get(claims, "iss"), rules->issuer, false)) {
         *ret_why = "issuer";
+        return NULL;
+    }
+    if (!find(claims, rules->sub ? rules->sub : CLAIMS_SUB, &sub)) {
+        *ret_why = "subject";
         return NULL;
     }
     /* one that lives on leeway alone is not cut off in the turn that accepts it */

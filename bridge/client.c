@@ -30,6 +30,7 @@ enum {
     IOV_MAX_TURN = 256,
     WRITES_A_TURN = 8,       /* then others first */
     TURN_BYTES = 4 << 20,    /* shared ones, beyond the limit, until the turn's write */
+    WOKEN_A_TURN = 32,       /* full sockets that take bytes again */
     READ_MAX = 4096,         /* bytes a reader may send on a stream in its life */
     TAKES_MS = 1000,         /* without a byte it is not said to be reading */
     END_MS = 4000,           /* what an ending stream has for its last bytes */
@@ -116,7 +117,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->request_kind = label_set(&c->request, spec->request_id);
     limit_socket(c, false);
     int64_t retry_ms = clients_retry_ms(set);
-    struct msg *head = sse_head(spec->http10, spec->headers, retry_ms);
+    struct msg *head = sse_head(spec->http10, c->poll, spec->headers, retry_ms);
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;
     set->bridge->stats.streams_opened++;
@@ -458,6 +459,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     struct client *c = arg;
     (void)fd;
     (void)what;
+    if (!slice_take(&c->set->woken, WOKEN_A_TURN))
+        return;
     if (!c->closed) /* in this turn; that its socket takes bytes again was said too late
                      */
         write_out(c);

@@ -19,12 +19,16 @@
 enum {
     TICK_MS = 250,
     SCAN_TICKS = 2,
+    AT_ONCE = 64, /* keepalives, cuts: the rest waits for others */
+    SOON_MS = 2,
     DRAIN_STEP_MS = 20,
     AGE_MAX_MS = 600000 /* an older `ts` is somebody's clock, not our latency */
 };
 
-static void keep_alive(struct clients *set)
+/* true: of all that were due. */
+static bool keep_alive(struct clients *set)
 {
+    int left = AT_ONCE;
     int64_t due = set->now_ms - set->bridge->conf->keepalive_ms;
     LIST_EACH(node, next, &set->quiet) {
         struct client *c = LIST_ITEM(node, struct client, waits);
@@ -32,19 +36,26 @@ static void keep_alive(struct clients *set)
             break;
         if (c->out.bytes || c->silent)
             continue; /* it is about to be written to, or its silence is meant */
+        if (!left--)
+            return false;
         client_keepalive(c);
     }
+    return true;
 }
 
-static void cut_stalled(struct clients *set)
+static bool cut_stalled(struct clients *set)
 {
+    int left = AT_ONCE;
     int64_t due = set->now_ms - set->bridge->conf->write_stall_ms;
     LIST_EACH(node, next, &set->blocked) {
         struct client *c = LIST_ITEM(node, struct client, waits);
         if (c->wrote_ms > due)
             break;
+        if (!left--)
+            return false;
         client_close(c, CLOSE_STALLED);
     }
+    return true;
 }
 
 void client_refuse(struct client *c, const char *json)
@@ -109,8 +120,11 @@ static void on_tick(void *arg)
     struct clients *set = arg;
     set->now_ms = clock_ms();
     set->wall_ms = clock_wall_ms();
-    keep_alive(set);
-    cut_stalled(set);
+    bool cut = cut_stalled(set), kept = keep_alive(set);
+    if (!cut || !kept) {
+        timer_start(set->tick, SOON_MS);
+        return;
+    }
     stats_observe(&set->bridge->stats.loop_lag, loop_lag_us(set->bridge->loop));
     if (++set->ticks % SCAN_TICKS == 0) {
         scan(set);
@@ -200,6 +214,7 @@ void clients_flush(struct clients *set)
 {
     struct list *node;
     set->now_ms = clock_ms();
+    slice_end(&set->woken);
     while ((node = list_pop(&set->dirty)))
         client_flush(LIST_ITEM(node, struct client, dirty));
     if (set->turn_count) {

@@ -4,6 +4,7 @@
 #define THREADCAST_CLIENTS_H
 
 #include "bridge/client.h"
+#include "bridge/slice.h"
 #include "common/list.h"
 
 #include <stdbool.h>
@@ -26,6 +27,7 @@ struct clients {
     uint64_t made, ticks;
     int64_t turn_ts[CLIENTS_TURN_EVENTS]; /* ts of the events of this turn */
     uint32_t turn_count;
+    struct slice woken; /* in this turn: full sockets that take bytes again */
 };
 
 struct clients *clients_new(struct bridge *b);

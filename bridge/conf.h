@@ -28,8 +28,9 @@ struct bridge_conf {
     char *jwt_secret_previous, *jwt_secret_previous_file; /* one secret a line */
     char *jwt_jwks_url, *https_ca_file;
     int64_t jwks_refresh_s, jwks_min_interval_s, jwks_timeout_ms, jwks_wait_ms;
-    char *jwt_grants_claim; /* a name, or a JSON pointer */
-    char *ticket_secret;    /* NULL: derived from jwt_secret, else random */
+    int64_t jwks_max_keys, jwks_max_bytes;
+    char *jwt_grants_claim, *jwt_sub_claim; /* a name, or a JSON pointer */
+    char *ticket_secret; /* NULL: derived from jwt_secret, else random */
     bool allow_query_token, demo, legacy_api;
     char *allowed_origins;                 /* comma separated */
     char *public_origin, *trusted_proxies; /* comma separated addresses or CIDR */

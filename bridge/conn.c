@@ -53,11 +53,13 @@ void conn_die(struct conn *c, const char *why)
     log_debug("connection closed", LOG_S("address", c->address), LOG_S("reason", why));
 }
 
+/* The end of a turn. */
 static void conns_reap(void *arg)
 {
     struct bridge *b = arg;
     struct list *node;
 
+    slice_end(&b->slice);
     while ((node = list_pop(&b->conns_dead))) {
         struct conn *c = LIST_ITEM(node, struct conn, node);
         buf_fini(&c->in);
@@ -134,6 +136,11 @@ static void want(struct event *ev, bool wanted)
         event_add(ev, NULL);
     else
         event_del(ev);
+}
+
+void conn_limit_again(struct conn *c)
+{
+    set_limit(c, 1);
 }
 
 void conn_wrote(struct conn *c)

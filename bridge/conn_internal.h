@@ -49,6 +49,8 @@ void conn_linger(struct conn *c);
 void conn_settle(struct conn *c);
 /* The stall limit begins again. */
 void conn_wrote(struct conn *c);
+/* Its limit has come in a turn that had no time for it. */
+void conn_limit_again(struct conn *c);
 
 static inline bool conn_out_pending(const struct conn *c)
 {

@@ -14,6 +14,7 @@
 
 #define READ_SIZE 4096
 #define LINGER_BYTES (1024u * 1024)
+#define STEPS_A_TURN 16 /* each is a token checked, or a descriptor closed */
 
 static void conn_advance(struct conn *c);
 
@@ -220,6 +221,8 @@ void conn_on_readable(evutil_socket_t fd, short what, void *arg)
     ssize_t n;
 
     (void)what;
+    if (!slice_take(&c->b->slice, STEPS_A_TURN))
+        return; /* what it sent is still there in the next turn */
     if (c->state == CONN_LINGER) {
         throw_away(c);
         return;
@@ -259,6 +262,10 @@ void conn_on_limit(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    if (!slice_take(&c->b->slice, STEPS_A_TURN)) {
+        conn_limit_again(c);
+        return;
+    }
     if (c->wait == WAIT_REQUEST) {
         refuse(c, &slow);
         conn_advance(c);

@@ -10,7 +10,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { HEARD_A_TURN = 128 };
+enum { HEARD_A_TURN = 32 };
 
 struct ears {
     int epoll;

@@ -3,6 +3,7 @@
 #include "bridge/identity.h"
 
 #include "common/event.h" /* utf8_valid */
+#include "common/memory.h"
 #include "common/names.h"
 
 #include <assert.h>
@@ -28,7 +29,7 @@ struct identity *identity_new(const char *sub, size_t len, int64_t expires_ms,
 
     if (!sub_valid(sub, len))
         return NULL;
-    id = calloc(1, sizeof(*id) + len + 1);
+    id = memory_calloc(1, sizeof(*id) + len + 1);
     if (!id)
         return NULL;
     id->refs = 1;
@@ -72,7 +73,7 @@ bool identity_name(const json_t *value, char **ret)
     if (!json_is_string(value) ||
         !sub_valid(json_string_value(value), json_string_length(value)))
         return false;
-    *ret = strdup(json_string_value(value));
+    *ret = memory_copy(json_string_value(value));
     return *ret;
 }
 
@@ -110,7 +111,7 @@ bool grants_parse(const json_t *array, bool prefixes, char ***ret)
     if (!json_is_array(array) || count > GRANTS_MAX ||
         !grants_size(array, prefixes, &size))
         return false;
-    list = calloc(1, size);
+    list = memory_calloc(1, size);
     if (!list)
         return false;
     text = (char *)(list + count + 1);

@@ -195,8 +195,7 @@ static bool take_entry(const json_t *jwk, const struct keyset *known, struct key
     bool taken = false;
 
     if (!type || !read_kid(jwk, &kid) ||
-        (kid && keyset_issued_get(set, kid, type->alg)) ||
-        keyset_issued(set) == KEYSET_ISSUED_MAX)
+        (kid && keyset_issued_get(set, kid, type->alg)) || keyset_issued_full(set))
         return false;
     pkey = type->read(jwk);
     if (pkey)
@@ -214,7 +213,7 @@ static bool take_entry(const json_t *jwk, const struct keyset *known, struct key
 bool jwks_read(const char *text, size_t len, const struct keyset *known,
                struct keyset *set, struct jwks_count *ret, struct buf *err)
 {
-    json_t *document = len <= JWKS_MAX ? claims_object(text, len) : NULL;
+    json_t *document = claims_object(text, len);
     const json_t *keys = json_object_get(document, "keys");
     size_t count = json_array_size(keys);
 

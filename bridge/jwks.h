@@ -11,14 +11,14 @@
 
 struct keyset;
 
-#define JWKS_MAX (1024 * 1024) /* bytes of the text */
-#define JWKS_ENTRIES_MAX 1000  /* that are looked at */
+#define JWKS_ENTRIES_MAX 1000 /* that are looked at */
 
 struct jwks_count {
     size_t taken, skipped; /* entries of the set; skipped are those beyond limits, too */
 };
 
-/* Adds its keys to `set` as issued ones. Of those that `known` (may be NULL) has already,
+/* Adds its keys to `set` as issued ones, as many as it takes. How long the text may be is
+ * for who fetches it to say. Of those that `known` (may be NULL) has already,
  * the same are taken, which saves their examination. false: it is no key set, or no
  * memory: `err` says so, and `set` is of no use. */
 bool jwks_read(const char *text, size_t len, const struct keyset *known,

@@ -8,10 +8,11 @@
 #include "bridge/keys.h"
 #include "bridge/keyset.h"
 #include "common/event.h" /* struct span */
+#include "common/memory.h"
 
 #include <string.h>
 
-const char JWT_UNKNOWN_KEY[] = "unknown_key";
+const char JWT_UNKNOWN_KEY[] = "unknown_key", JWT_NO_MEMORY[] = "memory";
 
 struct parts {
     struct span header, payload, signature;
@@ -119,6 +120,7 @@ bool jwt_verify(const struct jwt_rules *rules, const char *token, size_t len,
     struct parts p;
     const char *why = NULL;
 
+    memory_begin();
     if (len > JWT_MAX)
         why = "too_long";
     else if (!split(token, len, &p))
@@ -135,7 +137,7 @@ bool jwt_verify(const struct jwt_rules *rules, const char *token, size_t len,
         json_decref(claims);
     }
     if (!id) {
-        *ret_why = why;
+        *ret_why = memory_short() ? JWT_NO_MEMORY : why;
         return false;
     }
     *ret = id;

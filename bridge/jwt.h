@@ -10,6 +10,8 @@ struct keyset;
 
 #define JWT_MAX 4096 /* bytes of a token */
 
+/* The word when there was no memory to look at it: it may well be good. */
+extern const char JWT_NO_MEMORY[];
 /* The word for a token that names a key of the issuer's which is not here (yet). */
 extern const char JWT_UNKNOWN_KEY[];
 
@@ -21,7 +23,7 @@ struct jwt_rules {
 
 /* true: *ret is a new identity. false: *ret_why is one of "too_long" "malformed"
  * "algorithm" "critical" "signature" "dates" "expired" "not_yet" "audience" "issuer"
- * "subject" "grants" "jti", or JWT_UNKNOWN_KEY; *ret is untouched. */
+ * "subject" "grants" "jti", JWT_UNKNOWN_KEY or JWT_NO_MEMORY; *ret is untouched. */
 bool jwt_verify(const struct jwt_rules *rules, const char *token, size_t len,
                 int64_t now_ms, struct identity **ret, const char **ret_why);
 

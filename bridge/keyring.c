@@ -157,6 +157,12 @@ static void accept(struct keyring *k, const struct fetch_answer *a, struct keyse
     hand_out(k, set, true, true);
 }
 
+static void limit_issued(const struct keyring *k, struct keyset *set)
+{
+    if (set)
+        keyset_limit_issued(set, (size_t)k->bridge->conf->jwks_max_keys);
+}
+
 /* Its own keys and those of the answer. Returns new, or NULL with the reason in `why`. */
 static struct keyset *read_answer(struct keyring *k, const struct fetch_answer *a,
                                   struct jwks_count *ret, struct buf *why)
@@ -172,6 +178,7 @@ static struct keyset *read_answer(struct keyring *k, const struct fetch_answer *
         return NULL;
     }
     set = keyset_new();
+    limit_issued(k, set);
     if (!set || !keyset_copy_own(set, k->keys) || !keyset_copy_tickets(set, k->keys)) {
         buf_str(why, "out of memory");
     } else if (jwks_read(a->body, a->body_len, k->keys, set, ret, why)) {
@@ -213,7 +220,7 @@ static void ask(void *arg)
                               .headers = headers,
                               .header_count = 1,
                               .total_ms = conf->jwks_timeout_ms,
-                              .body_max = JWKS_MAX};
+                              .body_max = (size_t)conf->jwks_max_bytes};
 
     if (k->fetch || !k->fetcher)
         return;
@@ -245,6 +252,7 @@ void keyring_reload(struct keyring *k)
 
     buf_init(&err);
     set = keyload(k->bridge->conf, k->keys, &err);
+    limit_issued(k, set);
     if (set && keyset_copy_issued(set, k->keys)) {
         log_info("keys read again", LOG_I("keys", keyset_own(set)));
         hand_out(k, set, false, false);

@@ -1,6 +1,6 @@
 /* keys: signatures over OpenSSL's EVP. Whatever fails in here (no memory, an odd key, a
  * signature of the wrong length) is a refusal; nothing but the one success returns true.
- */
+ * Whether it was memory, common/memory knows. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* memmem */
 #endif

@@ -14,21 +14,22 @@ struct entry {
     bool issued;
 };
 
-enum { ENTRIES_MAX = 2 * KEYSET_OWN_MAX + KEYSET_ISSUED_MAX };
-
 struct keyset {
     atomic_size_t refs;
-    size_t count, own, issued, ticket_count;
+    size_t count, own, issued, issued_max, ticket_count;
+    size_t room; /* in entries */
     struct key *tickets[KEYSET_OWN_MAX];
-    struct entry entries[ENTRIES_MAX];
+    struct entry *entries;
 };
 
 struct keyset *keyset_new(void)
 {
     struct keyset *s = calloc(1, sizeof(*s));
 
-    if (s)
-        atomic_init(&s->refs, 1);
+    if (!s)
+        return NULL;
+    atomic_init(&s->refs, 1);
+    s->issued_max = KEYSET_ISSUED;
     return s;
 }
 
@@ -48,17 +49,38 @@ void keyset_unref(struct keyset *s)
     }
     for (size_t i = 0; i < s->ticket_count; i++)
         key_free(s->tickets[i]);
+    free(s->entries);
     free(s);
 }
 
 /* --- making one -----------------------------------------------------------------------
  */
 
+void keyset_limit_issued(struct keyset *s, size_t max)
+{
+    s->issued_max = max;
+}
+
+static bool make_room(struct keyset *s)
+{
+    size_t room = s->room ? 2 * s->room : 8;
+    struct entry *more;
+
+    if (s->count < s->room)
+        return true;
+    more = realloc(s->entries, room * sizeof(*more));
+    if (!more)
+        return false;
+    s->entries = more;
+    s->room = room;
+    return true;
+}
+
 static bool add(struct keyset *s, const char *kid, struct key *key, bool issued)
 {
     struct entry e = {.issued = issued};
 
-    if (s->count == ENTRIES_MAX)
+    if (!make_room(s))
         return false;
     if (kid && !(e.kid = strdup(kid)))
         return false;
@@ -77,7 +99,7 @@ bool keyset_add_own(struct keyset *s, struct key *key)
 
 bool keyset_add_issued(struct keyset *s, const char *kid, struct key *key)
 {
-    if (s->issued == KEYSET_ISSUED_MAX || !add(s, kid, key, true))
+    if (keyset_issued_full(s) || !add(s, kid, key, true))
         return false;
     s->issued++;
     return true;
@@ -126,6 +148,11 @@ bool keyset_copy_tickets(struct keyset *s, const struct keyset *from)
 size_t keyset_own(const struct keyset *s)
 {
     return s->own;
+}
+
+bool keyset_issued_full(const struct keyset *s)
+{
+    return s->issued >= s->issued_max;
 }
 
 size_t keyset_issued(const struct keyset *s)

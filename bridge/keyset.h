@@ -13,7 +13,7 @@ struct key;
 struct keyset;
 
 #define KEYSET_OWN_MAX 16    /* keys of the configuration, of each kind */
-#define KEYSET_ISSUED_MAX 64 /* an issuer's */
+#define KEYSET_ISSUED 64     /* an issuer's, unless keyset_limit_issued says another */
 #define KID_MAX 256          /* bytes of a key's name */
 #define KEYSET_UNNAMED_MAX 4 /* issued keys that are tried on a token without `kid` */
 
@@ -21,6 +21,8 @@ struct keyset *keyset_new(void); /* returns new, or NULL */
 struct keyset *keyset_ref(struct keyset *s);
 void keyset_unref(struct keyset *s); /* from any thread; NULL is fine */
 
+/* How many of an issuer's keys it takes. */
+void keyset_limit_issued(struct keyset *s, size_t max);
 /* All three share `key`. false: no room or no memory, nothing changed. */
 bool keyset_add_own(struct keyset *s, struct key *key);
 /* `kid` may be NULL: the issuer gave none. */
@@ -33,6 +35,7 @@ bool keyset_copy_issued(struct keyset *s, const struct keyset *from);
 
 size_t keyset_own(const struct keyset *s);    /* how many */
 size_t keyset_issued(const struct keyset *s); /* how many */
+bool keyset_issued_full(const struct keyset *s);
 /* The first own HS256 key, which signs guests and development tokens; or NULL. Borrows.
  */
 const struct key *keyset_signer(const struct keyset *s);

@@ -23,7 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPTS_A_TURN 64
+#define ACCEPTS_A_TURN 16
 #define PAUSE_MS 100
 #define LOOK_MS 5
 #define WARN_EVERY_MS 60000

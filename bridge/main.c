@@ -5,6 +5,7 @@
 #include "bridge/reactors.h"
 #include "bridge/static.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "threadcast_version.h"
 
 #include <fcntl.h>
@@ -87,6 +88,7 @@ int main(int argc, char **argv)
 {
     struct bridge_conf conf = {.auth = AUTH_MODE_JWT};
     int status = 0;
+    memory_watch();
     json_object_seed(0);
     if (argc > 1 && !strcmp(argv[1], "token"))
         return mint_command(argc, argv, environ);

@@ -135,18 +135,18 @@ static json_t *make_claims(struct mint *m, const struct bridge_conf *conf)
 {
     json_int_t iat = clock_wall_ms() / 1000, exp = iat + m->ttl_s;
     json_t *claims =
-        json_pack("{s:s, s:I, s:I, s:s*, s:s*, s:s*}", "sub", m->sub, "iat", iat, "exp",
-                  exp, "jti", m->jti, "aud", conf->jwt_audience, "iss", conf->jwt_issuer);
+        json_pack("{s:I, s:I, s:s*, s:s*, s:s*}", "iat", iat, "exp", exp, "jti", m->jti,
+                  "aud", conf->jwt_audience, "iss", conf->jwt_issuer);
     json_t *grants = json_pack("{s:o*, s:o*, s:o*}", "read", m->read, "write", m->write,
                                "probe", m->probe ? json_true() : NULL);
     bool any = m->read || m->write || m->probe;
 
     m->read = m->write = NULL;
-    if (!any) {
-        json_decref(grants);
-        return claims;
-    }
-    if (claims && grants && claims_put(claims, conf->jwt_grants_claim, grants))
+    bool ok = claims && grants &&
+              claims_put(claims, conf->jwt_sub_claim, json_string(m->sub)) &&
+              (!any || claims_put(claims, conf->jwt_grants_claim, json_incref(grants)));
+    json_decref(grants);
+    if (ok)
         return claims;
     json_decref(claims);
     return NULL;
@@ -164,7 +164,7 @@ static bool sign(struct mint *m, const struct bridge_conf *conf, struct buf *out
 
     if (!ok && !err->len)
         buf_str(err, !signer   ? "only JWT_SECRET or JWT_SECRET_FILE can sign a token"
-                     : !claims ? "the grants cannot be put where --jwt-grants-claim says"
+                     : !claims ? "out of memory"
                                : "the token would be too long");
     free(text);
     json_decref(claims);

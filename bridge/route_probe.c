@@ -122,12 +122,13 @@ static json_t *list_forwarded(const struct request *r)
 /* As it came, if it is one that a doctor would send: somebody may have changed it. */
 static json_t *last_event_id(const struct request *r)
 {
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyz-";
     struct span id = http_header(&r->http, "last-event-id");
 
     if (!id.len || id.len > 64)
         return NULL;
     for (size_t i = 0; i < id.len; i++)
-        if (!memchr("0123456789abcdefghijklmnopqrstuvwxyz-", id.at[i], 37))
+        if (!id.at[i] || !strchr(letters, id.at[i]))
             return NULL;
     return json_stringn(id.at, id.len);
 }

@@ -21,7 +21,7 @@ static struct msg *raw(const char *text, size_t len)
     return m;
 }
 
-struct msg *sse_head(bool http10, const char *headers, int64_t retry_ms)
+struct msg *sse_head(bool http10, bool ends, const char *headers, int64_t retry_ms)
 {
     struct buf first, head;
     buf_init(&first);
@@ -35,8 +35,8 @@ struct msg *sse_head(bool http10, const char *headers, int64_t retry_ms)
                "X-Accel-Buffering: no\r\n"
                "X-Content-Type-Options: nosniff\r\n"
                "%s%s\r\n",
-               http10 ? 0 : 1, http10 ? "close" : "keep-alive", headers ? headers : "",
-               http10 ? "" : "Transfer-Encoding: chunked\r\n");
+               http10 ? 0 : 1, http10 || ends ? "close" : "keep-alive",
+               headers ? headers : "", http10 ? "" : "Transfer-Encoding: chunked\r\n");
     if (http10) {
         buf_add(&head, first.data, first.len);
         buf_str(&head, "\r\n"); /* what the queue cuts off as the tail of a chunk */

@@ -11,8 +11,9 @@
 /* All return new (refs 1), NULL: no memory. */
 
 /* Status line and headers, then at once `retry: <ms>` and a comment line, without a blank
- * line behind them. Raw: never framed again. */
-struct msg *sse_head(bool http10, const char *headers, int64_t retry_ms);
+ * line behind them. Raw: never framed again. `ends`: soon, so that nobody sends
+ * another request behind it. */
+struct msg *sse_head(bool http10, bool ends, const char *headers, int64_t retry_ms);
 /* event: <name>, data: <json>, retry, id last; blank line. id NULL: none. */
 struct msg *sse_named(const char *name, const char *json, const char *id,
                       int64_t retry_ms);

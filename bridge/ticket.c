@@ -5,7 +5,9 @@
 
 #include "bridge/base64url.h"
 #include "bridge/claims.h"
+#include "bridge/jwt.h" /* JWT_NO_MEMORY */
 #include "bridge/keys.h"
+#include "common/memory.h"
 
 #include <string.h>
 
@@ -108,7 +110,7 @@ static struct identity *read_payload(const char *text, size_t len)
     return id;
 }
 
-bool ticket_verify(const struct key *key, const char *text, size_t len, int64_t now_ms,
+static bool verify(const struct key *key, const char *text, size_t len, int64_t now_ms,
                    struct identity **ret, const char **ret_why)
 {
     unsigned char mac[KEY_MAC_SIZE];
@@ -139,4 +141,15 @@ bool ticket_verify(const struct key *key, const char *text, size_t len, int64_t 
     }
     *ret = id;
     return true;
+}
+
+bool ticket_verify(const struct key *key, const char *text, size_t len, int64_t now_ms,
+                   struct identity **ret, const char **ret_why)
+{
+    memory_begin();
+    if (verify(key, text, len, now_ms, ret, ret_why))
+        return true;
+    if (memory_short())
+        *ret_why = JWT_NO_MEMORY;
+    return false;
 }

@@ -27,7 +27,7 @@ struct ticket {
 bool ticket_make(const struct key *key, const struct ticket *t, struct buf *out);
 
 /* true: *ret is a new identity with `ticket` set. false: *ret_why is "malformed",
- * "signature" or "expired". */
+ * "signature", "expired", or JWT_NO_MEMORY. */
 bool ticket_verify(const struct key *key, const char *text, size_t len, int64_t now_ms,
                    struct identity **ret, const char **ret_why);
 

@@ -99,7 +99,7 @@ static void probe(struct errand *e, struct visit *visit, const struct checkup *c
 
 static bool go(struct errand *list, size_t count)
 {
-    struct transfer *transfers[BATCH_MAX];
+    struct transfer *transfers[BATCH_MAX] = {NULL};
     bool ok;
 
     for (size_t i = 0; i < count; i++) {
@@ -197,7 +197,7 @@ static void plan_silence(struct checkup *c)
         c->idle_ms = clamp(keepalive_ms * 12 / 10 + 2000, 2000, IDLE_MAX_MS);
     c->keepalive_ms = clamp(c->idle_ms / 4, 100, keepalive_ms > 100 ? keepalive_ms : 100);
     c->keepalive_ms = clamp(c->keepalive_ms, c->idle_ms / 99 + 1, 60000);
-    c->keepalives = c->idle_ms / c->keepalive_ms + 1;
+    c->keepalives = (c->idle_ms + c->keepalive_ms - 1) / c->keepalive_ms;
     c->short_ms = clamp(c->idle_ms / 2, 300, 3000);
     c->more_count = (size_t)clamp(c->options->streams - 2, 0, CHECKUP_MORE_MAX);
 }
@@ -277,11 +277,11 @@ bool checkup_run(struct checkup *c, const struct options *o, const struct place 
 
 void checkup_fini(struct checkup *c)
 {
-    struct visit *const all[] = {&c->first,  &c->again,  &c->plain,    &c->blocks,
-                                 &c->bearer, &c->post,   &c->quiet,    &c->kept,
-                                 &c->health, &c->events, &c->elsewhere};
+    struct visit *const all[] = {&c->first,  &c->again,  &c->plain,     &c->blocks,
+                                 &c->bearer, &c->post,   &c->quiet,     &c->kept,
+                                 &c->health, &c->events, &c->elsewhere, NULL};
 
-    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+    for (size_t i = 0; all[i]; i++)
         visit_fini(all[i]);
     for (size_t i = 0; i < CHECKUP_MORE_MAX; i++)
         visit_fini(&c->more[i]);

@@ -47,7 +47,7 @@ enum trouble {
 struct finding {
     enum trouble trouble;
     char what[400]; /* in words */
-    char word[320]; /* what goes into the lines of remedy.c: a name, a number */
+    char word[820]; /* what goes into the lines of remedy.c: a name, a number */
 };
 
 struct diagnosis {

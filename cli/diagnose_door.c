@@ -1,6 +1,7 @@
 /* diagnose_door: who answered when no stream came, by status, kind and text. A refusal of
  * a bridge's own is JSON with a code; everything else was said by somebody in front. */
 #include "cli/diagnose.h"
+
 #include "common/json.h"
 
 #include <stdio.h>
@@ -12,7 +13,7 @@
 static void error_code(const struct visit *v, char *out, size_t size)
 {
     const struct buf *body = &v->answer.body;
-    json_t *value = body->data ? json_read(body->data, body->len, 0, NULL) : NULL;
+    json_t *value = json_read(body->data, body->len, 0, NULL);
     const char *code =
         json_string_value(json_object_get(json_object_get(value, "error"), "code"));
 

@@ -276,7 +276,7 @@ static void find_streams(const struct checkup *c, struct diagnosis *d)
         return;
     }
     if (refused) {
-        char by[200];
+        char by[300];
         if (refused->stream.busy[0])
             snprintf(by, sizeof(by), "the bridge says: %s", refused->stream.busy);
         else if (refused->answer.status)

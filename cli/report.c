@@ -1,10 +1,10 @@
 /* report: see report.h. What others have sent (headers, bodies, reasons) is printed
  * without its control characters: it must not speak to somebody's terminal. */
 #include "cli/report.h"
-#include "common/json.h"
 
 #include "cli/pace.h"
 #include "cli/remedy.h"
+#include "common/json.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -210,6 +210,21 @@ static void add_findings(const struct checkup *c, const struct diagnosis *d,
     }
 }
 
+/* Where more is to be found. */
+static void add_pointers(const struct checkup *c, struct buf *out)
+{
+    char word[220];
+    enum product front = product_of(&c->first.answer, word, sizeof(word));
+
+    buf_str(out, "\nWhole files to copy are in docs/proxies, and why in "
+                 "docs/OPERATIONS.md (In front of it).\n");
+    if (front != PRODUCT_NONE && front != PRODUCT_OTHER && !c->options->all)
+        buf_printf(out,
+                   "More proxies behind %s? --all has the lines of every kind; run it "
+                   "behind each to see which it is.\n",
+                   product_name(front));
+}
+
 static void add_notes(const struct diagnosis *d, struct buf *out)
 {
     if (d->note_count)
@@ -259,8 +274,7 @@ void report_text(const struct checkup *c, const struct diagnosis *d, struct buf 
     }
     add_findings(c, d, out);
     if (d->count)
-        buf_str(out, "\nWhole files to copy are in docs/proxies, and why in "
-                     "docs/OPERATIONS.md (In front of it).\n");
+        add_pointers(c, out);
     add_notes(d, out);
     clean(out);
 }

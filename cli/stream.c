@@ -1,5 +1,6 @@
 /* stream: see stream.h. A line was here when its last byte was. */
 #include "cli/stream.h"
+
 #include "common/json.h"
 
 #include <stdio.h>
@@ -44,7 +45,7 @@ static void read_piece(struct stream *s, const json_t *data, int64_t us)
 static void read_event(struct reading *r, int64_t us)
 {
     struct stream *s = r->s;
-    json_t *data = r->data ? json_read(r->data, r->data_len, 0, NULL) : NULL;
+    json_t *data = json_read(r->data, r->data_len, 0, NULL);
     const char *reason = json_string_value(json_object_get(data, "reason"));
 
     if (!r->name[0]) {

@@ -50,12 +50,14 @@ struct fetch {
     /* a stream */
     const struct fetch_reader *reader; /* NULL: the body is wanted whole */
     struct list news;                  /* fetcher->news */
+    size_t handed;                     /* bytes at the front of `body` that were read */
     size_t taken, taken_max;           /* bytes of the body until now */
     bool headed, head_said;            /* the headers are complete; on_head was called */
-    bool paused, full;                 /* by its reader; curl waits until there is room */
-    bool over;                         /* curl has done with it, by `code` */
-    bool busy, cancelled;              /* its reader runs; and wants no more */
-    bool is_left;                      /* in fetcher->left */
+    bool opening;         /* curl gives what it kept: it is in memory anyway */
+    bool paused, full;    /* by its reader; curl waits until there is room */
+    bool over;            /* curl has done with it, by `code` */
+    bool busy, cancelled; /* its reader runs; and wants no more */
+    bool is_left;         /* in fetcher->left */
     CURLcode code;
 };
 

@@ -4,14 +4,36 @@
 
 #include "common/loop.h"
 
+static size_t waiting(const struct fetch *q)
+{
+    return q->body.len - q->handed;
+}
+
 static void hand_pieces(struct fetch *q)
 {
-    while (!q->paused && !q->cancelled && q->body.len > 0) {
-        struct buf piece = q->body; /* what comes while it is read is another piece */
-        buf_init(&q->body);
-        q->reader->on_body(q, piece.data, piece.len, q->arg);
-        buf_fini(&piece);
+    while (!q->paused && !q->cancelled && waiting(q) > 0) {
+        const char *piece = q->body.data + q->handed;
+        size_t len = waiting(q) < WAITING_MAX ? waiting(q) : WAITING_MAX;
+        q->handed += len;
+        q->reader->on_body(q, piece, len, q->arg);
     }
+    if (waiting(q) == 0 && q->handed > 0) {
+        q->handed = 0;
+        if (q->body.cap > 2 * WAITING_MAX)
+            buf_fini(&q->body);
+        else
+            buf_clear(&q->body);
+    }
+}
+
+/* What curl has kept meanwhile (of HTTP/2 up to its window of some megabytes) is taken as
+ * a whole: refused again, it would copy all that is left for each piece of it. */
+static void open_again(struct fetch *q)
+{
+    q->full = false;
+    q->opening = true;
+    curl_easy_pause(q->easy, CURLPAUSE_CONT); /* calls on_data at once */
+    q->opening = false;
 }
 
 void fetch_hand_over(struct fetch *q)
@@ -23,8 +45,7 @@ void fetch_hand_over(struct fetch *q)
     }
     hand_pieces(q);
     while (q->full && !q->paused && !q->cancelled) {
-        q->full = false;
-        curl_easy_pause(q->easy, CURLPAUSE_CONT); /* may call on_data at once */
+        open_again(q);
         hand_pieces(q);
     }
     q->busy = false;
@@ -52,7 +73,7 @@ size_t fetch_stream_body(struct fetch *q, const char *data, size_t len)
         q->taken += len;
         return len;
     }
-    if (q->body.len > 0 && q->body.len + len > WAITING_MAX) {
+    if (!q->opening && waiting(q) > 0 && waiting(q) + len > WAITING_MAX) {
         q->full = true;
         return CURL_WRITEFUNC_PAUSE;
     }
@@ -91,7 +112,7 @@ void fetch_leave(struct fetch *q)
     if (!timer_running(f->leave))
         timer_start(f->leave, LEFT_MS);
     if (q->full)
-        curl_easy_pause(q->easy, CURLPAUSE_CONT);
+        open_again(q);
 }
 
 void fetch_pause(struct fetch *q)

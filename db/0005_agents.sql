@@ -341,6 +341,7 @@ CREATE TABLE workers (
     id         text PRIMARY KEY,
     standard   text NOT NULL,
     agents     jsonb NOT NULL CHECK (jsonb_typeof(agents) = 'array'),
+    names      text[] NOT NULL, -- of the agents, in order: each claim compares them
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     until      timestamptz NOT NULL
 );
@@ -354,11 +355,14 @@ LANGUAGE sql SET search_path FROM CURRENT AS $$
     WITH old AS (SELECT id FROM workers WHERE until < clock_timestamp() - interval '1 hour'
                  LIMIT 100 FOR UPDATE SKIP LOCKED)
     DELETE FROM workers AS w USING old WHERE w.id = old.id AND w.id <> p_worker;
-    INSERT INTO workers AS w (id, standard, agents, until)
+    INSERT INTO workers AS w (id, standard, agents, names, until)
         VALUES (p_worker, p_standard, p_agents,
+                ARRAY(SELECT a->>'name' FROM jsonb_array_elements(p_agents) AS e (a)
+                          ORDER BY a->>'name'),
                 clock_timestamp() + p_ms * interval '1 millisecond')
         ON CONFLICT (id) DO UPDATE
             SET standard = excluded.standard, agents = excluded.agents,
+                names = excluded.names,
                 until = excluded.until,
                 changed_at = CASE WHEN w.standard = excluded.standard
                                    AND w.agents = excluded.agents
@@ -369,6 +373,77 @@ CREATE FUNCTION forget_worker(p_worker text) RETURNS void
 LANGUAGE sql SET search_path FROM CURRENT AS $$
     DELETE FROM workers WHERE id = p_worker
 $$;
+
+-- What this worker has not got and another one that is there has: a run of those is left to
+-- the other. Usually nothing: they have the same. Who has not said what it has takes all.
+CREATE FUNCTION agents_elsewhere(p_worker text) RETURNS text[]
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    SELECT coalesce(array_agg(DISTINCT name), '{}')
+        FROM workers AS mine
+            JOIN workers AS other ON other.names <> mine.names AND other.id <> mine.id
+                                 AND other.until > clock_timestamp(),
+            unnest(other.names) AS n (name)
+        WHERE mine.id = p_worker AND name <> ALL (mine.names)
+$$;
+
+-- As 0002 has it, but for what is left to others.
+CREATE OR REPLACE FUNCTION claim_runs(p_worker text, p_n int, p_lease_ms int, p_max int,
+                                      p_expired boolean)
+RETURNS TABLE (run_id uuid, thread_id text, message_id uuid, reply_id uuid, agent text,
+               input jsonb, attempt int, cancelled boolean, content text, metadata jsonb,
+               taken_over boolean)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_lease interval := p_lease_ms * interval '1 millisecond';
+    v_elsewhere text[] := agents_elsewhere(p_worker);
+    v_old uuid[] := '{}';
+    v_new uuid[];
+    v_lost jsonb := '{"code": "worker_lost", "retryable": true,
+                      "message": "The worker of this run was lost too often."}';
+BEGIN
+    IF p_expired AND v_now > pg_postmaster_start_time() + v_lease THEN
+        WITH lost AS (
+            SELECT r.id FROM runs AS r JOIN threads AS t ON t.id = r.thread_id
+                WHERE r.status = 'running' AND r.lease_until < v_now
+                  AND r.failures + 1 >= p_max
+                ORDER BY r.lease_until LIMIT 100 FOR NO KEY UPDATE OF t, r SKIP LOCKED)
+        UPDATE runs AS r SET attempt = attempt + 1, failures = failures + 1,
+            ended_at = v_now, end_seq = NULL,
+            status = CASE WHEN cancel_at IS NULL THEN 'failed' ELSE 'cancelled' END,
+            error = CASE WHEN cancel_at IS NULL THEN v_lost END,
+            end_events = CASE WHEN cancel_at IS NULL
+                THEN jsonb_build_array(jsonb_build_object('type', 'error',
+                        'ts', unix_ms(), 'agentId', agent, 'content', v_lost))
+                ELSE cancelled_end(agent, reply_id) END
+            FROM lost WHERE r.id = lost.id;
+        WITH expired AS (
+            SELECT id FROM runs WHERE status = 'running' AND lease_until < v_now
+                  AND failures + 1 < p_max AND agent <> ALL (v_elsewhere)
+                ORDER BY lease_until LIMIT p_n FOR UPDATE SKIP LOCKED),
+        took AS (
+            UPDATE runs AS r SET attempt = attempt + 1, failures = failures + 1,
+                worker = p_worker, lease_until = v_now + v_lease
+                FROM expired WHERE r.id = expired.id RETURNING r.id)
+        SELECT coalesce(array_agg(id), '{}') INTO v_old FROM took;
+    END IF;
+    WITH waiting AS (
+        SELECT id FROM runs WHERE status = 'queued' AND NOT waits
+              AND (run_at IS NULL OR run_at <= v_now) AND agent <> ALL (v_elsewhere)
+            ORDER BY slot, seq LIMIT p_n - cardinality(v_old) FOR UPDATE SKIP LOCKED),
+    took AS (
+        UPDATE runs AS r SET status = 'running', attempt = attempt + 1,
+            worker = p_worker, lease_until = v_now + v_lease, run_at = NULL,
+            started_at = coalesce(started_at, v_now)
+            FROM waiting WHERE r.id = waiting.id RETURNING r.id)
+    SELECT coalesce(array_agg(id), '{}') INTO v_new FROM took;
+    RETURN QUERY
+        SELECT r.id, r.thread_id, r.message_id, r.reply_id, r.agent, r.input, r.attempt,
+               r.cancel_at IS NOT NULL, m.content, m.metadata, r.id = ANY (v_old)
+        FROM runs AS r JOIN messages AS m ON m.id = r.message_id
+        WHERE r.id = ANY (v_old || v_new) ORDER BY r.slot, r.seq;
+END $$;
 
 -- {"default", "agents": [{"name", "description"}]} of the live workers together. Where two
 -- differ, as in a deploy: the newer description, the default of most.

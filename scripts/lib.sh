@@ -75,6 +75,7 @@ cmd:valgrind|valgrind
 cmd:systemd-analyze|systemd
 py:setuptools|python3-setuptools
 py:wheel|python3-wheel
+py:ensurepip|python3-venv
 cmd:promtool|prometheus
 "
 # Older ones have holes that reach us: request smuggling and a use after free in libevent,

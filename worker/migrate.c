@@ -1,9 +1,9 @@
 /* migrate: the numbered SQL files that are compiled in, each in one transaction with its
  * line in the table `migrations`, under an advisory lock, so that several may be started
- * at once. A temporary function (migrate.sql) does it, so that each file is one statement
- * here. A lock is waited for shortly and often: whoever comes behind a waiting ALTER
- * waits with it. It must never run over a schema whose migrations are not the ones it
- * knows. */
+ * at once. Temporary functions (migrate.sql) do it, so that each file, and the rights at
+ * the end, are one statement here. A lock is waited for shortly and often: whoever comes
+ * behind a waiting ALTER waits with it. It must never run over a schema whose migrations
+ * are not the ones it knows. */
 #include "worker/migrate.h"
 
 #include "common/buf.h"
@@ -53,6 +53,7 @@ struct migrating {
     size_t next; /* migration */
     int64_t tries;
     int status;
+    bool said;      /* that it is up to date */
     char why[256];  /* the last reason why there is no connection */
     char held[256]; /* who held a lock at the last try */
 };
@@ -127,30 +128,6 @@ bool migrate_grant_check(const char *value, struct buf *err)
     return false;
 }
 
-static void on_granted(enum pg_outcome outcome, const struct pg_result *res,
-                       const struct pg_error *err, void *arg)
-{
-    struct migrating *m = arg;
-
-    (void)res;
-    if (!succeeded(m, outcome, err))
-        return;
-    printf("migrate: granted %s\n", m->conf->grant);
-    stop(m, 0);
-}
-
-static void all_applied(struct migrating *m)
-{
-    const char *params[] = {m->conf->grant};
-
-    printf("migrate: schema %s is up to date\n", m->conf->database_schema);
-    if (!m->conf->grant)
-        stop(m, 0);
-    else if (!pg_query(m->pg, "SELECT threadcast.grant_parts($1)", 1, params, APPLY_MS,
-                       on_granted, m))
-        stop(m, 1);
-}
-
 /* --- one after the other --- */
 
 static void apply_next(struct migrating *m);
@@ -175,6 +152,44 @@ static void try_again(struct migrating *m, const char *name, const char *held)
         snprintf(m->held, sizeof(m->held), "%s", held);
     }
     timer_start(m->again, pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS);
+}
+
+static void on_granted(enum pg_outcome outcome, const struct pg_result *res,
+                       const struct pg_error *err, void *arg)
+{
+    struct migrating *m = arg;
+
+    if (!succeeded(m, outcome, err))
+        return;
+    if (strncmp(pg_value(res, 0, 0), "locked", 6) == 0) {
+        try_again(m, "grant", pg_value(res, 0, 0));
+        return;
+    }
+    printf("migrate: granted %s\n", m->conf->grant);
+    stop(m, 0);
+}
+
+static void grant(struct migrating *m)
+{
+    char lock_ms[24];
+    const char *params[] = {m->conf->database_schema, m->conf->grant, lock_ms};
+
+    snprintf(lock_ms, sizeof(lock_ms), "%lld",
+             (long long)m->conf->migrate_lock_timeout_ms);
+    if (!pg_query(m->pg, "SELECT pg_temp.migrate_grants($1, $2, $3)", 3, params, APPLY_MS,
+                  on_granted, m))
+        stop(m, 1);
+}
+
+static void all_applied(struct migrating *m)
+{
+    if (!m->said) /* once, however often it is tried to grant */
+        printf("migrate: schema %s is up to date\n", m->conf->database_schema);
+    m->said = true;
+    if (m->conf->grant)
+        grant(m);
+    else
+        stop(m, 0);
 }
 
 static void on_applied(enum pg_outcome outcome, const struct pg_result *res,
@@ -258,7 +273,7 @@ int migrate(const struct worker_conf *conf)
 
     if (m.loop && (m.again = timer_new(m.loop, on_again, &m)))
         m.pg = pg_new(m.loop, &o, &events, &m);
-    if (m.pg && pg_query(m.pg, migrate_sql, 0, NULL, CONNECT_MS, on_prepared, &m))
+    if (m.pg && pg_script(m.pg, migrate_sql, CONNECT_MS, on_prepared, &m))
         loop_run(m.loop);
     else
         fprintf(stderr, "migrate: cannot start\n");

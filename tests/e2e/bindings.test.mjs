@@ -12,6 +12,7 @@ import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
 import { Child, freePort, ROOT, Stack, until, withLogs } from './harness.mjs';
 import { assertAccessible } from './lib/axe.mjs';
+import { openThread } from '../../sdk/js/src/thread.js';
 import { startBrowser, Visit } from './lib/browser.mjs';
 import { describe as describeFrames, Frames } from './lib/frames.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
@@ -38,12 +39,14 @@ web.on('/', () => `<!doctype html><html lang="en"><title>React</title><meta name
     <script type="module" src="/react.js"></script><div id="root"></div>`);
 web.on('/token', () => stack.token());
 
-/** @param {(visit: Visit, thread: string) => Promise<void>} body */
+/** @param {(visit: Visit, thread: string, opened: () => Promise<number>) => Promise<void>} body `opened`: streams since */
 const open = (body) => withLogs(() => stack, async () => {
     const thread = await stack.thread();
+    const count = async () => (await stack.bridge.metrics()).threadcast_bridge_streams_total;
+    const before = await count();
     await Visit.during(browser, `${web.origin}/?thread=${thread}`, async (visit) => {
         await state(visit, 'live');
-        await body(visit, thread);
+        await body(visit, thread, async () => (await count()) - before);
     });
 });
 
@@ -70,16 +73,113 @@ const record = async (thread) => (await stack.pg.query(
 
 const streams = async () => (await stack.bridge.metrics()).threadcast_bridge_clients;
 
+describe('openThread', () => {
+    /**
+     * A thread followed in Node, closed when the test ends.
+     * @param {import('node:test').TestContext} t
+     * @param {string} id
+     * @param {import('../../sdk/js/src/thread.js').ThreadOptions} [options]
+     */
+    function follow(t, id, options = {}) {
+        const notices = /** @type {string[]} */ ([]);
+        const thread = openThread(id, { url: stack.url('/'), getToken: () => stack.token(), onNotice: (name) => notices.push(name), ...options });
+        t.after(thread.subscribe(() => {}));
+        const shown = () => thread.getSnapshot();
+        const texts = () => shown().messages.map(({ text }) => text);
+        return { thread, notices, shown, texts, /** @param {string[]} wanted */ shows: (...wanted) =>
+            until(() => texts().join('|') === wanted.join('|'), { what: () => `${wanted} is shown, not ${texts()}` }) };
+    }
+
+    it('reads what is needed of a long history, and the pages before it when asked', (t) => withLogs(() => stack, async () => {
+        const id = await stack.thread();
+        const add = (/** @type {number} */ from, /** @type {number} */ to) => stack.pg.query(
+            `insert into messages (thread_id, role, content, metadata) select $1, 'assistant', 'm' || n, '{}' from generate_series($2::int, $3) n`, [id, from, to]);
+        const names = (/** @type {number} */ from, /** @type {number} */ to) => Array.from({ length: to - from + 1 }, (_, i) => `m${from + i}`);
+        await add(1, 120);
+        const { thread, shown, shows } = follow(t, id);
+        assert.deepEqual([shown().loading, shown().state], [true, 'connecting']);
+        await shows(...names(71, 120));
+        const [first] = shown().messages;
+        await thread.loadEarlier();
+        await shows(...names(21, 120));
+        assert.equal(shown().hasEarlier, true);
+        await thread.loadEarlier();
+        await shows(...names(1, 120));
+        assert.equal(shown().hasEarlier, false);
+        assert.ok(shown().messages.includes(first), 'what was there is as it was');
+        await add(121, 180); // more than a page that nobody told of
+        await thread.refresh();
+        await shows(...names(1, 180));
+    }));
+
+    it('forgets at a reset what may have holes, and asks how runs ended meanwhile', (t) => withLogs(() => stack, async () => {
+        const id = await stack.thread();
+        const { runId } = await stack.post(id, 'endless one', { agent: 'endless' });
+        const run = new ScriptRun(stack.redis.client, id);
+        await run.begin();
+        await run.tokens('lost ');
+        const { shown, notices, shows } = follow(t, id, { retryMs: 50 });
+        await shows('endless one', 'on and on', 'lost ');
+        await stack.bridge.stop();
+        await stack.pg.query('select threadcast.cancel_run($1)', [runId]);
+        await stack.ended(runId);
+        await stack.redis.client.del(`{thread:${id}}:log`, `{thread:${id}}:state`);
+        const again = new ScriptRun(stack.redis.client, id, { run: run.id, message: run.message, attempt: 2 });
+        await again.call('begin', [again.event('status', { status: 'rewind' })]);
+        await again.tokens('whole');
+        await stack.bridge.start();
+        await shows('endless one', 'on and on', 'whole');
+        assert.ok(notices.includes('reset'));
+        await until(() => shown().runs.length === 1, { what: 'one run is left' });
+        assert.deepEqual(shown().messages.map(({ status }) => status), ['', 'cancelled', 'typing']);
+        await again.done();
+        await until(() => shown().runs.length === 0, { what: 'it has ended' });
+    }));
+
+    it('asks for another token when the first is refused, and misses nothing while nobody listens', (t) => withLogs(() => stack, async () => {
+        const id = await stack.thread();
+        const asked = /** @type {boolean[]} */ ([]);
+        const getToken = (/** @type {{ refused: boolean }} */ { refused }) => {
+            asked.push(refused);
+            return refused ? stack.token() : 'no.such.token';
+        };
+        const { thread, shows } = follow(t, id, { getToken });
+        await until(() => thread.getSnapshot().state === 'live');
+        assert.deepEqual(asked.slice(0, 2), [false, true]);
+        const run = new ScriptRun(stack.redis.client, id);
+        await run.begin();
+        await run.tokens('one ');
+        await shows('one ');
+        thread.close();
+        await run.tokens('two');
+        await run.done();
+        thread.subscribe(() => {});
+        await shows('one two');
+        thread.close();
+    }));
+
+    it('follows the stream alone where there is no record', (t) => withLogs(() => stack, async () => {
+        const bridge = await stack.startBridge({}, { DATABASE_URL: '' });
+        const id = 'alone-1';
+        const run = new ScriptRun(stack.redis.client, id);
+        await run.begin();
+        await run.tokens('hello');
+        const { shows, thread, shown } = follow(t, id, { url: bridge.url('/'), getToken: () => stack.token({ read: ['alone-*'] }) });
+        await shows('hello');
+        assert.equal(await thread.send('nobody writes it down'), null);
+        await until(() => shown().messages[1]?.status === 'failed', { what: 'it stays, and says why' });
+        assert.match(shown().messages[1].outcome?.message ?? '', /./);
+    }));
+});
+
 describe('useThread', () => {
-    it('shows a thread, sends, and has one connection in strict mode', () => open(async (visit, thread) => {
-        const before = (await stack.bridge.metrics()).threadcast_bridge_streams_total;
+    it('shows a thread, sends, and has one connection in strict mode', () => open(async (visit, thread, opened) => {
         await ask(visit, PROMPT);
         await ended(visit);
         assert.deepEqual(await texts(visit), await record(thread));
         assert.ok((await visit.page.locator('.reasoning').count()) > 0, 'there was reasoning');
         assert.ok((await visit.page.locator('.tool').count()) > 0, 'a tool was called');
-        assert.equal(await streams(), 1);
-        assert.equal((await stack.bridge.metrics()).threadcast_bridge_streams_total, before, 'none was opened for the answer');
+        assert.deepEqual([await streams(), await opened()], [1, 1], 'one connection, from the beginning on');
         const events = await stack.redis.client.xlen(`{thread:${thread}}:log`);
         const renders = await visit.page.evaluate('renders');
         assert.ok(renders < 2 * events, `${renders} renderings (each twice) for ${events} events`);
@@ -214,12 +314,14 @@ describe('<threadcast-thread>', () => {
         const nasty = '<img src=x onerror=alert(1)><script>alert(2)</script>';
         await place({ thread, token: stack.token(), composer: '', label: 'Help' }, async (visit) => {
             const { page } = visit;
+            await until(() => page.evaluate(`element.snapshot?.state === 'live'`), { what: 'it is live' });
             await page.getByLabel('Your message').fill(nasty);
             await page.keyboard.press('Enter');
             await whole(visit, 1);
             assert.deepEqual(await all(visit, ''), await record(thread));
             assert.equal((await all(visit, '.user'))[0], nasty);
-            assert.match(await page.locator('[aria-live=polite]').textContent() ?? '', /^demo: .+/, 'it is read out, once it is whole');
+            await until(async () => /^demo: .+/.test(await page.locator('[aria-live=polite]').textContent() ?? ''),
+                        { what: 'it is read out, once it is whole' });
             await page.locator('.steps:not([hidden]) summary').click();
             assert.ok((await page.locator('.steps li').count()) > 0);
             await assertAccessible(page);
@@ -317,7 +419,7 @@ describe('frames', () => {
     it('go on in a conversation of 5,000 messages, at 200 tokens a second', { skip: !process.env.THREADCAST_FULL }, (t) => withLogs(() => stack, async () => {
         const thread = await stack.thread();
         await stack.pg.query(`insert into messages (thread_id, role, content, metadata) select $1, 'assistant',
-            to_jsonb('Message ' || n || repeat(' with some words in it', 1 + n % 9)), '{}' from generate_series(1, 5000) n`, [thread]);
+            'Message ' || n || repeat(' with some words in it', 1 + n % 9), '{}' from generate_series(1, 5000) n`, [thread]);
         await Visit.during(browser, `${web.origin}/element`, async ({ page }) => {
             await page.evaluate(([src, id, token]) => {
                 const element = document.createElement('threadcast-thread');

@@ -2,13 +2,15 @@
 // tells is compared with Redis and Postgres.
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { PATIENCE_MS, Proxy, Stack, until, withLogs } from './harness.mjs';
+import { setLifecycle } from './lib/lifecycle.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 
-const FULL = process.env.THREADCAST_FULL;
-const stack = await Stack.start({ demo: true, bridge: { 'retry-ms': 50, 'keepalive-ms': 1000, reactors: 1 } });
+const bridge = { 'retry-ms': 50, 'keepalive-ms': 1000, reactors: 1 };
+const stack = await Stack.start({ bridge, worker: { 'demo-rate': 2000 } });
+await stack.redis.client.set('threadcast:worker:e2e', '1'); // that of a ScriptRun is well
 const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update',
@@ -106,63 +108,225 @@ const ids = (end) => {
 
 /** @param {() => Promise<void>} body */
 const logged = (body) => withLogs(() => stack, body);
-const clients = async () => (await stack.bridge.metrics()).threadcast_bridge_clients;
 const session = (read = ['*']) => ({ token: stack.token({ sub: 'ann', read }) });
 
-test('a page: EventSource with the cookie, every event once, whatever is cut', () => logged(async () => {
-    const proxy = await Proxy.start({ port: stack.bridge.port });
-    const visitor = await Profile.come({ ...session(), base: `http://127.0.0.1:${proxy.port}` });
-    const run = new ScriptRun(stack.redis.client, 'cut');
-    await run.begin();
-    const tab = await visitor.tab('cut', { merge: false });
-    await tab.is('live');
-    for (let cut = 0; cut < 20; cut++) {
-        await run.tokens(`${cut} `, 'ä ', '🇦🇹 ');
-        proxy.resetAll();
-        const before = cut;
-        await until(async () => (await tab.told()).reconnects > before, { every: 20, what: async () => JSON.stringify((await tab.told()).states.at(-1)) });
-    }
-    const [, , end] = await run.done();
-    assert.deepEqual(await tab.sees(end), ids(end));
-    const { transport, states } = await tab.told();
-    assert.equal(transport, 'eventsource');
-    assert.ok(states.every(([state]) => ['live', 'reconnecting'].includes(state)));
-    await visitor.leave();
-    await proxy.stop();
-}));
+/** Does it hold the lock of those who lead? @param {Tab} tab */
+const leads = (tab) => tab.page.evaluate(async () => {
+    const here = /** @type {any} */ (globalThis);
+    const held = async () => (await navigator.locks.query()).held ?? [];
+    here.clientId = await navigator.locks.request('who am I', async () => (await held()).find(({ name }) => name === 'who am I')?.clientId);
+    return (await held()).some(({ name, clientId }) => clientId === here.clientId && /^threadcast \S+ (true|group)$/.test(String(name)));
+});
 
-test('seven tabs, one connection; it moves when its tab closes in mid-answer', () => logged(async () => {
-    const visitor = await Profile.come(session());
-    const run = new ScriptRun(stack.redis.client, 'tabs');
-    await run.begin();
-    await until(async () => await clients() === 0, { what: 'nobody else is there' });
-    /** @type {Tab[]} */
-    const tabs = [];
-    for (let i = 0; i < 7; i++) {
-        tabs.push(await visitor.tab('tabs', { shared: true, since: '0', merge: false }));
-        await tabs[i].is('live');
-    }
-    await run.tokens('a ', 'b ');
-    await until(async () => await clients() === 1, { what: async () => `one connection, not ${await clients()}` });
-    for (let round = 0; round < 4; round++) {
-        const leader = await until(async () => {
-            for (const tab of tabs) if ((await held(tab)).length) return tab;
-        }, { what: 'somebody leads' });
-        await Promise.all([leader.page.close({ runBeforeUnload: false }), run.tokens('c ', 'd ', 'e ')]);
-        tabs.splice(tabs.indexOf(leader), 1);
-        await run.tokens('f ');
-    }
-    const [, , end] = await run.done();
-    for (const tab of tabs) assert.deepEqual(await tab.sees(end), ids(end));
-    await until(async () => await clients() === 1, { what: async () => `one connection, not ${await clients()}` });
-    await visitor.leave();
-}));
+// not all at once: two cores have to be enough
+describe('in Chromium', { concurrency: 3 }, () => {
+    test('a page: EventSource with the cookie, every event once, whatever is cut', () => logged(async () => {
+        const proxy = await Proxy.start({ port: stack.bridge.port });
+        const visitor = await Profile.come({ ...session(), base: `http://127.0.0.1:${proxy.port}` });
+        const run = new ScriptRun(stack.redis.client, 'cut');
+        await run.begin();
+        const tab = await visitor.tab('cut', { merge: false });
+        await tab.is('live');
+        for (let cut = 0; cut < 20; cut++) {
+            await run.tokens(`${cut} `, 'ä ', '🇦🇹 ');
+            proxy.resetAll();
+            const before = cut;
+            await until(async () => (await tab.told()).reconnects > before, { every: 20, what: async () => JSON.stringify((await tab.told()).states.at(-1)) });
+        }
+        await visitor.context.setOffline(true);
+        await until(async () => (await tab.told()).states.at(-1)[1].reason === 'offline', { every: 20, what: 'it has noticed' });
+        const [, , end] = await run.done();
+        await visitor.context.setOffline(false);
+        assert.deepEqual(await tab.sees(end), ids(end));
+        const { transport, states } = await tab.told();
+        assert.equal(transport, 'eventsource');
+        assert.ok(states.every(([state]) => ['live', 'reconnecting'].includes(state)));
+        await visitor.leave();
+        await proxy.stop();
+    }));
 
-/** The locks of leading that this tab holds. @param {Tab} tab */
-const held = (tab) => tab.page.evaluate(async () => {
-    const mine = /** @type {any} */ (globalThis);
-    mine.client ??= (await navigator.locks.request('who am I', async () =>
-        (await navigator.locks.query()).held?.find(({ name }) => name === 'who am I')))?.clientId;
-    return ((await navigator.locks.query()).held ?? []).filter(
-        ({ name, clientId }) => clientId === mine.client && /^threadcast \S+ true$/.test(String(name)));
+    test('seven tabs, one connection; it moves when its tab closes in mid-answer', () => logged(async () => {
+        const own = await stack.startBridge(bridge);
+        const clients = async () => (await own.metrics()).threadcast_bridge_clients;
+        const visitor = await Profile.come({ ...session(), base: own.url('') });
+        const run = new ScriptRun(stack.redis.client, 'tabs');
+        await run.begin();
+        /** @type {Tab[]} */
+        const tabs = [];
+        for (let i = 0; i < 7; i++) {
+            tabs.push(await visitor.tab('tabs', { shared: true, since: '0', merge: false }));
+            await tabs[i].is('live');
+        }
+        await run.tokens('a ', 'b ');
+        await until(async () => await clients() === 1, { what: async () => `one connection, not ${await clients()}` });
+        for (let round = 0; round < 4; round++) {
+            const leader = await until(async () => {
+                for (const tab of tabs) if (await leads(tab)) return tab;
+            }, { what: 'somebody leads' });
+            await Promise.all([leader.page.close({ runBeforeUnload: false }), run.tokens('c ', 'd ', 'e ')]);
+            tabs.splice(tabs.indexOf(leader), 1);
+            await run.tokens('f ');
+        }
+        const [, , end] = await run.done();
+        for (const tab of tabs) assert.deepEqual(await tab.sees(end), ids(end));
+        await until(async () => await clients() === 1, { what: async () => `one connection, not ${await clients()}` });
+        await visitor.leave();
+    }));
+
+    test('the tab that leads: frozen, crashed; the others go on, and it comes back', () => logged(async () => {
+        const visitor = await Profile.come(session());
+        const run = new ScriptRun(stack.redis.client, 'lead');
+        await run.begin();
+        /** @type {Tab[]} */
+        const tabs = [];
+        for (let i = 0; i < 3; i++) {
+            // one that follows another thread, too: the connection is made anew for it, and nobody loses anything
+            tabs.push(await visitor.tab(i ? 'lead' : ['lead', 'aside'], { shared: 'group', merge: false }));
+            await tabs[i].is('live');
+        }
+        await setLifecycle(tabs[0].page, 'frozen');
+        await until(async () => await leads(tabs[1]) || await leads(tabs[2]), { what: 'somebody else leads' });
+        await run.tokens('a ', 'b ');
+        let [epoch, n] = (await run.tokens('c '))[2].split('-');
+        for (const tab of tabs.slice(1)) await tab.sees(`${epoch}-${n}`);
+        await setLifecycle(tabs[0].page, 'active');
+        assert.deepEqual(await tabs[0].sees(`${epoch}-${n}`), ids(`${epoch}-${n}`));
+        const [crashing] = tabs.splice(await leads(tabs[1]) ? 1 : 2, 1);
+        const gone = new Promise((resolve) => crashing.page.on('crash', resolve));
+        crashing.page.goto('chrome://crash').catch(() => {});
+        await gone;
+        [epoch, n] = (await run.tokens('d ', 'e '))[2].split('-');
+        for (const tab of tabs) await tab.sees(`${epoch}-${n}`);
+        const [, , end] = await run.done();
+        for (const tab of tabs) assert.deepEqual(await tab.sees(end), ids(end));
+        await visitor.leave();
+    }));
+
+    test('a tab that was hidden and frozen, or in the back/forward cache, goes on where it was', () => logged(async () => {
+        const visitor = await Profile.come(session());
+        const run = new ScriptRun(stack.redis.client, 'frozen');
+        await run.begin();
+        const tab = await visitor.tab('frozen', { merge: false });
+        await tab.is('live');
+        await setLifecycle(tab.page, 'frozen');
+        await run.tokens('a ', 'b ');
+        await setLifecycle(tab.page, 'active');
+        const [epoch, n] = (await run.tokens('c '))[2].split('-');
+        assert.deepEqual(await tab.sees(`${epoch}-${n}`), ids(`${epoch}-${n}`));
+        // Playwright turns the cache off: this is what a page hears of it
+        const hears = (/** @type {string} */ name) => tab.page.evaluate((type) => {
+            dispatchEvent(new PageTransitionEvent(type, { persisted: true }));
+        }, name);
+        await hears('pagehide');
+        await tab.is('reconnecting');
+        const [, , end] = await run.done();
+        await hears('pageshow');
+        assert.deepEqual(await tab.sees(end), ids(end));
+        assert.ok((await tab.told()).states.some(([, { reason }]) => reason === 'paused'));
+        assert.equal(await tab.page.evaluate(() => document.visibilityState), 'hidden');
+        await visitor.leave();
+    }));
+
+    test('a token that ends, by ticket from another origin: lengthened, and nobody notices', () => logged(async () => {
+        const other = await stack.startBridge({ 'allowed-origins': stack.url('').replace(/\/$/, ''), 'retry-ms': 50, 'ticket-max-s': 4, reactors: 1 });
+        const visitor = await Profile.come();
+        const now = Date.now();
+        const tokens = [3, 6, 3600].map((seconds) => stack.token({ sub: 'ann', read: ['*'], seconds }));
+        const run = new ScriptRun(stack.redis.client, 'renewed');
+        await run.begin();
+        const tab = await visitor.tab('renewed', { merge: false, url: other.url(''), from: other.url('/client.js'), tokens });
+        await tab.is('live');
+        await until(() => Date.now() > now + 7000, { what: 'both short ones have ended', timeout: 30_000 });
+        const [, , end] = await run.done();
+        assert.deepEqual(await tab.sees(end), ids(end));
+        const { states, transport, reconnects, notices } = await tab.told();
+        assert.deepEqual([transport, reconnects, states.length], ['eventsource', 0, 1], JSON.stringify({ states, notices }));
+        assert.ok(notices.some(([name, { connection }]) => name === 'auth' && connection), JSON.stringify(notices));
+        await visitor.leave();
+        await other.stop();
+    }));
+
+    test('what EventSource does not tell: a refusal, a run that has ended, a token that is refused once', () => logged(async () => {
+        const visitor = await Profile.come(session(['mine']));
+        const denied = await visitor.tab('theirs');
+        await denied.is('failed');
+        const [, detail] = (await denied.told()).states.at(-1);
+        assert.deepEqual([detail.reason, detail.status], ['forbidden', 403]);
+        assert.match(detail.message, /not yours/);
+        const thread = await stack.thread();
+        const { runId } = await stack.post(thread, 'hello');
+        const whole = await visitor.tab({ run: runId });
+        await whole.is('ended');
+        const { id, type } = (await whole.told()).events.at(-1);
+        assert.equal(type, 'done');
+        const nothing = await visitor.tab({ run: runId }, { since: id });
+        await nothing.is('ended');
+        const { states, events } = await nothing.told();
+        assert.deepEqual([states.at(-1)[1].reason, events], ['run', []]);
+        const run = new ScriptRun(stack.redis.client, 'mine');
+        await run.begin();
+        const [, , end] = await run.done();
+        const expired = stack.token({ sub: 'ann', read: ['mine'], seconds: -100 });
+        const good = stack.token({ sub: 'ann', read: ['mine'] });
+        const twice = await visitor.tab('mine', { tokens: [expired, good], since: '0' });
+        await twice.sees(end);
+        const never = await visitor.tab('mine', { tokens: [expired] });
+        await never.is('failed');
+        assert.equal((await never.told()).states.at(-1)[1].reason, 'token_expired');
+        await visitor.leave();
+    }));
+
+    test('one who may not read a thread does not take the others\' connection away', () => logged(async () => {
+        const visitor = await Profile.come(session(['ours', 'also']));
+        const run = new ScriptRun(stack.redis.client, 'ours');
+        await run.begin();
+        const first = await visitor.tab('ours', { shared: true, merge: false });
+        await first.is('live');
+        const denied = await visitor.tab('theirs', { shared: true });
+        await denied.is('failed');
+        assert.equal((await denied.told()).states.at(-1)[1].reason, 'forbidden');
+        const second = await visitor.tab(['also', 'ours'], { shared: true, merge: false });
+        await second.is('live');
+        const [, , end] = await run.done();
+        for (const tab of [first, second]) assert.deepEqual(await tab.sees(end), ids(end));
+        await visitor.leave();
+    }));
+
+    test('a worker: fetch, with the cookie', () => logged(async () => {
+        const visitor = await Profile.come(session());
+        const run = new ScriptRun(stack.redis.client, 'worker');
+        await run.begin();
+        const [, , end] = await run.done();
+        const page = await visitor.context.newPage();
+        await page.goto(`${visitor.base}/readyz`);
+        const told = await page.evaluate((base) => new Promise((resolve) => {
+            const code = `import { connect } from '${base}/client.js';
+                const stream = connect('worker', { url: '${base}', since: '0', merge: false }), ids = [];
+                for await (const event of stream) if (ids.push(event.id) && event.type === 'done') break;
+                postMessage({ ids, transport: stream.transport, state: stream.state });`;
+            const worker = new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })), { type: 'module' });
+            worker.onmessage = ({ data }) => resolve(data);
+            worker.onerror = ({ message }) => resolve(message);
+        }), visitor.base);
+        assert.deepEqual(told, { ids: ids(end), transport: 'fetch', state: 'ended' });
+        await visitor.leave();
+    }));
+
+    const full = process.env.THREADCAST_FULL ? false : 'takes 20 s: THREADCAST_FULL=1';
+    test('the tab that leads hangs: its lock is taken away', { skip: full }, () => logged(async () => {
+        const visitor = await Profile.come(session());
+        const run = new ScriptRun(stack.redis.client, 'hangs');
+        await run.begin();
+        const [hanging, other] = [await visitor.tab('hangs', { shared: true, merge: false }), await visitor.tab('hangs', { shared: true, merge: false })];
+        for (const tab of [hanging, other]) await tab.is('live');
+        assert.ok(await leads(hanging));
+        await hanging.page.evaluate(() => { setTimeout(() => { for (const end = Date.now() + 25_000; Date.now() < end;); }); });
+        await until(() => leads(other), { timeout: 40_000, what: 'the other one leads' });
+        const [, , end] = await run.done();
+        assert.deepEqual(await other.sees(end), ids(end));
+        await until(async () => (await hanging.told()).events.length > 1, { timeout: 40_000, what: 'it is back' });
+        assert.deepEqual(await hanging.sees(end), ids(end));
+        assert.ok(!await leads(hanging));
+        await visitor.leave();
+    }));
 });

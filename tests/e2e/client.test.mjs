@@ -12,7 +12,7 @@ import { PATIENCE_MS, Proxy, ROOT, run, Stack, until, within } from './harness.m
 import { ScriptRun } from './lib/publisher.mjs';
 
 const SEED = Number(process.env.THREADCAST_SEED ?? Date.now() % 1_000_000);
-const CUTS = process.env.THREADCAST_FULL ? 300 : 30;
+const FULL = process.env.THREADCAST_FULL;
 const stack = await Stack.start({ postgres: false, bridge: {
     'retry-ms': 20, 'keepalive-ms': 400, 'drain-ms': 500, 'worker-lease-ms': 500, 'base-path': '/live',
     'allowed-origins': 'https://page.example' } });
@@ -66,6 +66,8 @@ function random(seed) {
 /** A proxy that passes nothing on before it is whole, as long as it is told to. */
 class Buffering {
     buffers = true;
+    /** then in how many pieces, one after the other */
+    pieces = 1;
     #server = http.createServer((request, response) => {
         const up = http.request({ port: stack.bridge.port, path: request.url, method: request.method, headers: request.headers }, (answer) => {
             if (!this.buffers) {
@@ -79,7 +81,13 @@ class Buffering {
             answer.on('end', () => {
                 const body = Buffer.concat(chunks);
                 response.writeHead(Number(answer.statusCode), { 'Content-Type': String(answer.headers['content-type']), 'Content-Length': body.length });
-                response.end(body);
+                const step = Math.ceil(body.length / this.pieces);
+                const next = (/** @type {number} */ at) => {
+                    response.write(body.subarray(at, at + step));
+                    if (at + step < body.length) setTimeout(next, 20, at + step);
+                    else response.end();
+                };
+                next(0);
             });
         });
         up.on('error', () => response.destroy());
@@ -154,6 +162,7 @@ describe('what the bridge does for it', () => {
     test('?poll=: what there is, or the first that comes, and its own end', async () => {
         const get = async (/** @type {string} */ query) => {
             const answer = await stack.bridge.fetch(`/live/v1/threads/polled/events?${query}`, { headers: stack.authorization(reader) });
+            if (answer.ok) assert.equal(answer.headers.get('connection'), 'close', 'nobody sends another request behind it');
             return { status: answer.status, text: await within(answer.text(), PATIENCE_MS, query) };
         };
         const empty = await get('poll=0');
@@ -177,10 +186,13 @@ describe('what the bridge does for it', () => {
 });
 
 describe('streams', { concurrency: true }, () => {
-    for (const transport of /** @type {const} */ (['fetch', 'poll'])) {
+    /** @type {['fetch' | 'poll', number, number][]} short answers are short: they are cut earlier */
+    const cut = [['fetch', FULL ? 300 : 30, 2600], ['poll', FULL ? 100 : 10, 1000]];
+    for (const [transport, CUTS, most] of cut) {
         test(`${transport}: cut ${CUTS} times at any byte, every event once and in order (seed ${SEED})`, async () => {
             const rand = random(SEED + transport.length);
-            const proxy = await Proxy.start({ port: stack.bridge.port }, { plan: (i) => (i < CUTS ? Math.floor(rand() * 2600) : Infinity) });
+            const proxy = await Proxy.start({ port: stack.bridge.port }, {
+                plan: () => (proxy.cuts < CUTS ? Math.floor(rand() * most) : Infinity) });
             const thread = `cuts-${transport}`;
             const script = new ScriptRun(redis, thread);
             await script.begin();
@@ -198,6 +210,18 @@ describe('streams', { concurrency: true }, () => {
             await proxy.stop();
         });
     }
+
+    test('a short answer that comes in pieces is no silence', async () => {
+        const proxy = await Buffering.start();
+        proxy.pieces = 8;
+        const script = new ScriptRun(redis, 'pieces');
+        await script.begin();
+        const [, , end] = await script.done();
+        const told = follow('pieces', { url: proxy.url, since: '0', transport: 'poll', pollWaitMs: 0 });
+        await sees(told, end);
+        assert.deepEqual(told.states.map(([state]) => state), ['live']);
+        told.stream.close();
+    });
 
     test('several threads on one connection; more, and fewer, while it goes', async () => {
         const proxy = await Proxy.start({ port: stack.bridge.port });

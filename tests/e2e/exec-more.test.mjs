@@ -96,6 +96,7 @@ for line in told():
         del waiting[run]
         say(run, "done")
 `), mode: 'persistent', runs_at_once: 3 },
+        pair: { command: `exec ${path.join(dir, 'many')}`, mode: 'persistent', processes: 2, runs_at_once: 1 },
         forger: { command: program('forger', `${TELLER}
 ready()
 for line in told():
@@ -271,6 +272,18 @@ describe('side by side', { concurrency: 4 }, () => {
         for (const run of [one, two, go]) assert.equal(run.stream.json.at(-1).type, 'done');
     });
 
+    test('persistent: two processes, one run in each; the third waits', async () => {
+        const two = await Promise.all(['one', 'two'].map(() => ask('pair', 'wait')));
+        const pids = await Promise.all(two.map(async ({ stream }) => (await stream.type('token')).json.content));
+        assert.notEqual(pids[0], pids[1]);
+        const third = await ask('pair', 'go');
+        await third.stream.type('status');
+        assert.equal((await stack.request('POST', `/v1/runs/${two[0].runId}/cancel`, { json: {} })).status, 202);
+        assert.equal((await ended(third)).text, pids[0].replace('wait', 'goabc'));
+        assert.equal((await stack.request('POST', `/v1/runs/${two[1].runId}/cancel`, { json: {} })).status, 202);
+        for (const asked of two) assert.equal((await ended(asked)).end.content.finishReason, 'cancelled');
+    });
+
     test('persistent: what a line says of another run is nothing, and counted', async () => {
         const other = await ask('many', 'wait');
         await other.stream.type('token');
@@ -392,4 +405,14 @@ test('persistent: read again, the old process finishes what it has and goes', as
     assert.equal((await stack.request('POST', `/v1/runs/${old.runId}/cancel`, { json: {} })).status, 202);
     assert.equal((await ended(old)).end.content.finishReason, 'cancelled');
     await until(() => hasGone(pid), { what: `${pid} has gone` });
+});
+
+test('a worker that is killed takes its programs along', async () => {
+    await ask('slow');
+    const { pid } = stack.worker.child;
+    const child = await until(() => fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ')
+        .find((each) => each && fs.readFileSync(`/proc/${each}/cmdline`, 'utf8').startsWith('tail')),
+    { what: 'the program' });
+    await stack.worker.kill();
+    await until(() => hasGone(String(child)), { what: `${child} has gone` });
 });

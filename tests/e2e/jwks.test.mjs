@@ -273,3 +273,25 @@ test('the issuer is known by its certificate', async () => {
     assert.equal(wary.sanitizerReport(), '');
     await safe.stop();
 });
+
+test('an issuer with more keys than are taken, or more text', async () => {
+    const large = await new Issuer().start();
+    const keys = ['one', 'two', 'three'].map((kid) => large.newKey(kid, 'ES256'));
+    const bridge = await stack.startBridge({ 'jwks-max-keys': 2, 'jwks-max-bytes': 1024, 'jwks-refresh-s': 3600,
+                                             'jwks-min-interval-s': 3600 }, { JWT_JWKS_URL: large.url });
+    const counts = async () => {
+        const metrics = await bridge.metrics();
+        return ['keys', 'keys_skipped'].map((name) => metrics[`threadcast_bridge_jwks_${name}`]);
+    };
+    assert.equal(await status(issued(keys[1], 'two'), bridge), 200);
+    assert.deepEqual(await counts(), [2, 1]);
+    large.keys = large.keys.slice(1);
+    await refetch('ok', bridge);
+    assert.equal(await status(issued(keys[2], 'three'), bridge), 200, 'there is room for it now');
+    for (let n = 0; n < 5; n++) large.newKey(`more-${n}`, 'ES256');
+    await refetch('failed', bridge);
+    assert.equal(await status(issued(keys[2], 'three'), bridge), 200, 'the last ones go on');
+    assert.deepEqual(await counts(), [2, 0]);
+    await bridge.stop();
+    await large.stop();
+});

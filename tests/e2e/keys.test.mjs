@@ -97,7 +97,8 @@ test('a token for development is made by the bridge itself', async () => {
     /** @type {[string[], RegExp][]} */
     const bad = [[[], /--sub/], [['--sub', 'a\nb'], /--sub/], [['--sub', 'a', '--read', 'a*b'], /--read/], [['--sub', 'a', '--ttl', '0'], /--ttl/],
                  [['--sub', 'a', '--ttl', '1h'], /--ttl/], [['--sub', 'a', '--wriet', 'x'], /wriet/], [['--sub', 'a', 'b'], /unexpected argument/],
-                 [['--sub', 'a', '--read', 'x', '--jwt-grants-claim', '/sub/x'], /grants cannot be put/]];
+                 [['--sub', 'a', '--read', 'x', '--jwt-grants-claim', '/sub/x'], /must be two places/],
+                 [['--sub', 'a', '--jwt-sub-claim', 'exp'], /must be two places/]];
     for (const [args, why] of bad) {
         const { code, stdout, stderr } = await token(args);
         assert.ok(code, args.join(' '));
@@ -130,4 +131,25 @@ test('grants stand where the options say', async () => {
     const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
     const made = await token(['--sub', 'ann', '--read', 't1', ...flags]);
     assert.equal((await ask(made.stdout.trim(), bridge)).status, 200);
+});
+
+test('the subject stands where the options say', async () => {
+    const options = { 'jwt-sub-claim': '/app_metadata/uid', demo: true };
+    const bridge = await stack.startBridge(options, env());
+    const of = (/** @type {object} */ more) => next.token({ ...claimsOf('eve', { read: ['t1'] }), ...more });
+    const subject = async (/** @type {string} */ bearer) => {
+        const answer = await bridge.fetch('/v1/session', { method: 'POST', headers: { Authorization: `Bearer ${bearer}` } });
+        return answer.ok ? (await answer.json()).sub : answer.status;
+    };
+    await until(async () => await subject(of({ app_metadata: { uid: 'ann' } })) === 'ann');
+    for (const more of [{}, { app_metadata: {} }, { app_metadata: null }, { app_metadata: { uid: '' } }, { app_metadata: { uid: 7 } },
+                        { app_metadata: 'x' }, { app_metadata: ['ann'] }, { '/app_metadata/uid': 'ann' }]) {
+        assert.equal(await subject(of(more)), 401, `never the claim of another name: ${JSON.stringify(more)}`);
+    }
+    const made = await token(['--sub', 'bob', '--jwt-sub-claim', '/app_metadata/uid']);
+    assert.equal(await subject(made.stdout.trim()), 'bob');
+    const guest = await bridge.fetch('/v1/demo/session', { method: 'POST' });
+    const cookie = (guest.headers.get('set-cookie') ?? '').split(';')[0];
+    assert.equal((await bridge.fetch('/v1/demo/session', { method: 'POST', headers: { Cookie: cookie } })).status, 200);
+    assert.equal(await subject(stack.secret(cookie.slice(cookie.indexOf('=') + 1))), (await guest.json()).sub);
 });

@@ -378,12 +378,19 @@ test('SIGHUP: new agents are there, old runs keep theirs; a bad file changes not
     writeAgents({});
 });
 
-test('what the workers have is what is listed: together, and no longer than they are there', async () => {
-    const other = await stack.startWorker({ ...WORKER, agents: 'helper=demo' });
+test('what the workers have is what is listed, and a run goes to one that has its agent', async () => {
+    const other = await stack.startWorker({ ...WORKER, 'demo-rate': 0, agents: 'helper=demo' });
     await until(async () => (await names()).includes('helper'), { what: 'both are listed' });
     assert.ok((await names()).includes('writer'));
+    const threads = await Promise.all(Array.from({ length: 8 }, () => stack.thread()));
+    const posted = await Promise.all(threads.map((thread) => ask(thread, ['helper', 'history'])));
+    for (const { runs } of posted) {
+        assert.deepEqual((await ended(runs)).map((row) => [row.status, row.answered_by]), [['done', 'helper'], ['done', 'history']]);
+    }
     await other.stop();
     await until(async () => !(await names()).includes('helper'), { what: 'it has left' });
+    const [late] = await ended((await ask(threads[0], ['helper'])).runs);
+    assert.deepEqual([late.status, late.error.code], ['failed', 'unknown_agent'], 'nobody is waited for');
     const dead = await stack.startWorker({ ...MORTAL, agents: 'helper=demo' });
     await until(async () => (await names()).includes('helper'), { what: 'it is back' });
     dead.forgiven = true;

@@ -17,8 +17,10 @@ const CASES = casesOf('provider');
 
 /** @type {Stack} */
 let stack;
-/** @type {Provider} */
+/** @type {Provider} over HTTP/2 */
 let provider;
+/** @type {Provider} over HTTP/1.1 */
+let older;
 const runs = runsOf(() => stack);
 
 /** how long a provider may be silent where the test is about that; long enough for a loaded machine */
@@ -44,16 +46,22 @@ before(async () => {
     stack.secret(KEY);
     const tls = await certify(stack.dir);
     provider = await new Provider(tls).start();
+    older = await new Provider(tls, 1).start();
+    stack.secret('another-key');
+    fs.writeFileSync(path.join(stack.dir, 'another.key'), 'another-key\n');
     const file = path.join(stack.dir, 'agents.json');
-    const kinds = Object.entries(agents).map(([name, options]) => [name, { kind: 'openai', ...options }]);
+    const given = { ...agents, older: { retries: 0, pace: 0, base_url: older.url, model: 'stand-in',
+                                        api_key_file: path.join(stack.dir, 'another.key') } };
+    const kinds = Object.entries(given).map(([name, options]) => [name, { kind: 'openai', ...options }]);
     fs.writeFileSync(file, JSON.stringify({ default: 'patient', agents: {
         ...Object.fromEntries(kinds),
         env: { kind: 'exec', command: 'env | sed \'s/.*/{"type":"token","content":"& "}/\'' } } }));
-    await stack.startWorker({ 'agents-file': file, 'max-attempts': 1, concurrency: 256, 'poll-ms': 200 },
+    await stack.startWorker({ 'agents-file': file, 'max-attempts': 1, concurrency: 256, 'poll-ms': 200,
+                              'run-buffer-bytes': 65536 },
                             { OPENAI_BASE_URL: provider.url, OPENAI_API_KEY: KEY, OPENAI_MODEL: 'stand-in',
                               OPENAI_CA_FILE: tls.ca });
 });
-after(() => provider?.stop());
+after(() => Promise.all([provider?.stop(), older?.stop()]));
 
 /** Asks; answers the events of the run once it has ended. */
 async function ask(prompt, { agent = 'patient', metadata = {}, thread = undefined } = {}) {
@@ -106,42 +114,47 @@ function check(row, events, how) {
 
 let served = 0;
 /** Serves a row's bytes in pieces, with its status, its type and its end. */
-async function play(row, pieces, how) {
+async function play(row, pieces, how, by = provider) {
     const prompt = `play ${++served}`;
     let cut = () => {};
-    provider.answers.set(prompt, (response) => {
-        cut = () => provider.cut(response);
-        return provider.stream(response, pieces, {
+    by.answers.set(prompt, (response) => {
+        cut = () => by.cut(response);
+        return by.stream(response, pieces, {
             status: row.status ?? 200, end: row.end === 'cut' ? 'never' : 'well',
             headers: row.type === '' ? {} : { 'Content-Type': row.type ?? 'text/event-stream' } });
     });
-    const run = await post(prompt);
+    const run = await post(prompt, { agent: by === older ? 'older' : 'patient' });
     if (row.end === 'cut') { // what a reset overtakes is lost, so it waits for what is to be seen
-        await until(async () => provider.asked(prompt).length &&
+        await until(async () => by.asked(prompt).length &&
             said(await runs.events(run)).length === row.says.length, { what: `${row.name}: what is said before the cut` });
         cut();
     }
     check(row, await heard(run), how);
-    provider.answers.delete(prompt);
+    by.answers.delete(prompt);
 }
 
-/** @template T @param {T[]} list @param {number} width @param {(item: T) => Promise<void>} fn */
+/** @template T @param {T[]} list @param {number} width @param {(item: T, i: number) => Promise<void>} fn */
 async function inParallel(list, width, fn) {
-    const rest = [...list];
+    let next = 0;
     await Promise.all(Array.from({ length: width }, async () => {
-        for (let item = rest.shift(); item !== undefined; item = rest.shift()) await fn(item);
+        while (next < list.length) {
+            const i = next++;
+            await fn(list[i], i);
+        }
     }));
 }
 
 test('every answer becomes its events', async () => {
-    await withLogs(() => stack, () => inParallel(CASES, 16, (row) => play(row, [bytesOf('provider', row)], 'whole')));
+    await withLogs(() => stack, () => inParallel(CASES, 32, (row, i) =>
+        play(row, [bytesOf('provider', row)], 'whole', i % 2 ? older : provider)));
 });
 
 const streams = CASES.filter((row) => row.file?.endsWith('.sse'));
 
 test('one byte at a time they are the same', async () => {
     const some = FULL ? CASES : streams.filter((row) => /-(text|tools|error)\.sse$/.test(row.file ?? ''));
-    await inParallel(some, 8, (row) => play(row, [...bytesOf('provider', row)].map((byte) => Buffer.of(byte)), 'byte by byte'));
+    await inParallel(some, 8, (row, i) => play(row, [...bytesOf('provider', row)].map((byte) => Buffer.of(byte)),
+                                               'byte by byte', i % 2 ? older : provider));
 });
 
 test(`cut in two at ${FULL ? 'every byte' : 'some bytes'} they are the same`, async () => {
@@ -151,7 +164,8 @@ test(`cut in two at ${FULL ? 'every byte' : 'some bytes'} they are the same`, as
             : Array.from({ length: 2 }, () => 1 + randomBytes(4).readUInt32LE() % (bytes.length - 1));
         return at.map((cut) => ({ row, cut, pieces: [bytes.subarray(0, cut), bytes.subarray(cut)] }));
     });
-    await inParallel(cuts, 16, ({ row, cut, pieces }) => play(row, pieces, `cut at ${cut}`));
+    await inParallel(cuts, 16, ({ row, cut, pieces }, i) =>
+        play(row, pieces, `cut at ${cut}`, i % 2 ? older : provider));
 });
 
 test('HTTP/2, and connections that are used again', async () => {
@@ -330,4 +344,50 @@ test('what was said once is not asked again in silence: a new attempt says rewin
     assert.equal(textOf(events), 'All of it');
     assert.deepEqual(events.filter(isBeginning).map(({ content }) => content.status), ['started', 'rewind']);
     assert.equal(events.filter(isEnd).length, 1);
+});
+
+/** 10 kB a piece, of which 100 bytes are text. */
+function flood(by, pieces) {
+    const state = { pieces, written: 0, line: 'x'.repeat(100) };
+    const piece = `:${'x'.repeat(10_000)}\n${chunk({ content: state.line })}`;
+    by.answers.set('flood', async (response) => {
+        response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+        for (; state.written < state.pieces; state.written++)
+            await new Promise((resolve) => response.write(piece, resolve));
+        response.end(END);
+    });
+    return state;
+}
+
+test('when Redis stands still, the provider waits, and then nothing is lost', async () => {
+    const water = flood(older, 4000), { connections } = provider; // more than sockets hold
+    const high = flood(provider, 1000); // its window is curl's: what it holds is not looked at
+    /** @type {any} */
+    let beside;
+    provider.answers.set('beside it', (response) => {
+        response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+        response.write(chunk({ content: 'one ' }));
+        beside = response;
+    });
+    const calm = await post('beside it'); // on the same connection as the other flood
+    await until(async () => textOf(await runs.events(calm)) === 'one ', { what: 'the calm one has begun' });
+    const [thread, another] = [await stack.thread(), await stack.thread()];
+    stack.redis.child.kill('SIGSTOP');
+    let low, up, before = 0;
+    try {
+        low = await post('flood', { agent: 'older', thread });
+        up = await post('flood', { thread: another });
+        await until(() => water.written > 0 && high.written > 0, { what: 'the floods have begun' });
+        // half a second in which nothing was taken
+        await until(() => before === water.written || ((before = water.written), false), { every: 500, what: 'the provider waits' });
+        beside.write(chunk({ content: 'two' }));
+        beside.end(END);
+    } finally {
+        stack.redis.child.kill('SIGCONT');
+    }
+    assert.ok(before < water.pieces, `${before} of ${water.pieces} pieces were taken while Redis stood still`);
+    assert.equal(textOf(await heard(calm)), 'one two');
+    assert.equal(textOf(await heard(low)), water.line.repeat(water.pieces));
+    assert.equal(textOf(await heard(up)), high.line.repeat(high.pieces));
+    assert.ok(provider.connections - connections <= 1);
 });

@@ -309,6 +309,15 @@ test('somebody holds a lock: migrate says who, tries again, gives up in time, an
     const { code, stdout, stderr } = await patient;
     assert.equal(code, 0, stderr);
     assert.match(stdout, /0003_forgotten was there\nmigrate: 0004_tenants applied\nmigrate: 0005_agents applied/);
+    // the rights come last, and wait no longer than the rest
+    await holder.query('begin; lock table threadcast.grants in access exclusive mode');
+    const rights = ['--grant', 'app=stranger'];
+    const ungranted = await migrate([...rights, ...hurried, '--migrate-tries', '2']);
+    assert.equal(ungranted.code, 1);
+    assert.match(ungranted.stderr, /grant: locked by a long report \(pid \d+, threadcast\), given up after 2 tries/);
+    const granting = migrate([...rights, ...hurried, '--migrate-tries', '1000']);
+    await holder.query('rollback');
+    assert.match((await granting).stdout, /granted app=stranger/);
     await holder.query(`begin; select pg_advisory_xact_lock(x'7468726561646361'::bigint)`);
     const other = await migrate([...hurried, '--migrate-tries', '1'], { DATABASE_SCHEMA: 'other' });
     assert.match(other.stderr, /0001_init: locked by a long report/);

@@ -3,12 +3,17 @@
 // repetition or the moment at which somebody joined. Examples are in thread-state.test.mjs.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { describe, it } from 'node:test';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
     afterReset, applyEvent, emptyThread, liveRuns, threadState, timeline, turns, withMessages, withRun,
 } from '../../sdk/js/src/state.js';
+import { run } from './lib/process.mjs';
 import { course, interrupted, merged, randomFrom } from './lib/courses.mjs';
 
+const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const SEED = Number(process.env.THREADCAST_SEED ?? Math.floor(Math.random() * 1e9));
 const TIMES = process.env.THREADCAST_FULL ? 20_000 : 120;
 
@@ -228,4 +233,12 @@ describe('the price of a token', () => {
             `${best[1].toFixed(2)} µs in one of 5,000`);
         assert.ok(best[1] < 15 * best[0] + 20, `${best}`);
     });
+});
+
+it('the example of the README', async () => {
+    const readme = fs.readFileSync(path.join(ROOT, 'sdk/js/README.md'), 'utf8');
+    const example = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code).find((code) => code.includes("'threadcast/state'"));
+    const code = String(example).replace("'threadcast/state'", `'${pathToFileURL(path.join(ROOT, 'sdk/js/src/state.js'))}'`);
+    const done = await run(process.execPath, ['--input-type=module', '-e', code]);
+    assert.equal(done.stdout, 'writer Hello done\n', done.stderr);
 });

@@ -165,7 +165,7 @@ test('agents that end in every wrong way', async (t) => {
         script('late', `echo '{"type":"done"}'; echo '{"type":"token","content":"no"}'; echo '{"type":"done"}'\n`),
         script('own', `echo '{"type":"status","content":"rewind"}'; echo '{"type":"token","content":"f"}'\n`),
     ].join(',') });
-    const expected = { one: ['failed', 'agent_exit', 'a'], killed: ['failed', 'agent_signal', 'b'],
+    const expected = { one: ['failed', 'agent_exit', 'a'], killed: ['failed', 'agent_killed', 'b'],
                        closed: ['failed', 'agent_closed', 'c'], garbage: ['failed', 'agent_output', undefined],
                        endless: ['done', undefined, 'd'], orphan: ['done', undefined, 'e'],
                        late: ['done', undefined, ''], own: ['done', undefined, 'f'] };

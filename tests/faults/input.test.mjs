@@ -19,6 +19,7 @@ import { replayNames, replayPositions } from '../input/cursor.mjs';
 import { replayAfterEnd, replayEvents, replayIds } from '../input/event.mjs';
 import { replaySplit, replayWhole } from '../input/http.mjs';
 import { Behind, replayCuts, replayReplies, replayWorker } from '../input/redis.mjs';
+import { replayRoutes } from '../input/route.mjs';
 import { QUARANTINE, Steady } from '../input/steady.mjs';
 import { replayFlips, replayTokens } from '../input/token.mjs';
 
@@ -86,6 +87,8 @@ clean('events: nothing behind the end of a run', () => replayAfterEnd(stack));
 
 clean('cursors: what is no position of the thread is reset', () => replayPositions(stack));
 clean('thread ids: what is no name is 400, and never a key', () => replayNames(stack));
+
+clean('routes: paths, queries and headers', () => replayRoutes(stack));
 
 clean('agents: whatever they say', () => replayAgents(stack, FULL));
 

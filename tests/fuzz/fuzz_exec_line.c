@@ -67,6 +67,7 @@ static bool check_line(const char *line, size_t len, void *arg)
         check_json(&l.json);
     if (l.said == EXEC_BAD)
         MUST(l.why);
+    MUST(!l.run_id[0] || uuid_valid(l.run_id, strlen(l.run_id)));
     exec_line_fini(&l);
     return true;
 }

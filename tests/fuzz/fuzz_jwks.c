@@ -13,7 +13,7 @@ static void look_into(const struct keyset *set, const struct jwks_count *count)
     const struct key *key;
     size_t seen = 0, pos;
 
-    MUST(keyset_issued(set) == count->taken && count->taken <= KEYSET_ISSUED_MAX);
+    MUST(keyset_issued(set) == count->taken && count->taken <= KEYSET_ISSUED);
     MUST(!keyset_signer(set) && !keyset_own(set) && !keyset_ticket(set, 0));
     pos = 0;
     MUST(!keyset_find(set, "HS256", NULL, &pos));

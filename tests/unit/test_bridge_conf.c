@@ -103,6 +103,10 @@ static void test_refused(void **state)
         {"--listen=127.0.0.1:8080", "--admin-listen=localhost:8080"},
         {"--demo", "--guest-ttl-s=2592001"},
         {"--ticket-max-s=3600", "--revocation-ttl-s=3599"},
+        {"--jwt-sub-claim", "exp"},
+        {"--jwt-sub-claim", "/threadcast/read"},
+        {"--jwt-sub-claim=/x", "--jwt-grants-claim=/x"},
+        {"--jwt-sub-claim", "/a//b"},
         {"--nothing", "1"},
     };
     struct bridge_conf c;

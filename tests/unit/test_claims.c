@@ -136,7 +136,7 @@ static void audience_and_issuer_when_configured(void **state)
     assert_claims(TOKEN(",\"aud\":1"), "audience");
     assert_claims(TOKEN(",\"aud\":[\"x\",1]"), "audience");
     assert_claims(TOKEN(",\"iss\":[\"y\"]"), "issuer");
-    rules.claims = (struct claims_rules){"me", "them", NULL};
+    rules.claims = (struct claims_rules){.audience = "me", .issuer = "them"};
     assert_claims(TOKEN(""), "audience");
     assert_claims(TOKEN(",\"aud\":\"me\""), "issuer");
     assert_claims(TOKEN(",\"aud\":\"me\",\"iss\":\"them\""), "");
@@ -147,7 +147,7 @@ static void audience_and_issuer_when_configured(void **state)
     assert_claims(TOKEN(",\"aud\":\"me \",\"iss\":\"them\""), "audience");
     assert_claims(TOKEN(",\"aud\":\"me\",\"iss\":\"Them\""), "issuer");
     assert_claims(TOKEN(",\"aud\":\"me\",\"iss\":[\"them\"]"), "issuer");
-    rules.claims = (struct claims_rules){NULL, NULL, NULL};
+    rules.claims = (struct claims_rules){.sub = NULL};
 }
 
 static void grants_of_the_wrong_type_refuse_the_token(void **state)
@@ -256,7 +256,7 @@ static void grants_stand_where_the_rules_say(void **state)
         snprintf(payload, sizeof(payload), TOKEN("%s"), rows[i].claims);
         json_t *claims = claims_object(payload, strlen(payload));
         assert_non_null(claims);
-        id = claims_check(claims, &(struct claims_rules){NULL, NULL, rows[i].path},
+        id = claims_check(claims, &(struct claims_rules){.grants = rows[i].path},
                           TEST_NOW_MS, &why);
         if (strcmp(id ? "" : why, rows[i].why) != 0 ||
             (id && identity_reads(id, "t1") != rows[i].reads))

@@ -445,6 +445,36 @@ static void test_drain(void **state)
     peer_free(&silent);
 }
 
+/* No turn is long because many come, or are sent away, at once: it serves 16 of them. */
+static uint64_t served, most;
+
+static void on_turn_end(void *arg)
+{
+    uint64_t now = bridge.stats.http_requests + bridge.stats.http_refused;
+    (void)arg;
+    most = now - served > most ? now - served : most;
+    served = now;
+}
+
+static void test_a_crowd_in_many_turns(void **state)
+{
+    static const char *const rows[][2] = {{HEALTH, "\r\n\r\nok\n"}, {"GET /", "408"}};
+    struct peer crowd[50];
+    (void)state;
+    conf.max_connections = COUNT(crowd);
+    conf.request_timeout_ms = 100;
+    loop_on_turn_end(bridge.loop, on_turn_end, NULL);
+    for (size_t round = 0; round < COUNT(rows); round++) {
+        for (size_t i = 0; i < COUNT(crowd); i++) {
+            crowd[i] = peer_new();
+            peer_say(&crowd[i], rows[round][0]);
+        }
+        for (size_t i = 0; i < COUNT(crowd); peer_free(&crowd[i++]))
+            pump(&crowd[i], has_text, rows[round][1]);
+        assert_in_range(most, 1, 16);
+    }
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -464,6 +494,7 @@ int main(void)
         TEST(test_write_stall),
         TEST(test_too_many),
         TEST(test_drain),
+        TEST(test_a_crowd_in_many_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,7 +140,7 @@ static void request_done(struct request *r)
 }
 
 /* Does the answer carry this header line? */
-static bool has_header(const struct request *r, const char *line)
+static inline bool has_header(const struct request *r, const char *line)
 {
     return r->extra.data && strstr(r->extra.data, line);
 }

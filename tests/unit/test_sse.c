@@ -88,12 +88,12 @@ static const char *sent(struct msg *m, size_t len)
 static void test_heads(void **state)
 {
     (void)state;
-    struct msg *m = sse_head(false, "Vary: Origin\r\n", 2000);
+    struct msg *m = sse_head(false, false, "Vary: Origin\r\n", 2000);
     const char *head = sent(m, m->len);
     assert_memory_equal(head, "HTTP/1.1 200 OK\r\n", 17);
     assert_non_null(strstr(head, "\r\nVary: Origin\r\n"));
     assert_non_null(strstr(head, "chunked\r\n\r\n18\r\nretry: 2000\n:threadcast\n\r\n"));
-    m = sse_head(true, NULL, 2000);
+    m = sse_head(true, false, NULL, 2000);
     head = sent(m, m->len - MSG_TAIL); /* an HTTP/1.0 reader gets all but the tail */
     assert_null(strstr(head, "chunked"));
     assert_non_null(strstr(head, "Connection: close\r\n"));

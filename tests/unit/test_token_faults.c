@@ -1,10 +1,15 @@
-/* Every Nth allocation of OpenSSL and jansson fails, and with it whatever needed it: a
- * token may then be refused, but a bad one must never be accepted. */
+/* Every Nth allocation fails, ours and, through common/memory, those of OpenSSL and
+ * jansson, and with it whatever needed it: a bad token must never be accepted then, and a
+ * good one never be called bad. */
 #include "bridge/jwt.h"
 #include "bridge/ticket.h"
+#include "common/memory.h"
+#include "test_request.h"
 #include "test_tokens.h"
 
-#include <openssl/crypto.h>
+#include <openssl/bn.h>
+#include <openssl/ecdsa.h>
+#include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,6 +17,13 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *p, size_t size);
 
 static long fail_at; /* the allocation that fails, counting down; 0: none */
 static long allocations;
@@ -22,27 +34,19 @@ static bool fails(void)
     return fail_at && --fail_at == 0;
 }
 
-static void *crypto_malloc(size_t size, const char *file, int line)
+void *__wrap_malloc(size_t size)
 {
-    (void)file, (void)line;
-    return fails() ? NULL : malloc(size);
+    return fails() ? NULL : __real_malloc(size);
 }
 
-static void *crypto_realloc(void *p, size_t size, const char *file, int line)
+void *__wrap_calloc(size_t count, size_t size)
 {
-    (void)file, (void)line;
-    return fails() ? NULL : realloc(p, size);
+    return fails() ? NULL : __real_calloc(count, size);
 }
 
-static void crypto_free(void *p, const char *file, int line)
+void *__wrap_realloc(void *p, size_t size)
 {
-    (void)file, (void)line;
-    free(p);
-}
-
-static void *json_malloc(size_t size)
-{
-    return fails() ? NULL : malloc(size);
+    return fails() ? NULL : __real_realloc(p, size);
 }
 
 static struct key *keys[4];
@@ -61,6 +65,8 @@ static void make_keys(void)
     buf_fini(&err);
 }
 
+static const char *said; /* of the last one that was refused */
+
 /* Runs `accepts` with the 1st, 2nd, … allocation failing until none does any more. */
 static void with_each_failure(bool accepts(void *arg), void *arg, bool may_accept)
 {
@@ -72,6 +78,8 @@ static void with_each_failure(bool accepts(void *arg), void *arg, bool may_accep
         fail_at = 0;
         if (ok && !may_accept)
             fail_msg("accepted when allocation %ld failed", n);
+        if (!ok && may_accept && said != JWT_NO_MEMORY)
+            fail_msg("a good one is '%s' when allocation %ld failed", said, n);
         if (!ran_out) {
             assert_int_equal(ok, may_accept); /* nothing failed: the plain verdict */
             return;
@@ -90,8 +98,7 @@ static bool token_accepted(void *arg)
     const struct candidate *c = arg;
     struct jwt_rules rules = {.keys = c->keys};
     struct identity *id = NULL;
-    const char *why = NULL;
-    bool ok = jwt_verify(&rules, c->text.data, c->text.len, TEST_NOW_MS, &id, &why);
+    bool ok = jwt_verify(&rules, c->text.data, c->text.len, TEST_NOW_MS, &id, &said);
     identity_unref(id);
     return ok;
 }
@@ -100,8 +107,7 @@ static bool ticket_accepted(void *arg)
 {
     const struct candidate *c = arg;
     struct identity *id = NULL;
-    const char *why = NULL;
-    bool ok = ticket_verify(c->key, c->text.data, c->text.len, TEST_NOW_MS, &id, &why);
+    bool ok = ticket_verify(c->key, c->text.data, c->text.len, TEST_NOW_MS, &id, &said);
     identity_unref(id);
     return ok;
 }
@@ -129,16 +135,112 @@ static void a_forged_token_is_never_accepted(void **state)
     }
 }
 
-static void a_good_token_at_worst_is_refused(void **state)
+/* r and s one behind the other, as a token has them. */
+static size_t ecdsa_raw(const unsigned char *der, size_t len, unsigned char raw[64])
+{
+    ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)len);
+    assert_non_null(sig);
+    BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, 32);
+    BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + 32, 32);
+    ECDSA_SIG_free(sig);
+    return 64;
+}
+
+static void sign(struct buf *text, EVP_PKEY *pkey, bool hashed, bool ecdsa)
+{
+    unsigned char signature[512], raw[64];
+    size_t len = sizeof(signature);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    assert_non_null(ctx);
+    assert_int_equal(
+        EVP_DigestSignInit(ctx, NULL, hashed ? EVP_sha256() : NULL, NULL, pkey), 1);
+    assert_int_equal(EVP_DigestSign(ctx, signature, &len,
+                                    (const unsigned char *)text->data, text->len),
+                     1);
+    EVP_MD_CTX_free(ctx);
+    if (ecdsa)
+        len = ecdsa_raw(signature, len, raw);
+    buf_char(text, '.');
+    base64url_encode(text, ecdsa ? raw : signature, len);
+}
+
+#define MANY_CLAIMS                                                                      \
+    "{\"sub\":\"ann\",\"exp\":1700003600,\"aud\":[\"a\",\"b\"],\"jti\":\"j\","           \
+    "\"threadcast\":{\"read\":[\"a\",\"b*\"],\"write\":[\"c\"]}}"
+
+static void check_good(EVP_PKEY *pkey, const char *alg)
+{
+    struct buf err;
+    char header[32];
+    bool ecdsa = !strcmp(alg, "ES256"), hashed = strcmp(alg, "EdDSA") != 0;
+    struct candidate c = {0};
+    int len = snprintf(header, sizeof(header), "{\"alg\":\"%s\"}", alg);
+
+    assert_non_null(pkey);
+    buf_init(&c.text);
+    buf_init(&err);
+    base64url_encode(&c.text, header, (size_t)len);
+    buf_char(&c.text, '.');
+    base64url_encode(&c.text, MANY_CLAIMS, strlen(MANY_CLAIMS));
+    sign(&c.text, pkey, hashed, ecdsa);
+    struct key *key = key_from_pkey(pkey, &err);
+    struct keyset *set = keyset_of(key);
+    assert_non_null(set);
+    c.keys = set;
+    with_each_failure(token_accepted, &c, true);
+    keyset_unref(set);
+    key_free(key);
+    buf_fini(&c.text);
+    buf_fini(&err);
+}
+
+static void a_good_token_is_never_called_bad(void **state)
 {
     struct candidate c = {.keys = sets[0]};
     (void)state;
     buf_init(&c.text);
-    token_text(&c.text, keys[0], HS256_HEADER,
-               "{\"sub\":\"ann\",\"exp\":1700003600,\"aud\":[\"a\",\"b\"],\"threadcast\":"
-               "{\"read\":[\"a\",\"b*\"],\"write\":[\"c\"]}}");
+    token_text(&c.text, keys[0], HS256_HEADER, MANY_CLAIMS);
     with_each_failure(token_accepted, &c, true);
     buf_fini(&c.text);
+    check_good(EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048), "RS256");
+    check_good(EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256"), "ES256");
+    check_good(EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), "EdDSA");
+}
+
+static struct bridge_conf conf = {.jwt_secret = (char[]){TEST_SECRET}};
+static struct bridge bridge = {.conf = &conf};
+
+/* As its sender is told: 503, try again. */
+static bool request_accepted(void *arg)
+{
+    struct request r;
+    request_begin(&r, &bridge, HTTP_GET, "", "Authorization", arg, NULL);
+    bool ok = auth_require(&r, true);
+    said = answer.status == 503 && !strcmp(answer.code, "busy") ? JWT_NO_MEMORY
+                                                                : answer.code;
+    request_done(&r);
+    return ok;
+}
+
+static void who_cannot_be_checked_is_asked_to_wait(void **state)
+{
+    struct bridge_conf open = {.auth = AUTH_MODE_NONE};
+    struct buf text, err;
+    (void)state;
+    buf_init(&err);
+    buf_init(&text);
+    bridge.auth = auth_new(&conf, &err);
+    assert_non_null(bridge.auth);
+    buf_str(&text, "Bearer ");
+    token_text(&text, keys[0], HS256_HEADER,
+               "{\"sub\":\"ann\",\"exp\":9700003600,\"threadcast\":{\"read\":[\"a\"]}}");
+    with_each_failure(request_accepted, text.data, true);
+    auth_free(bridge.auth);
+    bridge.auth = auth_new(&open, &err);
+    with_each_failure(request_accepted, NULL, true);
+    auth_free(bridge.auth);
+    buf_fini(&text);
+    buf_fini(&err);
 }
 
 static void bad_claims_are_never_accepted(void **state)
@@ -204,14 +306,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forged_token_is_never_accepted),
-        cmocka_unit_test(a_good_token_at_worst_is_refused),
+        cmocka_unit_test(a_good_token_is_never_called_bad),
+        cmocka_unit_test(who_cannot_be_checked_is_asked_to_wait),
         cmocka_unit_test(bad_claims_are_never_accepted),
         cmocka_unit_test(tickets_likewise),
         cmocka_unit_test(a_bad_key_never_is),
     };
-    if (!CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free))
+    if (!memory_watch())
         return 1;
-    json_set_alloc_funcs(json_malloc, free);
     make_keys();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     for (int i = 0; i < 4; i++) {

@@ -15,6 +15,16 @@ static void accepts(void **state)
     torture_verdict(!refused);
 }
 
+static void refuses(void **state)
+{
+    char *copy = strdup("a good token");
+    bool good = copy && strcmp(copy, "a good token") == 0;
+
+    (void)state;
+    free(copy);
+    torture_verdict_why(good, false);
+}
+
 static void leaks(void **state)
 {
     char **pair = malloc(2 * sizeof(*pair));
@@ -43,8 +53,8 @@ static void hangs(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest all[] = {cmocka_unit_test(accepts), cmocka_unit_test(leaks),
-                                     cmocka_unit_test(hangs)};
+    const struct CMUnitTest all[] = {cmocka_unit_test(accepts), cmocka_unit_test(refuses),
+                                     cmocka_unit_test(leaks), cmocka_unit_test(hangs)};
 
     for (size_t i = 0; argc == 2 && i < COUNT(all); i++) {
         const struct CMUnitTest tests[] = {all[i]};

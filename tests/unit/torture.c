@@ -11,7 +11,8 @@
  * never happen, and makes the program fail: a crash, a sanitizer's report, memory that
  * nobody points to (looked for where the assertion failed, while the test's own variables
  * still hold what is theirs), a run that does not end, or a verdict (torture_verdict)
- * that accepts what was refused when no allocation failed.
+ * that accepts what was refused when no allocation failed, or, where it is asked
+ * (torture_verdict_why), refuses for good what was accepted.
  *
  * The strong malloc here stands before that of AddressSanitizer, which is weak for this.
  */
@@ -56,7 +57,8 @@ enum {
     /* how a run ends: 0, or */
     EXIT_ASSERTED = 3, /* the test failed by an assertion of its own */
     EXIT_LEAKED = 4,
-    EXIT_ACCEPTED = 5
+    EXIT_ACCEPTED = 5,
+    EXIT_REFUSED = 6
 };
 
 static struct {
@@ -152,6 +154,17 @@ bool torture_verdict(bool accepted)
         torture.verdict[i] = accepted ? '+' : '-';
     else if (accepted && i < torture.known && torture.verdict[i] == '-')
         leave(EXIT_ACCEPTED);
+    return accepted;
+}
+
+bool torture_verdict_why(bool accepted, bool transient)
+{
+    size_t i = torture.verdicts;
+
+    torture_verdict(accepted);
+    if (torture_is_on() && torture.nth != LONG_MAX && i < torture.known && !accepted &&
+        !transient && torture.verdict[i] == '+')
+        leave(EXIT_REFUSED);
     return accepted;
 }
 
@@ -290,6 +303,8 @@ static void complain(const struct CMUnitTest *test, const struct outcome *o)
         what = "leaked";
     else if (WEXITSTATUS(o->status) == EXIT_ACCEPTED)
         what = "accepted";
+    else if (WEXITSTATUS(o->status) == EXIT_REFUSED)
+        what = "refused for good";
     printf("✗ %s, allocation %ld%s: %s (status %x)\n%s\n", test->name, torture.nth,
            torture.forever ? " and all after it" : "", what, (unsigned)o->status,
            o->said);

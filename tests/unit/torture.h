@@ -10,11 +10,20 @@
 /* Tells the verdict on something that may have to be refused, and answers it. A tortured
  * run ends here, badly, when it accepts what the run without failures refused. */
 bool torture_verdict(bool accepted);
+/* The same of what says whether it only cannot be told now (`transient`): what the run
+ * without failures accepted must be refused in no other way. */
+bool torture_verdict_why(bool accepted, bool transient);
 
 #else /* a build whose allocator lets nobody in between */
 
 static inline bool torture_verdict(bool accepted)
 {
+    return accepted;
+}
+
+static inline bool torture_verdict_why(bool accepted, bool transient)
+{
+    (void)transient;
     return accepted;
 }
 

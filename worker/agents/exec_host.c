@@ -2,11 +2,8 @@
  *
  *   run, cancel, pause, resume ──stdin──▶ process ──stdout──▶ the run that a line names
  *
- * A run that Redis does not keep up with is told to pause, and what it says all the same
- * is held for it: HOLD_MAX bytes, then the pipe is not read for exec-kill-ms, then that
- * run alone pays with its end. So it holds up the others for no longer than that. A run
- * that does not obey a cancel keeps its place, and its process gets no new ones: it is
- * killed when nobody else works in it. What a line says of a run that is not this
+ * A run that does not obey a cancel keeps its place, and its process gets no new ones: it
+ * is killed when nobody else works in it. What a line says of a run that is not this
  * process's own is nothing. */
 #include "worker/agents/exec_host.h"
 
@@ -15,6 +12,7 @@
 #include "worker/agent.h"
 #include "worker/agents/exec_agent.h"
 #include "worker/agents/exec_child.h"
+#include "worker/agents/exec_hold.h"
 #include "worker/agents/exec_line.h"
 #include "worker/agents/exec_options.h"
 #include "worker/agents/exec_pool.h"
@@ -26,30 +24,9 @@
 #include <string.h>
 
 enum {
-    HOLD_MAX = 1 << 20,  /* bytes, a run */
     BAD_LINES_MAX = 200, /* in a row, of no run: it speaks something else */
     BAD_LINES_LOGGED = 5,
     SAY_MAX = 1 << 20, /* it does not read: nothing that can be left out is said */
-};
-
-struct exec_host {
-    struct list node;       /* exec_options->hosts */
-    struct exec_options *o; /* NULL: they have gone */
-    struct worker *w;
-    struct exec_child *child;
-    struct list runs;    /* agents that have a place here */
-    size_t count, stuck; /* of them; those that did not obey a cancel */
-    int64_t served;
-    bool ready;   /* it said so */
-    bool retired; /* gets no new runs */
-    bool leaving; /* its stdin was closed */
-    bool closed;  /* its stdout was, by itself */
-    int bad_lines;
-    uint64_t loose_bytes; /* of stdout since a line of one of its runs */
-    /* why its runs end when we ended it; NULL: as it died */
-    const char *code, *message;
-    struct timer *timer; /* not ready in time; idle; does not leave */
-    struct timer *hold;  /* stdout is not read */
 };
 
 struct exec_host *exec_host_of(struct list *node)
@@ -180,6 +157,7 @@ void exec_host_release(struct agent *a)
 {
     struct exec_host *h = a->host;
 
+    exec_hold_read_again(h); /* nothing is held for it any more */
     if (!a->sent || a->over) {
         drop(h, a);
         return;
@@ -194,6 +172,10 @@ void exec_host_on_grace(void *arg)
 
     if (!a->host)
         return;
+    if (timer_running(a->host->hold)) { /* it may have, and nobody has read it */
+        timer_start(a->grace, a->w->conf->exec_kill_ms);
+        return;
+    }
     log_warn("agent does not obey a cancel", LOG_S("run", a->run_id),
              LOG_S("agent", a->agent_id));
     a->w->stats.agent_stuck++;
@@ -241,32 +223,6 @@ static struct agent *find(const struct exec_host *h, const char *run_id)
     return NULL;
 }
 
-static bool is_end(const struct exec_line *l)
-{
-    return l->said == EXEC_DONE || l->said == EXEC_ERROR;
-}
-
-static void told(struct agent *a, const struct exec_line *l)
-{
-    a->over |= is_end(l);
-    agent_said(a, l);
-}
-
-static void hold(struct agent *a, const char *line, size_t len)
-{
-    struct exec_host *h = a->host;
-
-    buf_add(&a->held, line, len);
-    buf_char(&a->held, '\n');
-    if (a->held.failed) {
-        agent_fail(a, "out_of_memory", "The worker has no memory left.", true);
-    } else if (a->held.len > HOLD_MAX && !timer_running(h->hold)) {
-        h->w->stats.agent_held_up++;
-        exec_child_pause(h->child);
-        timer_start(h->hold, h->w->conf->exec_kill_ms);
-    }
-}
-
 static void run_line(struct exec_host *h, const char *line, size_t len,
                      const struct exec_line *l)
 {
@@ -280,10 +236,10 @@ static void run_line(struct exec_host *h, const char *line, size_t len,
     h->loose_bytes = 0;
     agent_count_bytes(a, len + 1);
     if (a->run && !a->ended && (a->paused || a->held.len > 0)) {
-        hold(a, line, len);
+        exec_hold_add(a, line, len);
     } else if (a->run && !a->ended) {
-        told(a, l);
-    } else if (!is_end(l) || a->over) {
+        exec_hold_told(a, l);
+    } else if (!exec_hold_is_end(l) || a->over) {
         h->w->stats.agent_after_end++;
     } else if (a->run) {
         a->over = true; /* it is released at the end of the turn */
@@ -324,64 +280,14 @@ static void on_bytes(size_t count, void *arg)
     }
 }
 
-/* --- what was held
- * ---------------------------------------------------------------------------- */
-
-/* Line by line, until it has to pause again. */
-static void pour(struct agent *a, bool all)
-{
-    size_t at = 0;
-
-    while (at < a->held.len && a->run && !a->ended && (all || !a->paused)) {
-        const char *line = a->held.data + at;
-        const char *end = memchr(line, '\n', a->held.len - at);
-        struct exec_line l;
-        exec_line_parse(line, (size_t)(end - line), &l);
-        told(a, &l);
-        exec_line_fini(&l);
-        at += (size_t)(end - line) + 1;
-    }
-    buf_consume(&a->held, at);
-    if (a->ended)
-        buf_clear(&a->held);
-}
-
-static void read_again(struct exec_host *h)
-{
-    LIST_EACH(node, tmp, &h->runs) {
-        if (LIST_ITEM(node, struct agent, node)->held.len > HOLD_MAX)
-            return;
-    }
-    if (!timer_running(h->hold))
-        return;
-    timer_stop(h->hold);
-    exec_child_resume(h->child);
-}
-
 void exec_host_pour(struct agent *a)
 {
     if (!a->host || !a->run)
         return;
-    pour(a, false);
+    exec_hold_pour(a, false);
     if (a->held.len == 0 && !a->paused && !a->ended)
         exec_host_say(a, "resume");
-    read_again(a->host);
-}
-
-static void on_hold(void *arg)
-{
-    struct exec_host *h = arg;
-
-    LIST_EACH(node, tmp, &h->runs) {
-        struct agent *a = LIST_ITEM(node, struct agent, node);
-        if (a->held.len <= HOLD_MAX)
-            continue;
-        h->w->stats.agent_limit_flood++;
-        buf_clear(&a->held);
-        agent_fail(a, "agent_flood", "The agent did not pause when it was told to.",
-                   false);
-    }
-    exec_child_resume(h->child);
+    exec_hold_read_again(a->host);
 }
 
 /* --- its life
@@ -415,7 +321,7 @@ static void on_gone(const struct exec_death *death, void *arg)
     LIST_EACH(node, tmp, &h->runs) {
         struct agent *a = LIST_ITEM(node, struct agent, node);
         list_remove(&a->node);
-        pour(a, true);
+        exec_hold_pour(a, true);
         a->host = NULL;
         timer_stop(a->grace);
         agent_fail(a, code, message, true);
@@ -442,7 +348,7 @@ static bool start(struct exec_host *h, const char *agent_id)
     struct buf *out;
 
     h->timer = timer_new(h->w->loop, on_timer, h);
-    h->hold = timer_new(h->w->loop, on_hold, h);
+    h->hold = timer_new(h->w->loop, exec_hold_on_timer, h);
     if (!h->timer || !h->hold)
         return false;
     h->child = exec_child_new(h->w, h->o, NULL, agent_id, &owner, h);

@@ -1,5 +1,6 @@
 /* exec_spawn: what runs between clone and exec shares the worker's memory (CLONE_VM, as
- * in posix_spawn, which knows no limits) and calls nothing but the kernel.
+ * in posix_spawn, which knows no limits) and calls nothing but the kernel: what libc or a
+ * sanitizer remember of signals and descriptors are those of the worker.
  *
  *   worker ──clone──▶ child: group, signals, pipes, descriptors, limits, exec
  *     └── stands still until that is done: errno comes back in `struct birth`
@@ -35,6 +36,17 @@ enum {
     EXIT_NO_EXEC = 127,
     CPU_DEPTH = 3,
 };
+
+/* ThreadSanitizer takes every clone for a fork, and has no other. There a program that
+ * cannot be executed ends with 127 and is not noticed before. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BIRTH_FLAGS CLONE_VFORK
+#endif
+#endif
+#ifndef BIRTH_FLAGS
+#define BIRTH_FLAGS (CLONE_VM | CLONE_VFORK)
+#endif
 
 /* --- environment
  * ----------------------------------------------------------------------------- */
@@ -213,13 +225,14 @@ static bool limits(const struct exec_options *o)
 
 static bool take_pipes(const struct birth *b)
 {
-    return dup2(b->in, 0) == 0 && dup2(b->out, 1) == 1 && dup2(b->err, 2) == 2 &&
+    return syscall(SYS_dup3, b->in, 0, 0) == 0 && syscall(SYS_dup3, b->out, 1, 0) == 1 &&
+           syscall(SYS_dup3, b->err, 2, 0) == 2 &&
            syscall(SYS_close_range, 3U, ~0U, 0U) == 0;
 }
 
 static bool become(const struct birth *b)
 {
-    struct sigaction standard = {.sa_handler = SIG_DFL};
+    static const unsigned long standard[8]; /* the kernel's sigaction: SIG_DFL, no more */
 
     if (setpgid(0, 0) != 0)
         return false;
@@ -227,7 +240,7 @@ static bool become(const struct birth *b)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != b->worker)
         return false;
     for (int number = 1; number < NSIG; number++)
-        sigaction(number, &standard, NULL); /* those that cannot be set need not be */
+        syscall(SYS_rt_sigaction, number, standard, NULL, NSIG / 8); /* or need not be */
     return take_pipes(b) && (!b->o->directory || chdir(b->o->directory) == 0) &&
            limits(b->o) && sigprocmask(SIG_SETMASK, &b->none, NULL) == 0;
 }
@@ -265,7 +278,7 @@ static int spawn(const struct exec_options *o, char *const *vars, const struct p
     sigfillset(&all);
     /* until the child has its own handlers ours would run in it, in our memory */
     sigprocmask(SIG_SETMASK, &all, &before);
-    *ret_pid = clone(born, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, &b);
+    *ret_pid = clone(born, stack + STACK_SIZE, BIRTH_FLAGS | SIGCHLD, &b);
     if (*ret_pid < 0) {
         e = errno;
     } else if (b.failed) {

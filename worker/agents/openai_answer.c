@@ -78,10 +78,13 @@ static void on_done_mark(struct openai_answer *a)
 
 static void read_json(struct openai_answer *a, const char *data, size_t len)
 {
-    json_t *root = openai_json(data, len);
+    enum json_trouble trouble;
+    json_t *root = openai_json(data, len, &trouble);
 
     if (json_is_object(root))
         openai_chunk_read(a, root);
+    else if (trouble == JSON_NO_MEMORY)
+        fail(a, "out_of_memory", true, "The worker has no memory left.");
     else
         fail(a, "provider_output", false,
              "The model provider's answer was not understood.");

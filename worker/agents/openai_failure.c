@@ -159,7 +159,7 @@ static void fail_as(struct openai_failure *f, long status, const struct said *s)
 void openai_fail_status(struct openai_failure *f, int status, const char *body,
                         size_t len)
 {
-    json_t *root = openai_json(body, len);
+    json_t *root = openai_json(body, len, NULL);
     struct said s = {0};
 
     take_envelope(&s, root);
@@ -181,7 +181,7 @@ void openai_fail_value(struct openai_failure *f, const json_t *error)
 
 void openai_fail_text(struct openai_failure *f, const char *text, size_t len)
 {
-    json_t *root = openai_json(text, len);
+    json_t *root = openai_json(text, len, NULL);
     struct said s = {.text = len > 0 ? text : NULL, .len = len};
 
     if (json_is_object(root))

@@ -49,12 +49,12 @@ static void mend(struct buf *out, const char *s, size_t len)
     }
 }
 
-static json_t *load(const char *text, size_t len)
+static json_t *load(const char *text, size_t len, enum json_trouble *ret)
 {
-    return json_read(text, len, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
+    return json_read(text, len, JSON_ALLOW_NUL | JSON_DECODE_ANY, ret);
 }
 
-static json_t *load_mended(const char *text, size_t len)
+static json_t *load_mended(const char *text, size_t len, enum json_trouble *ret)
 {
     struct buf clean, mended;
     json_t *root = NULL;
@@ -64,21 +64,24 @@ static json_t *load_mended(const char *text, size_t len)
     utf8_repair(&clean, text, len);
     if (clean.len > 0)
         mend(&mended, clean.data, clean.len);
+    *ret = JSON_NO_MEMORY;
     if (mended.len > 0 && !clean.failed && !mended.failed)
-        root = load(mended.data, mended.len);
+        root = load(mended.data, mended.len, ret);
     buf_fini(&clean);
     buf_fini(&mended);
     return root;
 }
 
-json_t *openai_json(const char *text, size_t len)
+json_t *openai_json(const char *text, size_t len, enum json_trouble *ret)
 {
-    json_t *root;
+    enum json_trouble trouble = JSON_MALFORMED;
+    json_t *root = load(text, len, &trouble);
 
-    if (len == 0)
-        return NULL;
-    root = load(text, len);
-    return root ? root : load_mended(text, len);
+    if (trouble == JSON_MALFORMED && len > 0)
+        root = load_mended(text, len, &trouble);
+    if (ret)
+        *ret = trouble;
+    return root;
 }
 
 int64_t openai_number(const json_t *value)

@@ -48,6 +48,10 @@ export class ThreadcastThread extends Base {
     #top = 0;
     /** answers that were live when they were last drawn @type {Set<string>} */
     #live = new Set();
+    /** answers that were drawn when they had ended @type {Set<string>} */
+    #told = new Set();
+    /** the connection was live when this was last drawn */
+    #settled = false;
 
     #earlier = make('button', 'earlier', 'Show earlier messages');
     #list = new MessageList((item) => this.#retryItem(item));
@@ -213,6 +217,8 @@ export class ThreadcastThread extends Base {
     #clear() {
         this.#thread = null;
         this.#live.clear();
+        this.#told.clear();
+        this.#settled = false;
         this.#list.clear();
         this.#follow = true;
     }
@@ -226,6 +232,7 @@ export class ThreadcastThread extends Base {
         this.#form.hidden = !this.composer || shown.readOnly;
         this.#stop.hidden = shown.runs.length === 0;
         if (this.#follow) this.#toEnd();
+        this.#settled = shown.state === 'live';
     }
 
     /** @param {Item} item */
@@ -233,13 +240,19 @@ export class ThreadcastThread extends Base {
         this.retry(item.run?.runId ?? item.key);
     }
 
-    /** @param {Item} item an answer that was live a moment ago is read out */
-    #listen({ key, live, label, text, outcome }) {
+    /**
+     * An answer that has ended is read out, once: when it was seen to be made, or came all at
+     * once while this was being followed. What is told of the past is not.
+     * @param {Item} item
+     */
+    #listen({ key, role, live, run, label, text, outcome }) {
+        if (role !== 'assistant') return;
         if (live) this.#live.add(key);
-        else if (this.#live.delete(key)) {
-            const end = outcome?.kind === 'error' ? outcome.message : outcome?.kind === 'cancelled' ? 'Stopped.' : '';
-            setText(this.#spoken, `${label || 'Assistant'}: ${text} ${end}`.trim());
-        }
+        if (live || this.#told.has(key)) return;
+        this.#told.add(key);
+        if (!this.#live.delete(key) && !(run && this.#settled)) return;
+        const end = outcome?.kind === 'error' ? outcome.message : outcome?.kind === 'cancelled' ? 'Stopped.' : '';
+        setText(this.#spoken, `${label || 'Assistant'}: ${text} ${end}`.trim());
     }
 
     /** @param {Snapshot} shown */

@@ -226,8 +226,7 @@ export class Stream {
             this.#share(turn);
             return;
         }
-        const firstByteMs = this.#options.firstByteMs + (this.#polls ? this.#options.pollWaitMs : 0);
-        this.#watch(firstByteMs);
+        this.#watch(this.#polls ? this.#silence : this.#options.firstByteMs);
         /** What an older connection still says is not heard. @type {(say: (...words: any[]) => void) => (...words: any[]) => void} */
         const hear = (say) => (...words) => turn === this.#turn && say.apply(this, words);
         const ear = { heard: hear(this.#heard), block: hear(this.#block), retry: hear(this.#retry),
@@ -292,8 +291,8 @@ export class Stream {
     }
 
     get #silence() {
-        const { silenceMs, pollWaitMs } = this.#options;
-        return this.#polls ? pollWaitMs * 2
+        const { silenceMs, pollWaitMs, firstByteMs } = this.#options;
+        return this.#polls ? pollWaitMs + firstByteMs
             : silenceMs || Math.max(SILENCE_MIN_MS, 2.5 * this.#keepaliveMs);
     }
 

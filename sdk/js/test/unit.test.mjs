@@ -184,7 +184,8 @@ test('types for TypeScript come out of the comments', () => {
     const out = fs.mkdtempSync(path.join(os.tmpdir(), 'threadcast-types-'));
     try {
         execFileSync(path.join(BIN, 'tsc'), ['-p', path.join(HERE, 'tsconfig.types.json'), '--outDir', path.join(out, 'types')]);
-        const user = fs.readFileSync(path.join(HERE, 'test/types.ts'), 'utf8').replaceAll("'threadcast'", "'./types/index.js'");
+        const user = fs.readFileSync(path.join(HERE, 'test/types.ts'), 'utf8')
+            .replace(/'threadcast(?:\/(\w+))?'/g, (_, part = 'index') => `'./types/${part}.js'`);
         fs.writeFileSync(path.join(out, 'user.ts'), user);
         fs.writeFileSync(path.join(out, 'tsconfig.json'), JSON.stringify({ files: ['user.ts'], compilerOptions: {
             noEmit: true, strict: true, target: 'es2022', module: 'nodenext', types: [], lib: ['es2023', 'dom', 'dom.iterable'] } }));

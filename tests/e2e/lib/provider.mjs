@@ -1,10 +1,11 @@
-// A stand-in for a model provider: speaks the protocol of chat completions over HTTP/1.1, or
-// over TLS as HTTP/2 and HTTP/1.1, and says what a test wants it to say, cut where it wants.
+// A stand-in for a model provider: speaks the protocol of chat completions over HTTP/1.1, plain
+// or over TLS, or HTTP/2 over TLS, and says what a test wants it to say, cut where it wants.
 
 import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
+import https from 'node:https';
 import path from 'node:path';
 import { run } from './process.mjs';
 
@@ -65,12 +66,13 @@ export class Provider {
     connections = 0;
     port = 0;
 
-    /** @param {{ key: Buffer, cert: Buffer } | null} [tls] */
-    constructor(tls = null) {
+    /** @param {{ key: Buffer, cert: Buffer } | null} [tls] @param {1 | 2} [version] with TLS */
+    constructor(tls = null, version = 2) {
         this.scheme = tls ? 'https' : 'http';
         const onRequest = (request, response) => this.#onRequest(request, response).catch(() => response.destroy());
-        this.#server = tls ? http2.createSecureServer({ ...tls, allowHTTP1: true }, onRequest)
-            : http.createServer(onRequest);
+        this.#server = !tls ? http.createServer(onRequest)
+            : version === 2 ? http2.createSecureServer({ ...tls, allowHTTP1: true }, onRequest)
+            : https.createServer(tls, onRequest);
         this.#server.on(tls ? 'secureConnection' : 'connection', () => this.connections++);
         this.#server.on('connection', (socket) => {
             this.#sockets.add(socket.unref()); // it must not keep a failed test alive

@@ -54,7 +54,12 @@ export class ThreadView {
 
     #earlier = h(
         'button',
-        { class: 'quiet earlier', type: 'button', hidden: true, onclick: () => this.#loadEarlier() },
+        {
+            class: 'quiet earlier',
+            type: 'button',
+            hidden: true,
+            onclick: () => this.#loadEarlier(),
+        },
         'Show earlier messages',
     );
     #column = h('div', { class: 'thread-column' });
@@ -73,7 +78,8 @@ export class ThreadView {
     #list = new RowList({
         scroller: this.#scroller,
         fill: (row, node) => this.#fillRow(node, row),
-        isBusy: ({ places }) => places.some(({ versions }) => versions.some(({ run }) => run && !run.outcome)),
+        isBusy: ({ places }) =>
+            places.some(({ versions }) => versions.some(({ run }) => run && !run.outcome)),
     });
     #jump = h(
         'button',
@@ -158,7 +164,9 @@ export class ThreadView {
 
     /** The button of that name in the last answer. @param {'copy' | 'retry'} name */
     pressLast(name) {
-        const buttons = this.#list.element.querySelectorAll(`.from-assistant .action-${name}:not([hidden])`);
+        const buttons = this.#list.element.querySelectorAll(
+            `.from-assistant .action-${name}:not([hidden])`,
+        );
         const last = [...buttons].at(-1);
         if (last instanceof HTMLButtonElement) last.click();
     }
@@ -207,13 +215,19 @@ export class ThreadView {
             ? [this.#viewOf(row.item)]
             : row.places.map((place) => this.#viewOf(this.#chosenOf(place).item, place));
         if (row.item) views[0].update(row.item, NO_FACTS);
-        else if (this.#conversation) for (const place of row.places) this.#updatePlace(this.#conversation, place);
+        else if (this.#conversation)
+            for (const place of row.places) this.#updatePlace(this.#conversation, place);
         const nodes = views.map(({ element }) => element);
-        if (nodes.length === node.children.length && nodes.every((child, i) => child === node.children[i])) return;
+        if (
+            nodes.length === node.children.length &&
+            nodes.every((child, i) => child === node.children[i])
+        )
+            return;
         const answers = String(row.places.length);
         node.className = row.places.length > 1 ? 'row is-many' : 'row';
         node.dataset.answers = answers;
-        for (const child of [...node.children]) if (!nodes.includes(/** @type {any} */ (child))) child.remove();
+        for (const child of [...node.children])
+            if (!nodes.includes(/** @type {any} */ (child))) child.remove();
         nodes.forEach((child, i) => {
             if (node.children[i] !== child) node.insertBefore(child, node.children[i] ?? null);
         });
@@ -271,7 +285,9 @@ export class ThreadView {
     #drawDrafts(conversation) {
         if (!conversation.drafts.length && !this.#drafts.firstChild) return;
         this.#drafts.replaceChildren(
-            ...conversation.drafts.map((draft) => draftNode(draft, () => conversation.resend(draft))),
+            ...conversation.drafts.map((draft) =>
+                draftNode(draft, () => conversation.resend(draft)),
+            ),
         );
     }
 
@@ -347,7 +363,12 @@ function sameLayout(before, now) {
     for (const [runId, run] of now.runs) {
         const old = before.runs.get(runId);
         if (old === run) continue;
-        if (!old || old.messageId !== run.messageId || old.parentId !== run.parentId || old.agent !== run.agent)
+        if (
+            !old ||
+            old.messageId !== run.messageId ||
+            old.parentId !== run.parentId ||
+            old.agent !== run.agent
+        )
             return false;
     }
     return true;

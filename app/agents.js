@@ -23,7 +23,8 @@ export class AgentPicker {
         this.#agents = agents;
         const names = agents.map(({ name }) => name);
         this.#chosen = new Set([...this.#chosen].filter((name) => names.includes(name)));
-        if (!this.#chosen.size && names.length) this.#chosen.add(names.includes(usual) ? usual : names[0]);
+        if (!this.#chosen.size && names.length)
+            this.#chosen.add(names.includes(usual) ? usual : names[0]);
         this.#element.hidden = agents.length < 2;
         this.#element.replaceChildren(
             h('legend', { class: 'unseen' }, 'Who is asked'),
@@ -48,7 +49,13 @@ export class AgentPicker {
         });
         return h(
             'label',
-            { class: 'agent', title: [description, name === this.#usual && 'Answers usually.'].filter(Boolean).join(' ') || undefined },
+            {
+                class: 'agent',
+                title:
+                    [description, name === this.#usual && 'Answers usually.']
+                        .filter(Boolean)
+                        .join(' ') || undefined,
+            },
             box,
             h('span', {}, name),
         );

@@ -115,7 +115,11 @@ export const visitor = () => session.sub;
 export function openSession() {
     opening ??= request('POST', 'v1/demo/session', {})
         .then(({ sub, expiresAt }) => {
-            session = { endsAt: Number(expiresAt) || 0, saidAt: Date.now(), sub: String(sub ?? '') };
+            session = {
+                endsAt: Number(expiresAt) || 0,
+                saidAt: Date.now(),
+                sub: String(sub ?? ''),
+            };
         })
         .finally(() => (opening = null));
     return opening;

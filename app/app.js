@@ -327,7 +327,10 @@ const [markdown, own] = await Promise.all([
 alone = own;
 byId('setup', HTMLElement).hidden = markdown;
 // without a list of agents there is nothing to choose: whoever answers usually is asked
-api.listAgents().then((offer) => agents.offer(offer), () => {});
+api.listAgents().then(
+    (offer) => agents.offer(offer),
+    () => {},
+);
 await Promise.all([guarded(refreshThreads()), openFromAddress()]);
 drawPage();
 composer.focus();

@@ -31,7 +31,10 @@ export class Chart {
         this.#svg.setAttribute('preserveAspectRatio', 'none');
         this.#svg.setAttribute('role', 'img');
         this.#svg.append(this.#bars, this.#line);
-        this.element.append(this.#svg, h('figcaption', {}, this.#tokens, this.#latency, h('span', {}, 'last 60 s')));
+        this.element.append(
+            this.#svg,
+            h('figcaption', {}, this.#tokens, this.#latency, h('span', {}, 'last 60 s')),
+        );
     }
 
     /** @param {ReadonlyMap<number, Second>} seconds @param {number} nowMs */
@@ -47,7 +50,8 @@ export class Chart {
         setText(this.#tokens, `tokens/s, up to ${peak}`);
         setText(this.#latency, slow > 0 ? `latency, up to ${formatMs(slow)}` : 'latency');
         const words = `In the last minute up to ${peak} tokens a second, latency up to ${formatMs(slow)}`;
-        if (this.#svg.getAttribute('aria-label') !== words) this.#svg.setAttribute('aria-label', words);
+        if (this.#svg.getAttribute('aria-label') !== words)
+            this.#svg.setAttribute('aria-label', words);
     }
 }
 
@@ -73,7 +77,9 @@ function lineOf(all, max) {
                 on = false;
                 return '';
             }
-            const y = (HEIGHT - 2 - (Math.max(0, second.latencyMs) / max) * (HEIGHT - 6)).toFixed(1);
+            const y = (HEIGHT - 2 - (Math.max(0, second.latencyMs) / max) * (HEIGHT - 6)).toFixed(
+                1,
+            );
             const at = `${on ? 'L' : 'M'}${(i + 0.5) * wide} ${y}${on ? '' : 'h0.01'}`;
             on = true;
             return at;

@@ -65,7 +65,14 @@ export class Clocks {
     #of(runId) {
         let times = this.#runs.get(runId);
         if (!times) {
-            times = { sentAt: null, eventAt: null, tokenAt: null, tokens: 0, firstTs: 0, lastTs: 0 };
+            times = {
+                sentAt: null,
+                eventAt: null,
+                tokenAt: null,
+                tokens: 0,
+                firstTs: 0,
+                lastTs: 0,
+            };
             this.#runs.set(runId, times);
         }
         return times;

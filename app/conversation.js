@@ -148,7 +148,10 @@ export class Conversation {
 
     async loadEarlier() {
         if (!this.earlier) return;
-        const history = await api.readMessages(this.threadId, { limit: EARLIER, before: this.earlier });
+        const history = await api.readMessages(this.threadId, {
+            limit: EARLIER,
+            before: this.earlier,
+        });
         this.state = withMessages(this.state, history.messages);
         this.earlier = history.next;
         this.#onChange();
@@ -175,7 +178,12 @@ export class Conversation {
         this.#onChange();
         const sentAt = performance.now();
         try {
-            const receipt = await api.postMessage(this.threadId, draft.text, draft.key, draft.agents);
+            const receipt = await api.postMessage(
+                this.threadId,
+                draft.text,
+                draft.key,
+                draft.agents,
+            );
             this.#onReceipt(draft, receipt, sentAt);
         } catch (error) {
             draft.error = error instanceof Error ? error.message : String(error);
@@ -222,7 +230,9 @@ export class Conversation {
         for (const run of runs) this.stopping.add(run.runId);
         this.#onChange();
         const results = await Promise.allSettled(
-            runIds ? runs.map(({ runId }) => api.cancelRun(runId)) : [api.cancelThread(this.threadId)],
+            runIds
+                ? runs.map(({ runId }) => api.cancelRun(runId))
+                : [api.cancelThread(this.threadId)],
         );
         results.forEach((result, index) => {
             if (result.status === 'fulfilled') return;
@@ -277,7 +287,10 @@ export class Conversation {
         this.trace.link('connecting', { reason: '', message: `since ${since}` });
         stream.on('event', (event, info) => this.#onEvent(event, info.id, info.replayed));
         stream.on('notice', (name, data) => this.#onNotice(name, data, stream.lastEventId));
-        stream.on('state', (state, detail) => stream === this.#stream && this.#onState(state, detail));
+        stream.on(
+            'state',
+            (state, detail) => stream === this.#stream && this.#onState(state, detail),
+        );
     }
 
     /**

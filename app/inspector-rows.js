@@ -21,9 +21,28 @@ export function drawEntry(entry, node) {
         h('span', { class: 'at' }, clock(at)),
         h('span', { class: 'n' }, numberOf(id)),
         h('span', { class: 'type', 'data-type': type }, type),
-        h('span', { class: latencyMs !== null && latencyMs > SLOW_MS ? 'ms is-slow' : 'ms', title: 'latency' }, mark === 'replayed' || latencyMs === null ? '' : formatMs(latencyMs)),
-        h('span', { class: gapMs !== null && gapMs > SLOW_MS ? 'ms is-slow' : 'ms', title: 'since the event before' }, gapMs === null ? '' : `+${formatMs(gapMs)}`),
-        h('span', { class: 'preview' }, mark && mark !== 'bad' ? h('b', {}, `${mark} `) : null, previewOf(entry)),
+        h(
+            'span',
+            {
+                class: latencyMs !== null && latencyMs > SLOW_MS ? 'ms is-slow' : 'ms',
+                title: 'latency',
+            },
+            mark === 'replayed' || latencyMs === null ? '' : formatMs(latencyMs),
+        ),
+        h(
+            'span',
+            {
+                class: gapMs !== null && gapMs > SLOW_MS ? 'ms is-slow' : 'ms',
+                title: 'since the event before',
+            },
+            gapMs === null ? '' : `+${formatMs(gapMs)}`,
+        ),
+        h(
+            'span',
+            { class: 'preview' },
+            mark && mark !== 'bad' ? h('b', {}, `${mark} `) : null,
+            previewOf(entry),
+        ),
     );
 }
 
@@ -65,7 +84,8 @@ function numberOf(id) {
 
 /** @param {Entry} entry */
 function previewOf({ kind, type, agent, data }) {
-    if (kind === 'link') return `${data.message || ''}${data.retryInMs === undefined ? '' : ` Again in ${formatMs(data.retryInMs)}.`}`;
+    if (kind === 'link')
+        return `${data.message || ''}${data.retryInMs === undefined ? '' : ` Again in ${formatMs(data.retryInMs)}.`}`;
     const content = kind === 'event' ? data.content : data;
     const text = typeof content === 'string' ? JSON.stringify(content) : words(content);
     return `${agent && type !== 'token' ? `${agent} ` : ''}${text}`.slice(0, PREVIEW);

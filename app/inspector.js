@@ -69,8 +69,16 @@ export class Inspector {
     );
     #panel = h('div', { class: 'inspector-panel', role: 'tabpanel', id: 'inspector-list' });
     #note = h('p', { class: 'inspector-note' });
-    #json = h('pre', { tabindex: '0', role: 'group', 'aria-label': 'The selected event' }, h('code', {}));
-    #detail = h('section', { class: 'inspector-detail', 'aria-label': 'The selected event', hidden: true });
+    #json = h(
+        'pre',
+        { tabindex: '0', role: 'group', 'aria-label': 'The selected event' },
+        h('code', {}),
+    );
+    #detail = h('section', {
+        class: 'inspector-detail',
+        'aria-label': 'The selected event',
+        hidden: true,
+    });
     #pause = toolButton('Pause', () => this.#setPaused(!this.#paused));
     #tabs = {
         events: tabButton('Events', () => this.#onTab('events')),
@@ -80,9 +88,17 @@ export class Inspector {
     /** @param {(tab: Tab) => void} onTab somebody wants to see something else: it belongs in the address */
     constructor(onTab) {
         this.#onTab = onTab;
-        const copy = toolButton('Copy', (event) => copyFrom(event.currentTarget, this.#json.textContent ?? ''));
+        const copy = toolButton('Copy', (event) =>
+            copyFrom(event.currentTarget, this.#json.textContent ?? ''),
+        );
         this.#detail.append(
-            h('header', {}, h('h3', {}, 'Selected'), copy, toolButton('Close', () => this.#events.unselect())),
+            h(
+                'header',
+                {},
+                h('h3', {}, 'Selected'),
+                copy,
+                toolButton('Close', () => this.#events.unselect()),
+            ),
             this.#json,
         );
         this.element.append(
@@ -90,8 +106,27 @@ export class Inspector {
                 'header',
                 { class: 'inspector-head' },
                 h('h2', {}, 'Inspector'),
-                h('div', { class: 'tabs', role: 'tablist', 'aria-label': 'What to see', onkeydown: (event) => this.#onTabKey(event) }, this.#tabs.events, this.#tabs.wire),
-                h('button', { class: 'icon-button', type: 'button', 'aria-label': 'Close the inspector', onclick: () => onTab('') }, icon('close')),
+                h(
+                    'div',
+                    {
+                        class: 'tabs',
+                        role: 'tablist',
+                        'aria-label': 'What to see',
+                        onkeydown: (event) => this.#onTabKey(event),
+                    },
+                    this.#tabs.events,
+                    this.#tabs.wire,
+                ),
+                h(
+                    'button',
+                    {
+                        class: 'icon-button',
+                        type: 'button',
+                        'aria-label': 'Close the inspector',
+                        onclick: () => onTab(''),
+                    },
+                    icon('close'),
+                ),
             ),
             this.#chart.element,
             this.#facts,
@@ -148,7 +183,10 @@ export class Inspector {
         this.#tap = null;
         const conversation = this.#conversation;
         if (this.tab !== 'wire' || !conversation) return;
-        this.#tap = new WireTap((since) => eventsUrl(conversation.threadId, since), conversation.position);
+        this.#tap = new WireTap(
+            (since) => eventsUrl(conversation.threadId, since),
+            conversation.position,
+        );
     }
 
     // ---- looking -----------------------------------------------------------------------
@@ -161,7 +199,11 @@ export class Inspector {
         const version = this.tab === 'wire' ? this.#tap?.version : trace?.version;
         const filter = this.#filter.value.trim().toLowerCase();
         const shown = `${this.tab} ${this.#conversation?.threadId} ${version} ${filter}`;
-        if (shown === this.#shown || (this.#paused && shown.startsWith(`${this.tab} `) && this.#sameFilter(filter))) return;
+        if (
+            shown === this.#shown ||
+            (this.#paused && shown.startsWith(`${this.tab} `) && this.#sameFilter(filter))
+        )
+            return;
         this.#shown = shown;
         if (this.tab === 'wire') this.#wire.set(linesOf(this.#tap?.lines ?? [], filter));
         else this.#events.set(this.#matches.of(trace?.entries ?? [], filter));
@@ -176,7 +218,9 @@ export class Inspector {
         const conversation = this.#conversation;
         if (!conversation) return setText(this.#facts, 'No conversation is open.');
         const { ledger, trace, reconnects, duplicated } = conversation;
-        const silence = trace.lastAt ? performance.timeOrigin + performance.now() - trace.lastAt : 0;
+        const silence = trace.lastAt
+            ? performance.timeOrigin + performance.now() - trace.lastAt
+            : 0;
         setText(
             this.#facts,
             [
@@ -230,7 +274,9 @@ export class Inspector {
                 ? linesOf(this.#tap?.lines ?? [], filter)
                 : this.#matches.of(trace?.entries ?? [], filter);
         const blob = new Blob([JSON.stringify(list, null, 1)], { type: 'application/json' });
-        const link = h('a', { download: `threadcast-${this.#conversation?.threadId ?? ''}-${this.tab}.json` });
+        const link = h('a', {
+            download: `threadcast-${this.#conversation?.threadId ?? ''}-${this.tab}.json`,
+        });
         link.href = URL.createObjectURL(blob);
         link.click();
         setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
@@ -284,10 +330,18 @@ function linesOf(lines, filter) {
 
 /** @param {string} words @param {(event: any) => void} onclick @param {string} [title] */
 function toolButton(words, onclick, title) {
-    return h('button', { class: 'tool small', type: 'button', onclick, title }, h('span', {}, words));
+    return h(
+        'button',
+        { class: 'tool small', type: 'button', onclick, title },
+        h('span', {}, words),
+    );
 }
 
 /** @param {string} words @param {() => void} onclick */
 function tabButton(words, onclick) {
-    return h('button', { class: 'tab', type: 'button', role: 'tab', 'aria-controls': 'inspector-list', onclick }, words);
+    return h(
+        'button',
+        { class: 'tab', type: 'button', role: 'tab', 'aria-controls': 'inspector-list', onclick },
+        words,
+    );
 }

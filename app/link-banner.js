@@ -24,7 +24,11 @@ export class LinkBanner {
 
     /** @param {() => void} onRetry */
     constructor(onRetry) {
-        this.#retry = h('button', { class: 'tool small', type: 'button', onclick: onRetry }, 'Try now');
+        this.#retry = h(
+            'button',
+            { class: 'tool small', type: 'button', onclick: onRetry },
+            'Try now',
+        );
         this.#panel = h(
             'div',
             { class: 'link-banner-panel', hidden: true },
@@ -53,7 +57,9 @@ export class LinkBanner {
     #draw() {
         if (!this.#conversation) return;
         const { kind, title, words, retry } = troubleOf(this.#conversation);
-        const waits = kind === 'away' && performance.now() - (this.#conversation.outage?.from ?? 0) < QUIET_MS;
+        const waits =
+            kind === 'away' &&
+            performance.now() - (this.#conversation.outage?.from ?? 0) < QUIET_MS;
         this.#panel.hidden = !kind || waits;
         if (this.#panel.hidden) return;
         this.#panel.dataset.kind = kind;

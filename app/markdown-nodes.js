@@ -51,11 +51,14 @@ const ENTITIES = {
  */
 function decoded(text) {
     if (!text.includes('&')) return text;
-    return text.replace(/&(?:#(\d{1,7})|#[xX]([\da-fA-F]{1,6})|(\w{1,8}));/g, (all, ten, hex, name) => {
-        if (name) return Object.hasOwn(ENTITIES, name) ? ENTITIES[name] : all;
-        const code = ten ? parseInt(ten, 10) : parseInt(hex, 16);
-        return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : '\ufffd';
-    });
+    return text.replace(
+        /&(?:#(\d{1,7})|#[xX]([\da-fA-F]{1,6})|(\w{1,8}));/g,
+        (all, ten, hex, name) => {
+            if (name) return Object.hasOwn(ENTITIES, name) ? ENTITIES[name] : all;
+            const code = ten ? parseInt(ten, 10) : parseInt(hex, 16);
+            return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : '\ufffd';
+        },
+    );
 }
 
 /**
@@ -134,12 +137,21 @@ function codeNode(text, language) {
             h('span', { class: 'language' }, language || 'text'),
             h(
                 'button',
-                { class: 'code-copy', type: 'button', 'data-copy': 'code', 'aria-label': 'Copy the code' },
+                {
+                    class: 'code-copy',
+                    type: 'button',
+                    'data-copy': 'code',
+                    'aria-label': 'Copy the code',
+                },
                 icon('copy'),
                 h('span', {}, 'Copy'),
             ),
         ),
-        h('pre', { tabindex: '0', role: 'group', 'aria-label': language ? `Code, ${language}` : 'Code' }, h('code', {}, text)),
+        h(
+            'pre',
+            { tabindex: '0', role: 'group', 'aria-label': language ? `Code, ${language}` : 'Code' },
+            h('code', {}, text),
+        ),
     );
 }
 
@@ -147,7 +159,8 @@ function codeNode(text, language) {
 function listNode(token) {
     /** @type {Record<string, string>} */
     const attributes = { dir: 'auto' };
-    if (token.ordered && token.start !== 1 && token.start !== '') attributes.start = String(token.start);
+    if (token.ordered && token.start !== 1 && token.start !== '')
+        attributes.start = String(token.start);
     const items = (token.items ?? []).map((item) =>
         h('li', item.task ? { class: 'task' } : {}, ...itemNodes(item)),
     );
@@ -172,18 +185,25 @@ function checkboxNode(checked) {
 /** @param {Token} token */
 function tableNode(token) {
     /** @param {'th' | 'td'} tag @param {any} cell */
-    const cellNode = (tag, cell) => h(tag, cell.align ? { class: `align-${cell.align}` } : {}, ...inlineNodes(cell));
+    const cellNode = (tag, cell) =>
+        h(tag, cell.align ? { class: `align-${cell.align}` } : {}, ...inlineNodes(cell));
     return h(
         'div',
         { class: 'table', tabindex: '0', role: 'group', 'aria-label': 'Table' },
         h(
             'table',
             {},
-            h('thead', {}, h('tr', {}, ...(token.header ?? []).map((cell) => cellNode('th', cell)))),
+            h(
+                'thead',
+                {},
+                h('tr', {}, ...(token.header ?? []).map((cell) => cellNode('th', cell))),
+            ),
             h(
                 'tbody',
                 {},
-                ...(token.rows ?? []).map((row) => h('tr', {}, ...row.map((cell) => cellNode('td', cell)))),
+                ...(token.rows ?? []).map((row) =>
+                    h('tr', {}, ...row.map((cell) => cellNode('td', cell))),
+                ),
             ),
         ),
     );
@@ -209,7 +229,9 @@ function inlineNode(token) {
         case 'link':
             return linkNode(token, inlineNodes(token));
         case 'image':
-            return linkNode(token, [document.createTextNode(`🖼 ${decoded(token.text || 'picture')}`)]);
+            return linkNode(token, [
+                document.createTextNode(`🖼 ${decoded(token.text || 'picture')}`),
+            ]);
         case 'text':
             return token.tokens
                 ? h('span', {}, ...inlineNodes(token))

@@ -137,7 +137,8 @@ export class MarkdownView {
         const end = this.#settledEnd();
         for (const { type, raw, tag, href, title } of tokens) {
             at += raw.length;
-            if (at <= end && type === 'def' && tag !== undefined) this.#links[tag] ??= { href, title };
+            if (at <= end && type === 'def' && tag !== undefined)
+                this.#links[tag] ??= { href, title };
         }
     }
 

@@ -51,7 +51,9 @@ export class MessageView {
     #copy = this.#button('copy', 'Copy', 'Copy this message', (event) =>
         copyFrom(event.currentTarget, this.text),
     );
-    #retry = this.#button('retry', 'Retry', 'Retry: ask for another answer', () => this.#askAgain());
+    #retry = this.#button('retry', 'Retry', 'Retry: ask for another answer', () =>
+        this.#askAgain(),
+    );
     #stop = this.#button('stop', 'Stop', 'Stop this answer', () =>
         this.#actions.onStop(this.#item.run?.runId ?? ''),
     );
@@ -80,7 +82,14 @@ export class MessageView {
     #makeAnswer() {
         this.#body.addEventListener('click', onCodeCopy);
         this.element.append(
-            h('header', { class: 'message-head' }, this.#avatar, this.#label, this.#status, this.#versions),
+            h(
+                'header',
+                { class: 'message-head' },
+                this.#avatar,
+                this.#label,
+                this.#status,
+                this.#versions,
+            ),
             this.#steps.element,
             this.#body,
             this.#error,
@@ -98,7 +107,8 @@ export class MessageView {
         this.#body.setAttribute('dir', 'auto');
         const who = h('h2', { class: 'unseen' }, item.role === 'user' ? 'You' : item.label);
         this.element.append(who);
-        if (item.role === 'note') this.element.append(h('span', { class: 'note-type' }, item.label));
+        if (item.role === 'note')
+            this.element.append(h('span', { class: 'note-type' }, item.label));
         this.element.append(this.#body);
         if (item.role !== 'user') return;
         this.#body.classList.add('verbatim');
@@ -152,7 +162,8 @@ export class MessageView {
         const live = isLive(run);
         this.#steps.update(run?.steps ?? [], live && run?.status !== 'typing');
         this.#markdown.set(item.text, !live);
-        const error = item.outcome?.kind === 'error' ? item.outcome.message || 'The run failed.' : '';
+        const error =
+            item.outcome?.kind === 'error' ? item.outcome.message || 'The run failed.' : '';
         this.#error.hidden = !error;
         setText(this.#error, error);
     }
@@ -179,7 +190,13 @@ export class MessageView {
     #button(name, words, label, onclick) {
         return h(
             'button',
-            { class: `action action-${name}`, type: 'button', 'aria-label': label, title: label, onclick },
+            {
+                class: `action action-${name}`,
+                type: 'button',
+                'aria-label': label,
+                title: label,
+                onclick,
+            },
             icon(name),
             h('span', {}, words),
         );
@@ -189,7 +206,12 @@ export class MessageView {
     #arrow(name, label, by) {
         return h(
             'button',
-            { class: 'version-step', type: 'button', 'aria-label': label, onclick: () => this.#actions.onVersion(by) },
+            {
+                class: 'version-step',
+                type: 'button',
+                'aria-label': label,
+                onclick: () => this.#actions.onVersion(by),
+            },
             icon(name),
         );
     }

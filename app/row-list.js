@@ -73,10 +73,12 @@ export class RowList {
             at = this.#assign(row, at, next[index]);
             this.#chunks[at].rows.push(row);
         });
-        this.#chunks.filter(({ rows: inIt }) => !inIt.length).forEach(({ node }) => {
-            this.#sight.unobserve(node);
-            node.remove();
-        });
+        this.#chunks
+            .filter(({ rows: inIt }) => !inIt.length)
+            .forEach(({ node }) => {
+                this.#sight.unobserve(node);
+                node.remove();
+            });
         this.#chunks = this.#chunks.filter(({ rows: inIt }) => inIt.length);
         this.#chunks.slice(-CHUNKS_READY).forEach((chunk) => this.#setReady(chunk, true));
         for (const chunk of this.#chunks) this.#arrange(chunk);

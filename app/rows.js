@@ -27,7 +27,12 @@ export function rowsOf(items) {
         const parent = item.role === 'assistant' ? parentOf(item) : '';
         if (item.role !== 'assistant') rows.push({ key: item.key, item, places: [] });
         else if (parent && parent === parentBefore) addAnswer(rows[rows.length - 1], item, parent);
-        else rows.push({ key: `answers-${parent || item.key}`, item: null, places: [placeOf(item, parent)] });
+        else
+            rows.push({
+                key: `answers-${parent || item.key}`,
+                item: null,
+                places: [placeOf(item, parent)],
+            });
         parentBefore = parent;
     }
     return rows;

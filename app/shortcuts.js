@@ -28,9 +28,24 @@ export class Shortcuts {
         });
         this.#dialog.append(
             h('h2', { id: 'shortcuts-title' }, 'Keyboard'),
-            h('dl', {}, ...shortcuts.map(({ key, words }) => h('div', {}, h('dt', {}, ...keysOf(key)), h('dd', {}, words)))),
-            h('label', { class: 'shortcuts-on' }, box, 'Single keys do this while nobody is typing'),
-            h('button', { class: 'tool', type: 'button', onclick: () => this.#dialog.close() }, 'Close'),
+            h(
+                'dl',
+                {},
+                ...shortcuts.map(({ key, words }) =>
+                    h('div', {}, h('dt', {}, ...keysOf(key)), h('dd', {}, words)),
+                ),
+            ),
+            h(
+                'label',
+                { class: 'shortcuts-on' },
+                box,
+                'Single keys do this while nobody is typing',
+            ),
+            h(
+                'button',
+                { class: 'tool', type: 'button', onclick: () => this.#dialog.close() },
+                'Close',
+            ),
         );
         document.addEventListener('keydown', (event) => this.#onKey(event));
     }
@@ -41,7 +56,8 @@ export class Shortcuts {
 
     /** @param {KeyboardEvent} event */
     #onKey(event) {
-        if (!this.#on || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+        if (!this.#on || event.ctrlKey || event.metaKey || event.altKey || event.isComposing)
+            return;
         if (this.#dialog.open || event.defaultPrevented || isTyping(event.target)) return;
         const shortcut = this.#shortcuts.find(({ key, action }) => action && key === event.key);
         if (!shortcut) return;
@@ -67,7 +83,10 @@ function keysOf(key) {
 
 /** @param {EventTarget | null} target */
 function isTyping(target) {
-    return target instanceof Element && Boolean(target.closest('input:not([type=checkbox]), textarea, select'));
+    return (
+        target instanceof Element &&
+        Boolean(target.closest('input:not([type=checkbox]), textarea, select'))
+    );
 }
 
 function isOn() {

@@ -72,7 +72,12 @@ export class Sidebar {
         const title = thread.title || 'Untitled';
         const button = h(
             'button',
-            { class: 'thread-delete', type: 'button', 'aria-label': `Delete ${title}`, title: 'Delete' },
+            {
+                class: 'thread-delete',
+                type: 'button',
+                'aria-label': `Delete ${title}`,
+                title: 'Delete',
+            },
             icon('trash'),
         );
         button.addEventListener('click', () => {

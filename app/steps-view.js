@@ -98,6 +98,10 @@ function valueNode(label, value) {
         'div',
         { class: 'step-value' },
         h('span', { class: 'step-label' }, label),
-        h('code', { dir: 'auto', tabindex: '0', role: 'group', 'aria-label': `The ${label}` }, text),
+        h(
+            'code',
+            { dir: 'auto', tabindex: '0', role: 'group', 'aria-label': `The ${label}` },
+            text,
+        ),
     );
 }

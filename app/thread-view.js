@@ -54,7 +54,12 @@ export class ThreadView {
 
     #earlier = h(
         'button',
-        { class: 'quiet earlier', type: 'button', hidden: true, onclick: () => this.#loadEarlier() },
+        {
+            class: 'quiet earlier',
+            type: 'button',
+            hidden: true,
+            onclick: () => this.#loadEarlier(),
+        },
         'Show earlier messages',
     );
     #column = h('div', { class: 'thread-column' });
@@ -73,7 +78,8 @@ export class ThreadView {
     #list = new RowList({
         scroller: this.#scroller,
         fill: (row, node) => this.#fillRow(node, row),
-        isBusy: ({ places }) => places.some(({ versions }) => versions.some(({ run }) => run && !run.outcome)),
+        isBusy: ({ places }) =>
+            places.some(({ versions }) => versions.some(({ run }) => run && !run.outcome)),
     });
     #jump = h(
         'button',
@@ -102,7 +108,10 @@ export class ThreadView {
             h('div', { class: 'thread-main' }, this.#banner.element, this.#scroller, this.#jump),
             h('footer', { class: 'facts' }, this.#link, this.#counts, this.#detail),
         );
-        new ResizeObserver(() => this.#follow && this.toEnd()).observe(this.#scroller);
+        // the panel changes its size, or what is in it does
+        const resized = new ResizeObserver(() => this.#follow && this.toEnd());
+        resized.observe(this.#scroller);
+        resized.observe(this.#column);
     }
 
     /** @param {Conversation | null} conversation */
@@ -114,7 +123,7 @@ export class ThreadView {
         this.#laidOut = null;
         this.#list.clear();
         this.#drafts.replaceChildren();
-        this.#follow = true;
+        this.#setFollow(true);
         this.invalidate();
     }
 
@@ -128,9 +137,16 @@ export class ThreadView {
     }
 
     toEnd() {
-        this.#follow = true;
+        this.#setFollow(true);
         this.#scroller.scrollTop = this.#scroller.scrollHeight;
-        this.#jump.hidden = true;
+    }
+
+    /** @param {boolean} follow stay at the end, whatever comes */
+    #setFollow(follow) {
+        this.#follow = follow;
+        this.#jump.hidden = follow;
+        // the browser's own way of staying where one is would look like somebody scrolling up
+        this.#scroller.classList.toggle('is-following', follow);
     }
 
     /** To the message before or behind the one at the top. @param {number} by */
@@ -140,7 +156,7 @@ export class ThreadView {
         const at = nodes.findIndex((node) => node.getBoundingClientRect().bottom > top);
         const node = nodes[Math.min(nodes.length - 1, Math.max(0, at + by))];
         if (!(node instanceof HTMLElement)) return;
-        this.#follow = false;
+        this.#setFollow(false);
         node.tabIndex = -1;
         node.scrollIntoView({ block: 'start' });
         node.focus({ preventScroll: true });
@@ -148,7 +164,9 @@ export class ThreadView {
 
     /** The button of that name in the last answer. @param {'copy' | 'retry'} name */
     pressLast(name) {
-        const buttons = this.#list.element.querySelectorAll(`.from-assistant .action-${name}:not([hidden])`);
+        const buttons = this.#list.element.querySelectorAll(
+            `.from-assistant .action-${name}:not([hidden])`,
+        );
         const last = [...buttons].at(-1);
         if (last instanceof HTMLButtonElement) last.click();
     }
@@ -197,13 +215,19 @@ export class ThreadView {
             ? [this.#viewOf(row.item)]
             : row.places.map((place) => this.#viewOf(this.#chosenOf(place).item, place));
         if (row.item) views[0].update(row.item, NO_FACTS);
-        else if (this.#conversation) for (const place of row.places) this.#updatePlace(this.#conversation, place);
+        else if (this.#conversation)
+            for (const place of row.places) this.#updatePlace(this.#conversation, place);
         const nodes = views.map(({ element }) => element);
-        if (nodes.length === node.children.length && nodes.every((child, i) => child === node.children[i])) return;
+        if (
+            nodes.length === node.children.length &&
+            nodes.every((child, i) => child === node.children[i])
+        )
+            return;
         const answers = String(row.places.length);
         node.className = row.places.length > 1 ? 'row is-many' : 'row';
         node.dataset.answers = answers;
-        for (const child of [...node.children]) if (!nodes.includes(/** @type {any} */ (child))) child.remove();
+        for (const child of [...node.children])
+            if (!nodes.includes(/** @type {any} */ (child))) child.remove();
         nodes.forEach((child, i) => {
             if (node.children[i] !== child) node.insertBefore(child, node.children[i] ?? null);
         });
@@ -261,7 +285,9 @@ export class ThreadView {
     #drawDrafts(conversation) {
         if (!conversation.drafts.length && !this.#drafts.firstChild) return;
         this.#drafts.replaceChildren(
-            ...conversation.drafts.map((draft) => draftNode(draft, () => conversation.resend(draft))),
+            ...conversation.drafts.map((draft) =>
+                draftNode(draft, () => conversation.resend(draft)),
+            ),
         );
     }
 
@@ -299,10 +325,9 @@ export class ThreadView {
         const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
         // Only somebody who scrolls *up* wants to stay there; a panel that changes its size
         // scrolls as well.
-        if (scrollHeight - clientHeight - scrollTop < NEAR_END_PX) this.#follow = true;
-        else if (scrollTop < this.#top) this.#follow = false;
+        if (scrollHeight - clientHeight - scrollTop < NEAR_END_PX) this.#setFollow(true);
+        else if (scrollTop < this.#top) this.#setFollow(false);
         this.#top = scrollTop;
-        this.#jump.hidden = this.#follow;
         if (!this.#follow && scrollTop < clientHeight / 2) this.#loadEarlier();
     }
 
@@ -310,7 +335,7 @@ export class ThreadView {
         if (this.#loading || !this.#conversation?.earlier) return;
         this.#loading = true;
         const bottom = this.#scroller.scrollHeight - this.#scroller.scrollTop;
-        this.#follow = false;
+        this.#setFollow(false);
         await this.#conversation.loadEarlier().catch(() => {
             /* the button stays */
         });
@@ -338,7 +363,12 @@ function sameLayout(before, now) {
     for (const [runId, run] of now.runs) {
         const old = before.runs.get(runId);
         if (old === run) continue;
-        if (!old || old.messageId !== run.messageId || old.parentId !== run.parentId || old.agent !== run.agent)
+        if (
+            !old ||
+            old.messageId !== run.messageId ||
+            old.parentId !== run.parentId ||
+            old.agent !== run.agent
+        )
             return false;
     }
     return true;

@@ -94,7 +94,18 @@ export class Trace {
 
     /** @param {'notice' | 'link'} kind @param {string} type @param {any} data */
     #plain(kind, type, data) {
-        return { kind, type, at: now(), id: '', run: '', agent: '', latencyMs: null, gapMs: null, mark: '', data };
+        return {
+            kind,
+            type,
+            at: now(),
+            id: '',
+            run: '',
+            agent: '',
+            latencyMs: null,
+            gapMs: null,
+            mark: '',
+            data,
+        };
     }
 
     /** @param {Omit<Entry, 'serial'>} entry */

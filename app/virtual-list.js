@@ -83,7 +83,10 @@ export class VirtualList {
         const { scrollTop, clientHeight } = this.element;
         this.#top = scrollTop;
         const from = Math.max(0, Math.floor(scrollTop / ROW_PX) - AROUND);
-        const to = Math.min(this.#items.length, Math.ceil((scrollTop + clientHeight) / ROW_PX) + AROUND);
+        const to = Math.min(
+            this.#items.length,
+            Math.ceil((scrollTop + clientHeight) / ROW_PX) + AROUND,
+        );
         /** @type {Map<string, HTMLElement>} */
         const wanted = new Map();
         const spare = [...this.#nodes];
@@ -168,7 +171,8 @@ export class VirtualList {
         const { scrollTop, clientHeight } = this.element;
         const top = index * ROW_PX;
         if (top < scrollTop) this.element.scrollTop = top;
-        else if (top + ROW_PX > scrollTop + clientHeight) this.element.scrollTop = top + ROW_PX - clientHeight;
+        else if (top + ROW_PX > scrollTop + clientHeight)
+            this.element.scrollTop = top + ROW_PX - clientHeight;
     }
 
     /** @param {number} index -1: none */

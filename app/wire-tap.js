@@ -67,7 +67,11 @@ export class WireTap {
     async #read(signal) {
         this.#say(`GET …?since=${this.#since || 'run'}`);
         const headers = { Accept: 'text/event-stream' };
-        const response = await fetch(this.#url(this.#since), { headers, signal, cache: 'no-store' });
+        const response = await fetch(this.#url(this.#since), {
+            headers,
+            signal,
+            cache: 'no-store',
+        });
         this.#say(`HTTP ${response.status} ${response.headers.get('content-type') ?? ''}`);
         const reader = response.body?.getReader();
         const decoder = new TextDecoder();

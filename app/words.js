@@ -12,7 +12,9 @@ export function formatMs(ms) {
 /** @param {number} bytes */
 export function formatBytes(bytes) {
     if (bytes < 1024) return `${bytes} B`;
-    return bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KB` : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+    return bytes < 1024 * 1024
+        ? `${(bytes / 1024).toFixed(1)} KB`
+        : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
 }
 
 /** @type {Record<string, string>} */

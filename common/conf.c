@@ -172,6 +172,8 @@ enum conf_result conf_load(const struct conf_spec *spec, void *out, int argc,
     if (!l.given)
         abort();
     conf_read_argv(&l, argc, argv);
+    if (ret_command)
+        *ret_command = l.command;
     if (l.mode == CONF_MODE_RUN || l.mode == CONF_MODE_CHECK) {
         conf_read_env(&l, envp);
         for (size_t i = 0; i < spec->option_count; i++)
@@ -186,8 +188,6 @@ enum conf_result conf_load(const struct conf_spec *spec, void *out, int argc,
         fwrite(l.err.data, 1, l.err.len, stderr);
     else
         fprintf(stderr, "%s: out of memory\n", spec->program);
-    if (ret_command)
-        *ret_command = l.command;
     buf_fini(&l.err);
     free(l.given);
     return result;

@@ -55,8 +55,8 @@ enum conf_result {
  * value counts as not given. Unknown flags and
  * unknown variables with the daemon's prefix, malformed or out-of-range values:
  * CONF_BAD and a line that names option, value and reason (secrets: without the value).
- * `ret_command`: the command word or NULL. `validate` (may be NULL) checks across
- * options before --check-config says that all is well. */
+ * `ret_command`: the command word or NULL, before `validate` is called; that (may be
+ * NULL) checks across options before --check-config says that all is well. */
 enum conf_result conf_load(const struct conf_spec *spec, void *out, int argc,
                            char *const *argv, char *const *envp, const char **ret_command,
                            bool (*validate)(void *out, struct buf *err));

@@ -4,6 +4,8 @@
  * what json_dumps returns is given to free(). */
 #include "common/json.h"
 
+#include "common/memory.h"
+
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -25,7 +27,7 @@ static _Thread_local struct parse
 static bool note(struct parse *p, void *block)
 {
     if (p->count == p->size) {
-        void **more = calloc(p->size, 2 * sizeof(*more));
+        void **more = memory_calloc(p->size, 2 * sizeof(*more));
         if (!more)
             return false;
         memcpy(more, p->blocks, p->count * sizeof(*more));
@@ -40,7 +42,7 @@ static bool note(struct parse *p, void *block)
 
 static void *json_alloc(size_t size)
 {
-    void *block = malloc(size);
+    void *block = memory_heard(malloc(size));
 
     if (parsing && (!block || !note(parsing, block))) {
         free(block);

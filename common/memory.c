@@ -1,30 +1,24 @@
 /* memory: a mark of this thread's, set by allocators that do nothing else. */
 #include "common/memory.h"
 
-#include <jansson.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
 static _Thread_local bool failed;
 
-static void *heard(void *p)
+void *memory_heard(void *p)
 {
     if (!p)
         failed = true;
     return p;
 }
 
-static void *json_malloc(size_t size)
-{
-    return heard(malloc(size));
-}
-
 /* As OpenSSL's own: nothing of no bytes, which is no failure. */
 static void *crypto_malloc(size_t size, const char *file, int line)
 {
     (void)file, (void)line;
-    return size ? heard(malloc(size)) : NULL;
+    return size ? memory_heard(malloc(size)) : NULL;
 }
 
 static void crypto_free(void *p, const char *file, int line)
@@ -37,14 +31,13 @@ static void *crypto_realloc(void *p, size_t size, const char *file, int line)
 {
     (void)file, (void)line;
     if (size)
-        return heard(realloc(p, size));
+        return memory_heard(realloc(p, size));
     free(p);
     return NULL;
 }
 
 bool memory_watch(void)
 {
-    json_set_alloc_funcs(json_malloc, free);
     return CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) == 1;
 }
 
@@ -60,10 +53,10 @@ bool memory_short(void)
 
 void *memory_calloc(size_t count, size_t size)
 {
-    return heard(calloc(count, size));
+    return memory_heard(calloc(count, size));
 }
 
 char *memory_copy(const char *text)
 {
-    return heard(strdup(text));
+    return memory_heard(strdup(text));
 }

@@ -34,6 +34,7 @@ struct worker_conf {
     int64_t poll_ms, drain_ms;
     int64_t housekeeping_ms, runs_retention_days, messages_retention_days; /* 0: never */
     int log_level, log_format;
+    const char *command; /* the first argument, or NULL: borrowed */
     /* made by worker_conf_validate */
     struct redis_url redis;
 };

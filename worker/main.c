@@ -44,11 +44,10 @@ static int serve(const struct worker_conf *conf)
 int main(int argc, char **argv)
 {
     struct worker_conf conf = {0};
-    const char *command = NULL;
     int status = 0;
 
     json_object_seed(0);
-    switch (conf_load(&worker_conf_spec, &conf, argc, argv, environ, &command,
+    switch (conf_load(&worker_conf_spec, &conf, argc, argv, environ, &conf.command,
                       worker_conf_validate)) {
     case CONF_BAD:
         status = 2;
@@ -57,7 +56,7 @@ int main(int argc, char **argv)
         break;
     case CONF_RUN:
         log_setup((enum log_level)conf.log_level, (enum log_format)conf.log_format);
-        status = command ? migrate(&conf) : serve(&conf);
+        status = conf.command ? migrate(&conf) : serve(&conf);
         break;
     }
     worker_conf_free(&conf);

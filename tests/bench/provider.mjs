@@ -35,11 +35,14 @@ const stack = await Stack.start({ workers: 0 });
 const tls = await certify(stack.dir);
 const provider = await new Provider(tls).start();
 
-/** Every stream that is being written; one clock for all of them. @type {Set<{ response: any, at: number }>} */
+/** Every stream that is being written; one clock for all of them, which catches up when it was late.
+ *  @type {Set<{ response: any, at: number, began: number }>} */
 const writing = new Set();
+let written = 0;
 const clock = setInterval(() => {
     for (const stream of writing) {
-        stream.response.write(chunk({ content: word(stream.at++) }));
+        const due = Math.min(tokens, Math.floor((performance.now() - stream.began) * rate / 1000));
+        for (; stream.at < due; written++) stream.response.write(chunk({ content: word(stream.at++) }));
         if (stream.at < tokens) continue;
         stream.response.end(END);
         writing.delete(stream);
@@ -47,53 +50,65 @@ const clock = setInterval(() => {
 }, 1000 / rate);
 provider.answers.set('go on', (response) => {
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
-    writing.add({ response, at: 0 });
+    writing.add({ response, at: 0, began: performance.now() });
 });
 
 const worker = await stack.startWorker({ agent: 'openai', concurrency: streams },
                                        { OPENAI_BASE_URL: provider.url, OPENAI_CA_FILE: tls.ca });
 const { pid } = worker.child;
 
-// --- the first token --------------------------------------------------------------------------
-const question = JSON.stringify({ stream: true, messages: [{ role: 'user', content: 'first' }] });
-// one curl, which keeps its connection, as the worker does: the first time has the handshake. All
-// of the short answer: what curl says of a POST's first byte is when it began to send
-const each = ['-sN', '--cacert', tls.ca, '-d', question, '-H', 'Content-Type: application/json', '-o', '/dev/null',
-              '-w', '%{time_total}\\n', `${provider.url}/chat/completions`];
-const asked = await run('curl', Array.from({ length: firsts + 1 }, () => ['--next', ...each]).flat().slice(1));
-const direct = asked.stdout.trim().split('\n').map((line) => Number(line) * 1000).slice(1);
-const through = [];
-for (let i = 0; i < firsts; i++) {
-    const thread = await stack.thread();
-    const stream = stack.threadEvents(thread, 'since=0');
-    await stream.opened();
-    const began = performance.now();
-    await stack.post(thread, 'first');
-    const token = await stream.type('token');
-    through.push(token.at - began);
-    stream.close();
+/** The time to the first token: curl alone, then POST to browser. */
+async function measureFirst() {
+    const question = JSON.stringify({ stream: true, messages: [{ role: 'user', content: 'first' }] });
+    // one curl, which keeps its connection, as the worker does: the first time has the handshake. All
+    // of the short answer: what curl says of a POST's first byte is when it began to send
+    const each = ['-sN', '--cacert', tls.ca, '-d', question, '-H', 'Content-Type: application/json', '-o', '/dev/null',
+                  '-w', '%{time_total}\\n', `${provider.url}/chat/completions`];
+    const asked = await run('curl', Array.from({ length: firsts + 1 }, () => ['--next', ...each]).flat().slice(1));
+    const direct = asked.stdout.trim().split('\n').map((line) => Number(line) * 1000).slice(1);
+    const through = [];
+    for (let i = 0; i < firsts; i++) {
+        const thread = await stack.thread();
+        const stream = stack.threadEvents(thread, 'since=0');
+        await stream.opened();
+        const began = performance.now();
+        await stack.post(thread, 'first');
+        const token = await stream.type('token');
+        through.push(token.at - began);
+        stream.close();
+    }
+    const added = (/** @type {number} */ part) => ms(quantile(through, part) - quantile(direct, part));
+    console.log(`first token, ${firsts} times: curl to the provider ${ms(quantile(direct, 0.5))} (p90 ${ms(quantile(direct, 0.9))}), ` +
+        `POST to browser ${ms(quantile(through, 0.5))} (p90 ${ms(quantile(through, 0.9))}): ${added(0.5)} more (p90 ${added(0.9)})`);
 }
-const added = (/** @type {number} */ part) => ms(quantile(through, part) - quantile(direct, part));
-console.log(`first token, ${firsts} times: curl to the provider ${ms(quantile(direct, 0.5))} (p90 ${ms(quantile(direct, 0.9))}), ` +
-    `POST to browser ${ms(quantile(through, 0.5))} (p90 ${ms(quantile(through, 0.9))}): ${added(0.5)} more (p90 ${added(0.9)})`);
 
-// --- many at once -----------------------------------------------------------------------------
-const idle = usage(pid);
-const runs = await Promise.all(Array.from({ length: streams }, async () =>
-    (await stack.post(await stack.thread(), 'go on')).runId));
-await until(() => writing.size === streams, { what: 'all of them are being written' });
-const [before, began] = [usage(pid), performance.now()];
-await until(() => writing.size < streams, { timeout: (seconds + 60) * 1000, what: 'the first has ended', every: 50 });
-const [later, took] = [usage(pid), (performance.now() - began) / 1000];
-for (const id of runs) await stack.ended(id, (seconds + 60) * 1000);
-const texts = await stack.pg.query('select content, status from messages m join runs r on r.reply_id = m.id where r.id = any($1)', [runs]);
-const good = texts.filter(({ content, status }) => status === 'done' && content === whole).length;
-console.log(`${streams} streams at ${rate} tokens/s for ${took.toFixed(1)} s: the worker takes ` +
-    `${(100 * (later.seconds - before.seconds) / took).toFixed(1)} % of a core, ${(later.rss / 1024).toFixed(1)} MB ` +
-    `(idle ${(idle.rss / 1024).toFixed(1)} MB, at most ${(later.peak / 1024).toFixed(1)} MB), ${provider.connections} connections; ` +
-    `${good} of ${streams} texts whole`);
-clearInterval(clock);
-await worker.stop();
-await provider.stop();
-await stack.stop();
+/** Many streams at once; answers how many texts were whole. */
+async function measureMany() {
+    const idle = usage(pid);
+    const runs = await Promise.all(Array.from({ length: streams }, async () =>
+        (await stack.post(await stack.thread(), 'go on')).runId));
+    await until(() => writing.size === streams, { what: 'all of them are being written' });
+    const [before, began, from] = [usage(pid), performance.now(), written];
+    await until(() => writing.size < streams, { timeout: (seconds + 60) * 1000, what: 'the first has ended', every: 50 });
+    const [later, took] = [usage(pid), (performance.now() - began) / 1000];
+    const held = (written - from) / took / streams;
+    for (const id of runs) await stack.ended(id, (seconds + 60) * 1000);
+    const texts = await stack.pg.query('select content, status from messages m join runs r on r.reply_id = m.id where r.id = any($1)', [runs]);
+    const good = texts.filter(({ content, status }) => status === 'done' && content === whole).length;
+    console.log(`${streams} streams at ${held.toFixed(1)} tokens/s for ${took.toFixed(1)} s: the worker takes ` +
+        `${(100 * (later.seconds - before.seconds) / took).toFixed(1)} % of a core, ${(later.rss / 1024).toFixed(1)} MB ` +
+        `(idle ${(idle.rss / 1024).toFixed(1)} MB, at most ${(later.peak / 1024).toFixed(1)} MB), ${provider.connections} connections; ` +
+        `${good} of ${streams} texts whole`);
+    return good;
+}
+
+let good = 0;
+try {
+    await measureFirst();
+    good = await measureMany();
+} finally {
+    clearInterval(clock);
+    await provider.stop();
+    await stack.stop();
+}
 process.exit(good === streams ? 0 : 1);

@@ -112,6 +112,21 @@ describe('openThread', () => {
         await shows(...names(1, 180));
     }));
 
+    it('puts answers behind their prompts that are being made for others', (t) => withLogs(() => stack, async () => {
+        const id = await stack.thread();
+        const first = await stack.post(id, 'first', { agent: 'endless' });
+        const { json: second } = await stack.request('POST', `/v1/threads/${id}/messages`, {
+            json: { content: 'second', agent: 'endless', mode: 'parallel' } });
+        for (const { runId } of [second, first])
+            await until(async () => (await stack.run(runId)).status === 'running', { what: 'both are going' });
+        const { thread, shown, shows } = follow(t, id);
+        await shows('first', 'on and on', 'second', 'on and on');
+        const grouped = () => shown().turns.map(({ prompt, answers }) => `${prompt?.text} ${answers.length}`).join();
+        await until(() => grouped() === 'first 1,second 1', { what: () => `each has its answer: ${grouped()}` });
+        await thread.stop();
+        await until(() => shown().runs.length === 0, { what: 'all have ended' });
+    }));
+
     it('forgets at a reset what may have holes, and asks how runs ended meanwhile', (t) => withLogs(() => stack, async () => {
         const id = await stack.thread();
         const { runId } = await stack.post(id, 'endless one', { agent: 'endless' });

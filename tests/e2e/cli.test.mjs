@@ -111,5 +111,7 @@ test('the worker\'s file of agents is checked, and what is wrong has its place',
         assert.ok(!answer.stderr.includes(SECRET), 'no value');
     }
     assert.match((await check({}, ['--agents-file', `${file}.none`])).stderr, /agents\.json\.none: No such file/);
+    const migrate = await call('worker', ['migrate', '--check-config', '--agents-file', `${file}.none`]);
+    assert.equal(migrate.code, 0, 'who migrates, maybe elsewhere, needs no agents');
     fs.rmSync(dir, { recursive: true });
 });

@@ -21,10 +21,12 @@ let stack;
 let provider;
 /** @type {Provider} over HTTP/1.1 */
 let older;
+/** @type {Provider} with a certificate of another CA */
+let forged;
 const runs = runsOf(() => stack);
 
 /** how long a provider may be silent where the test is about that; long enough for a loaded machine */
-const IMPATIENT_MS = 1000;
+const IMPATIENT_MS = 2000;
 
 const agents = {
     patient: { retries: 0, pace: 0 },
@@ -47,21 +49,23 @@ before(async () => {
     const tls = await certify(stack.dir);
     provider = await new Provider(tls).start();
     older = await new Provider(tls, 1).start();
+    fs.mkdirSync(path.join(stack.dir, 'forged'));
+    forged = await new Provider(await certify(path.join(stack.dir, 'forged'))).start();
     stack.secret('another-key');
     fs.writeFileSync(path.join(stack.dir, 'another.key'), 'another-key\n');
     const file = path.join(stack.dir, 'agents.json');
-    const given = { ...agents, older: { retries: 0, pace: 0, base_url: older.url, model: 'stand-in',
+    const given = { ...agents, forged: { base_url: forged.url, retries: 0 }, older: { retries: 0, pace: 0, base_url: older.url, model: 'stand-in',
                                         api_key_file: path.join(stack.dir, 'another.key') } };
     const kinds = Object.entries(given).map(([name, options]) => [name, { kind: 'openai', ...options }]);
     fs.writeFileSync(file, JSON.stringify({ default: 'patient', agents: {
         ...Object.fromEntries(kinds),
         env: { kind: 'exec', command: 'env | sed \'s/.*/{"type":"token","content":"& "}/\'' } } }));
     await stack.startWorker({ 'agents-file': file, 'max-attempts': 1, concurrency: 256, 'poll-ms': 200,
-                              'run-buffer-bytes': 65536 },
+                              'run-buffer-bytes': 65536, 'drain-ms': 500 },
                             { OPENAI_BASE_URL: provider.url, OPENAI_API_KEY: KEY, OPENAI_MODEL: 'stand-in',
                               OPENAI_CA_FILE: tls.ca });
 });
-after(() => Promise.all([provider?.stop(), older?.stop()]));
+after(() => Promise.all([provider?.stop(), older?.stop(), forged?.stop()]));
 
 /** Asks; answers the events of the run once it has ended. */
 async function ask(prompt, { agent = 'patient', metadata = {}, thread = undefined } = {}) {
@@ -152,15 +156,18 @@ test('every answer becomes its events', async () => {
 const streams = CASES.filter((row) => row.file?.endsWith('.sse'));
 
 test('one byte at a time they are the same', async () => {
-    const some = FULL ? CASES : streams.filter((row) => /-(text|tools|error)\.sse$/.test(row.file ?? ''));
+    // a reset may overtake what was sent just before it
+    const some = FULL ? CASES.filter((row) => row.end !== 'cut') : streams.filter((row) => /-(text|tools|error)\.sse$/.test(row.file ?? ''));
     await inParallel(some, 8, (row, i) => play(row, [...bytesOf('provider', row)].map((byte) => Buffer.of(byte)),
                                                'byte by byte', i % 2 ? older : provider));
 });
 
+// tests/unit/test_worker_openai_answer.c cuts all of them at every byte, always
 test(`cut in two at ${FULL ? 'every byte' : 'some bytes'} they are the same`, async () => {
     const cuts = streams.flatMap((row) => {
         const bytes = bytesOf('provider', row);
-        const at = FULL ? [...bytes.keys()].slice(1)
+        const every = row.file?.endsWith('-text.sse') ? 1 : 8;
+        const at = FULL ? [...bytes.keys()].slice(1).filter((cut) => cut % every === 0)
             : Array.from({ length: 2 }, () => 1 + randomBytes(4).readUInt32LE() % (bytes.length - 1));
         return at.map((cut) => ({ row, cut, pieces: [bytes.subarray(0, cut), bytes.subarray(cut)] }));
     });
@@ -281,6 +288,10 @@ describe('in their own time', { concurrency: true }, () => {
         const events = await ask('hello?', { agent: 'elsewhere' });
         assert.equal(events.at(-1).content.code, 'provider_unavailable');
         assert.equal(events.at(-1).content.retryable, true);
+        const { code, retryable, message } = (await ask('is it you?', { agent: 'forged' })).at(-1).content;
+        assert.deepEqual([code, retryable], ['provider_unavailable', false]);
+        assert.match(message, /certificate/);
+        assert.equal(forged.questions.length, 0, 'it has seen neither prompt nor key');
     });
 
     test('the end is there without [DONE] and without the end of the connection', async () => {
@@ -332,18 +343,27 @@ describe('in their own time', { concurrency: true }, () => {
     });
 });
 
-test('what was said once is not asked again in silence: a new attempt says rewind', async () => {
+test('what was said once, or handed back, is not asked again in silence: a new attempt says rewind', async () => {
     provider.answers.set('lost', (response, _, nth) => nth === 0
         ? provider.stream(response, [chunk({ content: 'Half of' })], { end: 'cut' })
         : provider.stream(response, [chunk({ content: 'All of it' }), END]));
+    provider.answers.set('handed back', (response, _, nth) => nth === 0
+        ? provider.stream(response, [chunk({ content: 'Half of' })], { end: 'never' })
+        : provider.stream(response, [chunk({ content: 'The other worker\'s' }), END]));
+    const going = await post('handed back');
+    await until(async () => textOf(await runs.events(going)) === 'Half of', { what: 'text is there' });
     const worker = stack.workers[0];
     await worker.stop();
+    await until(() => provider.asked('handed back')[0].closed, { what: 'the transfer has ended' });
     worker.options = { ...worker.options, 'max-attempts': 3, 'retry-ms': 10 };
     await worker.start();
     const events = await ask('lost', { agent: 'again' });
     assert.equal(textOf(events), 'All of it');
     assert.deepEqual(events.filter(isBeginning).map(({ content }) => content.status), ['started', 'rewind']);
     assert.equal(events.filter(isEnd).length, 1);
+    const again = await heard(going);
+    assert.equal(textOf(again), 'The other worker\'s');
+    assert.deepEqual(again.filter(isBeginning).map(({ content }) => content.status), ['started', 'rewind']);
 });
 
 /** 10 kB a piece, of which 100 bytes are text. */

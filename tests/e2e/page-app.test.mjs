@@ -223,6 +223,17 @@ describe('the application', { concurrency: 3 }, () => {
             assert.deepEqual(wrong, []);
         }));
 
+    it('serves what it has from others, and nothing beside it', async () => {
+        const answer = await stack.bridge.fetch('/vendor/marked.esm.js');
+        assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, 'text/javascript; charset=utf-8']);
+        assert.match(String(answer.headers.get('content-security-policy')), /^default-src 'self';/);
+        assert.match(await (await stack.bridge.fetch('/vendor/marked.LICENSE.txt')).text(), /MIT|Permission is hereby granted/);
+        for (const name of ['.stamp', '', 'nothing.js', 'a/b.js'])
+            assert.equal((await stack.bridge.fetch(`/vendor/${name}`)).status, 404, name);
+        for (const name of ['..%2Fapp.js', '%2e%2e%2fapp.js'])
+            assert.equal((await stack.bridge.fetch(`/vendor/${name}`)).status, 400, name);
+    });
+
     it('without what reads Markdown it shows plain text and says why', () =>
         withLogs(() => stack, async () => {
             const context = await browser.newContext(DESKTOP);
@@ -246,6 +257,8 @@ describe('the application', { concurrency: 3 }, () => {
             await page.locator('#prompt').blur();
             await page.keyboard.press('i');
             await page.locator('.list-row').first().waitFor();
+            const fromEnd = () => page.locator('.thread-scroll').evaluate((node) => node.scrollHeight - node.clientHeight - node.scrollTop);
+            await until(async () => (await fromEnd()) < 2, { what: 'a panel that gets narrow stays at its end' });
             assert.match(page.url(), /\?inspector=events$/);
             const { events } = await visitor.counts();
             const size = async () => Number(await page.locator('.list-row').first().getAttribute('aria-setsize'));

@@ -22,7 +22,7 @@ static const struct number numbers[] = {
     {"time_limit_s", AT(time_limit_s), 0, 604800, 0, false},
     {"cpu_limit_s", AT(cpu_limit_s), 0, 604800, 0, false},
     {"memory_limit_mb", AT(memory_limit_mb), 0, 16777216, 0, false},
-    {"output_limit_bytes", AT(output_limit_bytes), 0, 1LL << 40, 64LL << 20, false},
+    {"output_limit_bytes", AT(output_limit_bytes), 0, 1LL << 40, 256LL << 20, false},
     {"files_limit", AT(files_limit), 0, 1048576, 0, false},
     {"processes", AT(processes), 1, 1024, 1, true},
     {"runs_at_once", AT(runs_at_once), 1, 10000, 16, true},

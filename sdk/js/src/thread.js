@@ -70,6 +70,8 @@ export class Thread {
     #reading = null;
     /** something is in the record that is not here yet */
     #stale = false;
+    /** runs whose prompt was asked for; who publishes without the record has none @type {Set<string>} */
+    #asked = new Set();
     /** @type {boolean} a drawing was asked for */
     #drawing = false;
 
@@ -306,9 +308,23 @@ export class Thread {
             const known = new Set(this.#parts.thread.messages.map(({ id, order }) => (Number.isInteger(order) ? id : '')));
             const met = !known.size || messages.some(({ id }) => known.has(id));
             this.#set({ thread: withMessages(this.#parts.thread, messages) });
-            if (met || !next) return;
+            if (met || !next) break;
             before = next;
         }
+        await this.#findPrompts();
+    }
+
+    /** Which prompts do the answers belong to that are being made, and that others asked for? */
+    async #findPrompts() {
+        const unknown = liveRuns(this.#parts.thread).filter(({ runId, parentId }) => !parentId && !this.#asked.has(runId));
+        await Promise.all(unknown.map(async ({ runId }) => {
+            this.#asked.add(runId);
+            const { messageId, parentId } = await this.#record.run(runId).catch((error) => {
+                if (!(error instanceof Refused)) this.#asked.delete(runId);
+                return { messageId: '', parentId: '' };
+            });
+            if (parentId) this.#set({ thread: withRun(this.#parts.thread, { runId, messageId: messageId ?? '', parentId }) });
+        }));
     }
 
     /** Behind a `reset`: what ended while nobody told us? */

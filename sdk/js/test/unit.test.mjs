@@ -183,14 +183,14 @@ test('what the core weighs', () => {
 test('types for TypeScript come out of the comments', () => {
     const out = fs.mkdtempSync(path.join(os.tmpdir(), 'threadcast-types-'));
     try {
-        execFileSync(path.join(BIN, 'tsc'), ['-p', path.join(HERE, 'tsconfig.types.json'), '--outDir', path.join(out, 'types')]);
-        const user = fs.readFileSync(path.join(HERE, 'test/types.ts'), 'utf8')
-            .replace(/'threadcast(?:\/(\w+))?'/g, (_, part = 'index') => `'./types/${part}.js'`);
-        fs.writeFileSync(path.join(out, 'user.ts'), user);
-        fs.writeFileSync(path.join(out, 'tsconfig.json'), JSON.stringify({ files: ['user.ts'], compilerOptions: {
-            noEmit: true, strict: true, target: 'es2022', module: 'nodenext', types: [], lib: ['es2023', 'dom', 'dom.iterable'] } }));
-        const checked = spawnSync(path.join(BIN, 'tsc'), ['-p', out], { encoding: 'utf8' });
-        assert.equal(checked.status, 0, checked.stdout);
+        const { compilerOptions } = JSON.parse(fs.readFileSync(path.join(HERE, 'tsconfig.json'), 'utf8'));
+        fs.writeFileSync(path.join(out, 'tsconfig.json'), JSON.stringify({ files: [path.join(HERE, 'test/types.ts')], compilerOptions: {
+            ...compilerOptions, noEmit: false, declaration: true, emitDeclarationOnly: true, outDir: 'types', rootDir: HERE,
+            paths: { threadcast: [path.join(HERE, 'src/index.js')], 'threadcast/*': [path.join(HERE, 'src/*.js')],
+                     react: [path.join(BIN, '../@types/react/index.d.ts')] } } }));
+        const made = spawnSync(path.join(BIN, 'tsc'), ['-p', out], { encoding: 'utf8' });
+        assert.equal(made.status, 0, made.stdout);
+        assert.match(fs.readFileSync(path.join(out, 'types/src/stream.d.ts'), 'utf8'), /on\(name: "state", handler: \(state: State, detail: Detail\) => void\): \(\) => void;/);
     } finally {
         fs.rmSync(out, { recursive: true });
     }

@@ -15,7 +15,7 @@ import { course, interrupted, merged, randomFrom } from './lib/courses.mjs';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const SEED = Number(process.env.THREADCAST_SEED ?? Math.floor(Math.random() * 1e9));
-const TIMES = process.env.THREADCAST_FULL ? 20_000 : 120;
+const TIMES = process.env.THREADCAST_FULL ? 5_000 : 120;
 
 /** @typedef {import('../../sdk/js/src/state.js').ThreadState} ThreadState */
 

@@ -117,7 +117,9 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->request_kind = label_set(&c->request, spec->request_id);
     limit_socket(c, false);
     int64_t retry_ms = clients_retry_ms(set);
-    struct msg *head = sse_head(spec->http10, c->poll, spec->headers, retry_ms);
+    /* who has its end must not take the connection for another request */
+    bool ends = c->poll || spec->run_id;
+    struct msg *head = sse_head(spec->http10, ends, spec->headers, retry_ms);
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;
     set->bridge->stats.streams_opened++;

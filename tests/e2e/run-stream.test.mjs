@@ -9,6 +9,17 @@ const stack = await Stack.start({ worker: { 'demo-rate': 100 } });
 /** @param {string} run @param {object} [options] */
 const follow = (run, options = {}) => stack.events(`/v1/runs/${run}/events`, options);
 
+test('it says that the connection ends with it: nobody sends another request behind its end', async () => {
+    const thread = await stack.thread();
+    const { runId } = await stack.post(thread, 'hello');
+    const live = follow(runId);
+    await live.end();
+    assert.equal(live.headers.connection, 'close');
+    const replayed = follow(runId);
+    await replayed.end();
+    assert.equal(replayed.headers.connection, 'close');
+});
+
 test('a position that is gone: reset, then that run from its beginning to its end', async () => {
     const thread = await stack.thread();
     const { runId, runs } = await stack.post(thread, 'hello');

@@ -25,7 +25,7 @@ static void nothing_said(void **state)
     assert_null(o->directory);
     assert_false(o->persistent);
     assert_int_equal(o->time_limit_s, 0);
-    assert_int_equal(o->output_limit_bytes, 64 << 20);
+    assert_int_equal(o->output_limit_bytes, 256 << 20);
     assert_null(o->env[0]);
     exec_options_free(o);
     buf_fini(&err);

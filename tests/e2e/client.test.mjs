@@ -257,7 +257,9 @@ describe('streams', { concurrency: true }, () => {
         const told = follow('buffered', { url: proxy.url, since: '0', merge: false, firstByteMs: 1000, pollMs: 20, pollWaitMs: 1000, streamAgainMs: 2000 });
         await until(() => told.events.length === 1, { what: () => story(told) });
         assert.equal(told.stream.transport, 'poll');
-        assert.deepEqual(told.states.map(([state, { reason }]) => [state, reason]).slice(0, 2), [['reconnecting', 'silent'], ['live', 'polling']]);
+        // on a busy machine a short answer, too, may be waited for in vain
+        const states = told.states.map(([state, { reason }]) => `${state} ${reason}`);
+        assert.deepEqual([...new Set(states)], ['reconnecting silent', 'live polling']);
         assert.match(told.stream.detail.message, /do not pass/);
         await script.tokens('a', 'b');
         await until(() => told.events.length === 3, { what: () => story(told) });

@@ -98,7 +98,8 @@ test('an end that Redis has forgotten is told again', async (t) => {
     await stack.redis.kill();
     stack.redis.restore(copy);
     await stack.redis.start();
-    const late = new Reader(bridge, asked.thread, stack.authorization());
+    // from 0: it may be told before this one is there
+    const late = new Reader(bridge, asked.thread, stack.authorization(), undefined, '0');
     await until(async () => (await events(asked)).some(isEnd), { what: () => `it is in the log again\n${stack.logs(20)}` });
     await balances({ query: (sql, values) => stack.pg.query(sql, values), redis: stack.redis.client,
                      thread: asked.thread, run: asked.run, readers: [late] });

@@ -52,19 +52,21 @@ export class Reader {
      * @param {string} thread
      * @param {Record<string, string>} headers
      * @param {() => number} cutAt after how many bytes the next connection is cut
+     * @param {string} since where its first connection begins
      */
-    constructor(bridge, thread, headers, cutAt = () => Infinity) {
+    constructor(bridge, thread, headers, cutAt = () => Infinity, since = '') {
         this.bridge = bridge;
         this.thread = thread;
         this.headers = headers;
         this.cutAt = cutAt;
+        this.since = since && `?since=${since}`;
         this.#go();
     }
 
     async #go() {
         while (!this.#stopped) {
             const stream = new SseStream({
-                port: this.bridge.port, path: `/v1/threads/${this.thread}/events`, cutAt: this.cutAt(),
+                port: this.bridge.port, path: `/v1/threads/${this.thread}/events${this.since}`, cutAt: this.cutAt(),
                 headers: { ...this.headers, ...(this.#last && { 'Last-Event-ID': this.#last }) },
             });
             this.#stream = stream;

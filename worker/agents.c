@@ -30,9 +30,7 @@ struct agents {
     size_t standard; /* index of who answers when nobody is named */
 };
 
-/* --- one
- * --------------------------------------------------------------------------------------
- */
+/* --- one -------------------------------------------------------------------------- */
 
 const struct agent_def *agent_def_ref(const struct agent_def *def)
 {
@@ -72,8 +70,7 @@ static struct agent_def *def_new(const struct agent_given *g,
     return NULL;
 }
 
-/* --- all of them
- * ------------------------------------------------------------------------------ */
+/* --- all of them ------------------------------------------------------------------ */
 
 static const struct agent_kind *find_kind(const char *name, size_t len)
 {
@@ -156,8 +153,7 @@ static bool add(void *arg, const struct agent_given *g, struct buf *err)
     return true;
 }
 
-/* --- --agent and --agents
- * --------------------------------------------------------------------- */
+/* --- --agent and --agents --------------------------------------------------------- */
 
 /* The length of the kind that `what` begins with: `<kind>` or `<kind>:…`. */
 static size_t kind_length(const char *what, size_t len)

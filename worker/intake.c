@@ -48,8 +48,7 @@ struct intake {
 
 static void renew(struct intake *in);
 
-/* --- claims
- * -------------------------------------------------------------------------------- */
+/* --- claims ----------------------------------------------------------------------- */
 
 static size_t room(const struct intake *in)
 {
@@ -193,8 +192,7 @@ void intake_claim(struct intake *in)
     KILL_POINT("claim-sent");
 }
 
-/* --- leases
- * -------------------------------------------------------------------------------- */
+/* --- leases ----------------------------------------------------------------------- */
 
 /* Those not in the answer are somebody else's by now. */
 struct renewal {
@@ -282,8 +280,7 @@ static void on_renew_timer(void *arg)
     timer_start(in->renew, in->w->conf->lease_ms / 3);
 }
 
-/* --- the clock
- * ------------------------------------------------------------------------------- */
+/* --- the clock -------------------------------------------------------------------- */
 
 static void on_lease_timer(void *arg)
 {
@@ -326,8 +323,7 @@ static void on_poll(void *arg)
     timer_start(in->poll, ms - ms / 4 + clock_jitter(ms / 4 + 1));
 }
 
-/* --- hints
- * ------------------------------------------------------------------------------------ */
+/* --- hints ------------------------------------------------------------------------ */
 
 static void on_notify(struct pg *p, const char *channel, const char *payload, void *arg)
 {

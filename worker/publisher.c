@@ -61,8 +61,7 @@ static const char *const mode_names[] = {
 static void prove(struct publisher *p);
 static void call_send(struct publish_call *c);
 
-/* --- one call
- * --------------------------------------------------------------------------- */
+/* --- one call --------------------------------------------------------------------- */
 
 static void call_free(struct publish_call *c)
 {
@@ -294,8 +293,7 @@ void publish_cancel(struct publish_call *c)
         call_free(c);
 }
 
-/* --- a connection
- * ------------------------------------------------------------------------ */
+/* --- a connection ----------------------------------------------------------------- */
 
 static void send_waiting(struct publisher *p)
 {

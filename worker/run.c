@@ -57,8 +57,7 @@ void run_dirty(struct run *r)
         list_push(&r->w->dirty, &r->chore);
 }
 
-/* --- leaving
- * ----------------------------------------------------------------------------- */
+/* --- leaving ---------------------------------------------------------------------- */
 
 static void let_agent_go(struct run *r)
 {
@@ -141,8 +140,7 @@ void run_free(struct run *r)
     free(r);
 }
 
-/* --- beginning
- * --------------------------------------------------------------------------- */
+/* --- beginning -------------------------------------------------------------------- */
 
 static void on_timeout(void *arg)
 {
@@ -325,8 +323,7 @@ bool run_start(struct worker *w, const struct pg_result *res, int row)
     return true;
 }
 
-/* --- the end of a turn
- * ------------------------------------------------------------------------- */
+/* --- the end of a turn ------------------------------------------------------------ */
 
 void run_flush(struct run *r)
 {

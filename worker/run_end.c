@@ -37,8 +37,7 @@ static bool is_cancelled(const struct run *r)
     return strcmp(r->end.status, "cancelled") == 0;
 }
 
-/* --- Postgres
- * ------------------------------------------------------------------------------ */
+/* --- Postgres --------------------------------------------------------------------- */
 
 static void add_event(struct buf *out, const struct run *r, const char *type,
                       const char *content)
@@ -234,8 +233,7 @@ void run_finish(struct run *r, const char *status, enum event_type type,
     run_end_again(r);
 }
 
-/* --- Redis, and the mark
- * -------------------------------------------------------------------- */
+/* --- Redis, and the mark ---------------------------------------------------------- */
 
 void run_end_pour(struct run *r, bool anew)
 {

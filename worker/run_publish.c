@@ -108,8 +108,7 @@ static void start_call(struct run *r)
         r->text_ms = clock_ms();
 }
 
-/* --- anew
- * ---------------------------------------------------------------------------------- */
+/* --- anew ------------------------------------------------------------------------- */
 
 void run_begin_anew(struct run *r)
 {
@@ -196,8 +195,7 @@ static bool is_too_long(const struct run *r)
            r->since_bytes > 2 * r->begin_bytes;
 }
 
-/* --- answers
- * --------------------------------------------------------------------------------- */
+/* --- answers ---------------------------------------------------------------------- */
 
 static void count_published(struct run *r, const struct publish_answer *a)
 {

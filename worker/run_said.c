@@ -155,8 +155,7 @@ void run_on_retry(struct run *r)
         figures_retry(&r->figures);
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------ */
+/* --- the end ---------------------------------------------------------------------- */
 
 static void add_done(struct buf *out, const struct run *r, const char *finish_reason,
                      const char *usage)

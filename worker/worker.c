@@ -30,8 +30,7 @@
 
 enum { HAND_BACK_AGAIN_MS = 100 };
 
-/* --- the end of a turn
- * ---------------------------------------------------------------------- */
+/* --- the end of a turn ------------------------------------------------------------ */
 
 static void on_turn_end(void *arg)
 {
@@ -44,8 +43,7 @@ static void on_turn_end(void *arg)
         run_free(run_of_chore(node));
 }
 
-/* --- drain
- * ------------------------------------------------------------------------------------ */
+/* --- drain ------------------------------------------------------------------------ */
 
 static size_t count_runs(const struct worker *w)
 {
@@ -123,9 +121,7 @@ void worker_drain(struct worker *w)
     maybe_exit(w);
 }
 
-/* --- news
- * ---------------------------------------------------------------------------------------
- */
+/* --- news ------------------------------------------------------------------------- */
 
 void worker_on_redis(struct worker *w)
 {
@@ -160,8 +156,7 @@ struct run *worker_run(const struct worker *w, const char *id)
     return strmap_get(w->runs, id, strlen(id));
 }
 
-/* --- which agents there are
- * ------------------------------------------------------------------------ */
+/* --- which agents there are ------------------------------------------------------- */
 
 static bool read_agents(struct worker *w)
 {
@@ -195,8 +190,7 @@ void worker_on_hup(struct worker *w)
         announce_now(w->announce);
 }
 
-/* --- construction
- * -------------------------------------------------------------------------------- */
+/* --- construction ----------------------------------------------------------------- */
 
 static struct pg_pool *open_pool(struct worker *w)
 {

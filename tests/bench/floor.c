@@ -66,8 +66,7 @@ static void watch(int fd)
         die("epoll_ctl");
 }
 
-/* --- events
- * ------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------- */
 
 static void topic_frame(struct topic *t, const char *event, size_t len)
 {
@@ -146,8 +145,7 @@ static void redis_read(void)
     flush();
 }
 
-/* --- readers
- * ------------------------------------------------------------------------------ */
+/* --- readers ---------------------------------------------------------------------- */
 
 static void subscribe(unsigned number)
 {

@@ -141,8 +141,7 @@ static const struct mode *options_read(int argc, char **argv)
     return mode;
 }
 
-/* --- what came out
- * ------------------------------------------------------------------------ */
+/* --- what came out ---------------------------------------------------------------- */
 
 static void print_latency(const struct histogram *h)
 {

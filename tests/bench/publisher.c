@@ -121,8 +121,7 @@ void publisher_send(struct publisher *p, unsigned thread, uint32_t number, int c
     }
 }
 
-/* --- answers
- * ------------------------------------------------------------------------------ */
+/* --- answers ---------------------------------------------------------------------- */
 
 static void on_error(struct publisher *p)
 {
@@ -197,8 +196,7 @@ bool publisher_settle(struct publisher *p, int seconds)
     return p->answers >= p->calls;
 }
 
-/* --- beginning
- * ---------------------------------------------------------------------------- */
+/* --- beginning -------------------------------------------------------------------- */
 
 /* Sends a command, waits, and copies what stands between `mark` and the line's end. */
 static void ask(struct publisher *p, const char *mark, char *ret, size_t size)

@@ -41,8 +41,7 @@ static void sample(struct scenario *s, struct usage *server, struct usage *besid
         *beside = usage_read(&s->conf.beside);
 }
 
-/* --- readers
- * ------------------------------------------------------------------------------ */
+/* --- readers ---------------------------------------------------------------------- */
 
 static void open_stalled(struct scenario *s)
 {
@@ -151,8 +150,7 @@ static void probe(struct scenario *s)
     wait_quiet(s);
 }
 
-/* --- publishing
- * --------------------------------------------------------------------------- */
+/* --- publishing ------------------------------------------------------------------- */
 
 static void send_events(struct scenario *s, int thread, int count)
 {
@@ -253,8 +251,7 @@ static void publish_log(struct scenario *s)
         die("the events were not taken");
 }
 
-/* --- scenarios
- * ---------------------------------------------------------------------------- */
+/* --- scenarios -------------------------------------------------------------------- */
 
 static void measure(struct scenario *s, void (*publish)(struct scenario *s))
 {

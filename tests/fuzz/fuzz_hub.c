@@ -98,8 +98,7 @@ static void op_socket(uint8_t arg, uint8_t what)
     }
 }
 
-/* --- threads
- * ---------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------- */
 
 static void publish(struct truth_thread *t, const char *json, size_t len)
 {
@@ -182,8 +181,7 @@ static void op_forget(uint8_t arg)
         truth_lose(t, (arg >> 3) & 3, (arg & 0x60) == 0x60);
 }
 
-/* --- the rest of the world
- * --------------------------------------------------------------- */
+/* --- the rest of the world -------------------------------------------------------- */
 
 static void op_redis(uint8_t arg)
 {

@@ -88,8 +88,7 @@ static const struct conf_spec spec = {
     .commands = commands,
 };
 
-/* --- one load, with what it printed
- * ----------------------------------------------------- */
+/* --- one load, with what it printed ----------------------------------------------- */
 
 static struct options got;
 static const char *command;
@@ -167,8 +166,7 @@ static int clean(void **state)
     return 0;
 }
 
-/* --- tests
- * ------------------------------------------------------------------------------ */
+/* --- tests ------------------------------------------------------------------------ */
 
 static void has_defaults(void **state)
 {

@@ -164,8 +164,7 @@ static void makes_one_resolver(void **state)
     loop_free(l);
 }
 
-/* --- signals: each in a process of its own
- * ---------------------------------------------- */
+/* --- signals: each in a process of its own ---------------------------------------- */
 
 static int exit_status(pid_t pid)
 {
@@ -255,8 +254,7 @@ static void reports_hup_and_ignores_pipe(void **state)
     assert_int_equal(exit_status(run_child(on_raise_hup, on_drain_stop)), 41);
 }
 
-/* --- backoff
- * ---------------------------------------------------------------------------- */
+/* --- backoff ---------------------------------------------------------------------- */
 
 static void backs_off(void **state)
 {

@@ -9,9 +9,7 @@
 
 static const char dir[] = THREADCAST_SOURCE_DIR "/tests/input/provider";
 
-/* --- what is said, as JSON: [["token","…"],["usage",{…}],…]
- * -----------------------------
- */
+/* --- what is said, as JSON: [["token","…"],["usage",{…}],…] ----------------------- */
 
 static json_t *last(json_t *said, const char *kind)
 {
@@ -70,9 +68,7 @@ static void on_usage(const char *json, size_t len, void *arg)
 
 static const struct openai_voice voice = {on_text, on_reasoning, on_tool_call, on_usage};
 
-/* --- a row
- * ------------------------------------------------------------------------------------
- */
+/* --- a row ------------------------------------------------------------------------ */
 
 static struct buf read_file(const char *name)
 {
@@ -212,8 +208,7 @@ static void every_row_at_every_byte(void **state)
     json_decref(rows);
 }
 
-/* --- limits
- * ---------------------------------------------------------------------------------- */
+/* --- limits ----------------------------------------------------------------------- */
 
 static const char piece[] = "data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}]}\n\n";
 

@@ -10,9 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- the operator's members
- * --------------------------------------------------------------------
- */
+/* --- the operator's members ------------------------------------------------------- */
 
 /* Its settings, or NULL and what is wrong in `why`. */
 static struct openai_settings *options(const char *json, struct buf *why)
@@ -121,9 +119,7 @@ static void keys_come_from_files_and_variables(void **state)
     buf_fini(&why);
 }
 
-/* --- the layers
- * --------------------------------------------------------------------------------
- */
+/* --- the layers ------------------------------------------------------------------- */
 
 static struct worker_conf conf = {.openai_base_url = (char *)"https://p/v1",
                                   .openai_api_key = (char *)"sk-worker",
@@ -222,9 +218,7 @@ static void the_operators_maximum_is_the_most(void **state)
     buf_fini(&why);
 }
 
-/* --- the question
- * ------------------------------------------------------------------------------
- */
+/* --- the question ----------------------------------------------------------------- */
 
 static void addresses(void **state)
 {

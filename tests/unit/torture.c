@@ -117,8 +117,7 @@ static bool torture_is_on(void)
     return torture.nth > 0;
 }
 
-/* --- one run, in a process of its own
- * ---------------------------------------------------- */
+/* --- one run, in a process of its own --------------------------------------------- */
 
 static _Noreturn void leave(int status)
 {
@@ -276,8 +275,7 @@ static bool is_given_up(const struct outcome *o)
            !strstr(o->said, "Sanitizer") && !strstr(o->said, "runtime error");
 }
 
-/* --- all runs
- * ------------------------------------------------------------------------------ */
+/* --- all runs --------------------------------------------------------------------- */
 
 static bool is_good(const struct outcome *o)
 {

@@ -8,8 +8,7 @@
 
 enum { QUOTE_MAX = 160, TABLE_MAX = 10, PIECES = 330, REVERSE_MAX = 16 };
 
-/* --- reading
- * ---------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------- */
 
 static uint32_t code_of(const char *s, size_t len)
 {
@@ -100,8 +99,7 @@ void demo_scripts(const struct demo_facts *f, struct buf *out)
         buf_str(out, "—");
 }
 
-/* --- the one thing it knows
- * ---------------------------------------------------------------------- */
+/* --- the one thing it knows ------------------------------------------------------- */
 
 struct country {
     const char *names[4], *capitals[4]; /* de en fr es */
@@ -171,9 +169,7 @@ static void add_capital(const char *s, size_t len, struct buf *out)
     }
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------- */
 
 static size_t characters(const char *s, size_t len)
 {

@@ -23,9 +23,7 @@
 
 #include <errno.h>
 
-/* --- what the process does
- * -----------------------------------------------------------------------
- */
+/* --- what the process does -------------------------------------------------------- */
 
 static bool on_line(const char *line, size_t len, void *arg)
 {
@@ -92,8 +90,7 @@ static void on_grace(void *arg)
         exec_child_end(a->child);
 }
 
-/* --- for the run
- * ------------------------------------------------------------------------------------ */
+/* --- for the run ------------------------------------------------------------------ */
 
 static void release_one(struct agent *a)
 {

@@ -97,8 +97,7 @@ void agent_add_job(struct buf *out, const struct agent_input *in, const char *ty
     buf_str(out, "}\n");
 }
 
-/* --- what it says
- * ----------------------------------------------------------------------------- */
+/* --- what it says ----------------------------------------------------------------- */
 
 void agent_fail(struct agent *a, const char *code, const char *message, bool retryable)
 {

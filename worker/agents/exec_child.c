@@ -32,8 +32,7 @@ enum {
     LOG_LINE_MAX = 1024,
 };
 
-/* --- going
- * ------------------------------------------------------------------------------------ */
+/* --- going ------------------------------------------------------------------------ */
 
 static void close_event(struct event **ev, int *fd)
 {
@@ -92,9 +91,7 @@ static void on_kill_timer(void *arg)
     signal_group(c, SIGKILL);
 }
 
-/* --- its pipes
- * --------------------------------------------------------------------------------
- */
+/* --- its pipes -------------------------------------------------------------------- */
 
 /* At most `max` bytes of stdout. 0: nothing more can come now. */
 static size_t read_out(struct exec_child *c, size_t max, bool *ret_closed)
@@ -225,9 +222,7 @@ void exec_child_resume(struct exec_child *c)
         event_add(c->out, NULL);
 }
 
-/* --- its death
- * --------------------------------------------------------------------------------------
- */
+/* --- its death -------------------------------------------------------------------- */
 
 /* What it had written is still to be read: no more than a pipe holds, because somebody
  * whom it left behind may hold the other end and write for ever. */
@@ -291,9 +286,7 @@ void exec_child_kill(struct exec_child *c)
     child_free(c);
 }
 
-/* --- its birth
- * --------------------------------------------------------------------------------
- */
+/* --- its birth -------------------------------------------------------------------- */
 
 static bool watch(struct exec_child *c)
 {

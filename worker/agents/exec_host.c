@@ -44,8 +44,7 @@ bool exec_host_is_retired(const struct exec_host *h)
     return h->retired;
 }
 
-/* --- its end
- * --------------------------------------------------------------------------------- */
+/* --- its end ---------------------------------------------------------------------- */
 
 /* Its runs get this as a reason that another attempt may help. */
 static void give_up(struct exec_host *h, const char *code, const char *message)
@@ -99,8 +98,7 @@ static void on_timer(void *arg)
         leave(h);
 }
 
-/* --- what it is told
- * -------------------------------------------------------------------------- */
+/* --- what it is told -------------------------------------------------------------- */
 
 void exec_host_say(struct agent *a, const char *type)
 {
@@ -140,8 +138,7 @@ void exec_host_give(struct exec_host *h, struct agent *a)
     send(h, a);
 }
 
-/* --- the runs' places
- * ------------------------------------------------------------------------- */
+/* --- the runs' places ------------------------------------------------------------- */
 
 static void drop(struct exec_host *h, struct agent *a)
 {
@@ -185,8 +182,7 @@ void exec_host_on_grace(void *arg)
     settle(a->host);
 }
 
-/* --- what it says
- * ----------------------------------------------------------------------------- */
+/* --- what it says ----------------------------------------------------------------- */
 
 static void loose_line(struct exec_host *h, const char *why)
 {
@@ -290,8 +286,7 @@ void exec_host_pour(struct agent *a)
     exec_hold_read_again(a->host);
 }
 
-/* --- its life
- * --------------------------------------------------------------------------------- */
+/* --- its life --------------------------------------------------------------------- */
 
 static void on_closed(void *arg)
 {

@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- lines
- * ------------------------------------------------------------------------------------ */
+/* --- lines ------------------------------------------------------------------------ */
 
 void exec_lines_init(struct exec_lines *l, size_t max)
 {
@@ -71,8 +70,7 @@ void exec_lines_end(struct exec_lines *l, exec_line_fn *fn, void *arg)
         line_done(l, fn, arg);
 }
 
-/* --- one line
- * ------------------------------------------------------------------------------------ */
+/* --- one line --------------------------------------------------------------------- */
 
 static void bad(struct exec_line *l, const char *why)
 {

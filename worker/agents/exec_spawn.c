@@ -48,8 +48,7 @@ enum {
 #define BIRTH_FLAGS (CLONE_VM | CLONE_VFORK)
 #endif
 
-/* --- environment
- * ----------------------------------------------------------------------------- */
+/* --- environment ------------------------------------------------------------------ */
 
 struct environment {
     char *vars[ALLOWED + LOCALE_MAX + OWN + EXEC_ENV_MAX + 1];
@@ -141,8 +140,7 @@ static bool environment_fill(struct environment *e, const struct exec_options *o
            (!in || add_run(e, in));
 }
 
-/* --- pipes
- * ----------------------------------------------------------------------------------- */
+/* --- pipes ------------------------------------------------------------------------ */
 
 struct pipes {
     int in[2], out[2], err[2];
@@ -179,9 +177,7 @@ static bool pipes_open(struct pipes *p)
            ours(p->err[0]);
 }
 
-/* --- the child
- * -------------------------------------------------------------------------------
- */
+/* --- the child -------------------------------------------------------------------- */
 
 struct birth {
     const struct exec_options *o;

@@ -55,9 +55,7 @@ struct agent {
 
 static void ask(struct agent *a);
 
-/* --- what the run hears
- * -----------------------------------------------------------------------
- */
+/* --- what the run hears ----------------------------------------------------------- */
 
 /* A word for those who watch: thoughts come before text. */
 static void say_status(struct agent *a, const char *status)
@@ -121,9 +119,7 @@ static void new_answer(struct agent *a)
     openai_answer_init(&a->answer, a->s.max_bytes, a->s.max_events, &voice, a);
 }
 
-/* --- the end
- * ----------------------------------------------------------------------------------
- */
+/* --- the end ---------------------------------------------------------------------- */
 
 static void finish(struct agent *a)
 {
@@ -229,9 +225,7 @@ static void fail(struct agent *a, const char *code, bool retryable, const char *
     on_failed(a, why, 0);
 }
 
-/* --- the answer
- * -------------------------------------------------------------------------------
- */
+/* --- the answer ------------------------------------------------------------------- */
 
 static void on_head(struct fetch *q, int status, void *arg)
 {
@@ -335,9 +329,7 @@ static void on_limit(void *arg)
              "timeout_ms");
 }
 
-/* --- the question
- * -----------------------------------------------------------------------------
- */
+/* --- the question ----------------------------------------------------------------- */
 
 static const struct fetch_reader reader = {on_head, on_body};
 
@@ -383,9 +375,7 @@ static void on_again(void *arg)
     ask(a);
 }
 
-/* --- for the run
- * -------------------------------------------------------------------------------
- */
+/* --- for the run ------------------------------------------------------------------ */
 
 static void openai_free(struct agent *a)
 {

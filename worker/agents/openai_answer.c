@@ -42,9 +42,7 @@ static void fail(struct openai_answer *a, const char *code, bool retryable,
     a->state = OPENAI_FAILED;
 }
 
-/* --- pieces of a stream
- * -----------------------------------------------------------------------
- */
+/* --- pieces of a stream ----------------------------------------------------------- */
 
 /* What was taken in may have been an error, or the end. */
 static void look(struct openai_answer *a)
@@ -114,9 +112,7 @@ static bool on_event(const char *name, const char *data, size_t len, void *arg)
     return true;
 }
 
-/* --- the form
- * ---------------------------------------------------------------------------------
- */
+/* --- the form --------------------------------------------------------------------- */
 
 static bool has_type(const char *content_type, const char *type)
 {
@@ -201,9 +197,7 @@ void openai_answer_feed(struct openai_answer *a, const char *bytes, size_t len)
              "The model provider's answer was larger than allowed.");
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------
- */
+/* --- the end ---------------------------------------------------------------------- */
 
 static void end_whole(struct openai_answer *a)
 {

@@ -10,9 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- text
- * --------------------------------------------------------------------------------------
- */
+/* --- text ------------------------------------------------------------------------- */
 
 typedef void say_fn(const char *text, size_t len, void *arg);
 
@@ -50,9 +48,7 @@ static void say_reasoning(struct openai_answer *a, const json_t *part)
     say(a, a->voice->on_reasoning, text);
 }
 
-/* --- tools, usage, ends
- * -----------------------------------------------------------------------
- */
+/* --- tools, usage, ends ----------------------------------------------------------- */
 
 static void take_tools(struct openai_answer *a, const json_t *part)
 {
@@ -117,9 +113,7 @@ static void take_finish(struct openai_answer *a, const json_t *reason)
         snprintf(a->finish, sizeof(a->finish), "refusal");
 }
 
-/* --- all of it
- * --------------------------------------------------------------------------------
- */
+/* --- all of it -------------------------------------------------------------------- */
 
 static bool is_error(const json_t *error)
 {

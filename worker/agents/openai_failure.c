@@ -40,9 +40,7 @@ void openai_fail(struct openai_failure *f, const char *code, bool retryable,
     buf_str(&f->message, message);
 }
 
-/* --- what it said
- * -----------------------------------------------------------------------
- */
+/* --- what it said ----------------------------------------------------------------- */
 
 static bool is_word(const json_t *value, const char *word)
 {
@@ -97,9 +95,7 @@ static void take_envelope(struct said *s, const json_t *root)
     take_error(s, one);
 }
 
-/* --- in a sentence
- * ------------------------------------------------------------------------------------
- */
+/* --- in a sentence ---------------------------------------------------------------- */
 
 static void add_said(struct buf *out, const struct said *s)
 {

@@ -35,9 +35,7 @@ int64_t openai_tokens(const char *text, size_t len)
     return (ascii + 3) / 4 + others + 4;
 }
 
-/* --- the conversation
- * ---------------------------------------------------------------------------
- */
+/* --- the conversation ------------------------------------------------------------- */
 
 static bool add_message(json_t *messages, const char *role, const char *text)
 {
@@ -108,9 +106,7 @@ static json_t *messages_of(const struct openai_settings *s, const json_t *histor
     return NULL;
 }
 
-/* --- all of it
- * --------------------------------------------------------------------------------
- */
+/* --- all of it -------------------------------------------------------------------- */
 
 static bool set(json_t *root, const char *name, json_t *value)
 {

@@ -73,9 +73,7 @@ static const struct member *find(const char *name)
     return NULL;
 }
 
-/* --- a layer
- * ----------------------------------------------------------------------------------
- */
+/* --- a layer ---------------------------------------------------------------------- */
 
 void openai_settings_init(struct openai_settings *s)
 {
@@ -171,9 +169,7 @@ bool openai_settings_standard(struct openai_settings *s, const struct worker_con
     return openai_settings_over(s, &options);
 }
 
-/* --- a member
- * ---------------------------------------------------------------------------------
- */
+/* --- a member --------------------------------------------------------------------- */
 
 static bool refuse(const struct member *m, const char *reason, struct buf *err)
 {
@@ -331,9 +327,7 @@ static bool read_member(struct openai_settings *s, const struct member *m,
     return false;
 }
 
-/* --- the file
- * ---------------------------------------------------------------------------------
- */
+/* --- the file --------------------------------------------------------------------- */
 
 void *openai_options_new(const char *json, size_t len, struct buf *err)
 {
@@ -365,9 +359,7 @@ void openai_options_free(void *options)
     free(options);
 }
 
-/* --- a message
- * --------------------------------------------------------------------------------
- */
+/* --- a message -------------------------------------------------------------------- */
 
 static bool holds_own(const json_t *body)
 {

@@ -45,8 +45,7 @@ struct teller {
     struct timespec began;
 };
 
-/* --- the order
- * ------------------------------------------------------------------------------------ */
+/* --- the order -------------------------------------------------------------------- */
 
 static void order_word(struct order *o, const char *word)
 {
@@ -70,8 +69,7 @@ static struct order order_read(const char *prompt)
     return o;
 }
 
-/* --- saying
- * ------------------------------------------------------------------------------------ */
+/* --- saying ----------------------------------------------------------------------- */
 
 /* Takes `line`. */
 static void say(json_t *line)
@@ -142,8 +140,7 @@ static void wait_for(const struct teller *t, uint32_t n)
         ;
 }
 
-/* --- ends
- * ------------------------------------------------------------------------------------ */
+/* --- ends ------------------------------------------------------------------------- */
 
 static void say_done(uint32_t pieces)
 {
@@ -208,8 +205,7 @@ static int end(const struct teller *t)
     return 0;
 }
 
-/* --- one answer
- * ------------------------------------------------------------------------------------ */
+/* --- one answer ------------------------------------------------------------------- */
 
 static int tell(uint64_t seed, const json_t *in)
 {

@@ -85,8 +85,7 @@ void run_announce(struct run *r, int64_t pieces, int64_t now_ms)
     t->announced[t->announced_count++] = r;
 }
 
-/* --- text
- * ------------------------------------------------------------------------------------ */
+/* --- text ------------------------------------------------------------------------- */
 
 static void hash_story(struct run *r, uint32_t attempt, uint64_t bytes, char *hex)
 {
@@ -119,8 +118,7 @@ const char *run_sha256(struct run *r, uint32_t attempt, uint64_t bytes)
     return r->memo.sha256;
 }
 
-/* --- ids that no merging swallows
- * ------------------------------------------------------------------------------------ */
+/* --- ids that no merging swallows ------------------------------------------------- */
 
 static struct event_id *firm_slot(const struct thread *t, size_t i)
 {

@@ -26,8 +26,7 @@ static struct view *view_of(struct reader *r, const struct event *e)
     return NULL;
 }
 
-/* --- events
- * ------------------------------------------------------------------------------------ */
+/* --- events ----------------------------------------------------------------------- */
 
 static bool check_id_line(struct reader *r, const struct block *b, const struct event *e)
 {
@@ -98,8 +97,7 @@ static void on_event(struct reader *r, const struct block *b)
     }
 }
 
-/* --- the bridge's own
- * ------------------------------------------------------------------------------------ */
+/* --- the bridge's own ------------------------------------------------------------- */
 
 static void on_reset(struct reader *r, const struct block *b, const json_t *data)
 {

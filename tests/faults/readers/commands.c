@@ -58,8 +58,7 @@ struct words {
     int count;
 };
 
-/* --- readers
- * ------------------------------------------------------------------------------------ */
+/* --- readers ---------------------------------------------------------------------- */
 
 static const char *views_read(struct farm *f, struct reader *r, const char *list)
 {
@@ -167,8 +166,7 @@ static const char *do_close(struct farm *f, const struct words *w)
     return NULL;
 }
 
-/* --- the rest
- * ------------------------------------------------------------------------------------ */
+/* --- the rest --------------------------------------------------------------------- */
 
 static const char *do_ports(struct farm *f, const struct words *w)
 {
@@ -271,8 +269,7 @@ static const char *do_quit(struct farm *f, const struct words *w)
     return NULL;
 }
 
-/* --- lines
- * ------------------------------------------------------------------------------------ */
+/* --- lines ------------------------------------------------------------------------ */
 
 static const struct {
     const char *name;

@@ -34,8 +34,7 @@ int64_t connect_retry_ms(struct reader *r)
     return ms / 2 + (int64_t)rng_below(&r->farm->random, (uint64_t)ms / 2 + 1);
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------ */
+/* --- the end ---------------------------------------------------------------------- */
 
 /* What was heard and is not whole is forgotten: nobody has seen it. */
 static void forget_connection(struct reader *r)
@@ -84,8 +83,7 @@ void connect_cut(struct reader *r)
                 connect_retry_ms(r));
 }
 
-/* --- the beginning
- * ------------------------------------------------------------------------------------ */
+/* --- the beginning ---------------------------------------------------------------- */
 
 void reader_open(struct reader *r)
 {
@@ -222,8 +220,7 @@ void connect_listen(struct reader *r, bool wanted)
         epoll_ctl(r->farm->epoll, EPOLL_CTL_MOD, r->fd, &ev);
 }
 
-/* --- the answer's head
- * ------------------------------------------------------------------------------------ */
+/* --- the answer's head ------------------------------------------------------------ */
 
 static bool has_line(const char *head, const char *line)
 {

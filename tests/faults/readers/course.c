@@ -9,8 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* --- text
- * ------------------------------------------------------------------------------------ */
+/* --- text ------------------------------------------------------------------------- */
 
 static const struct told *piece_of(struct farm *f, const struct course *c)
 {
@@ -114,8 +113,7 @@ static void check_markers(struct reader *r, const struct view *v, const struct c
     }
 }
 
-/* --- its course
- * ------------------------------------------------------------------------------------ */
+/* --- its course ------------------------------------------------------------------- */
 
 static void on_begin(struct reader *r, const struct view *v, struct course *c,
                      const struct event *e)

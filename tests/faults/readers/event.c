@@ -60,8 +60,7 @@ const char *event_type_name(enum event_type type)
     return "";
 }
 
-/* --- fields
- * ------------------------------------------------------------------------------------ */
+/* --- fields ----------------------------------------------------------------------- */
 
 static bool read_number(const char *text, size_t len, uint64_t *ret)
 {
@@ -179,8 +178,7 @@ static const char *event_fill(struct book *book, struct event *e, const json_t *
     return content_read(book, e, json_object_get(root, "content"));
 }
 
-/* --- all of it
- * ------------------------------------------------------------------------------------ */
+/* --- all of it -------------------------------------------------------------------- */
 
 static bool utf8_ok(const char *text, size_t len)
 {

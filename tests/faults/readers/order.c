@@ -70,8 +70,7 @@ void check_order(struct reader *r, struct view *v, const struct event *e)
         thread_saw_firm(v->thread, e->id);
 }
 
-/* --- positions
- * ------------------------------------------------------------------------------------ */
+/* --- positions -------------------------------------------------------------------- */
 
 static bool list_read(const struct reader *r, struct piece id, struct event_id *ret)
 {

@@ -39,8 +39,7 @@ void reader_free(struct reader *r)
     free(r);
 }
 
-/* --- time
- * ------------------------------------------------------------------------------------ */
+/* --- time ------------------------------------------------------------------------- */
 
 static void sooner(int64_t *at_ms, int64_t other_ms)
 {
@@ -116,8 +115,7 @@ void reader_on_wake(struct reader *r)
     reader_schedule(r);
 }
 
-/* --- bytes
- * ------------------------------------------------------------------------------------ */
+/* --- bytes ------------------------------------------------------------------------ */
 
 static void on_block(const struct block *b, void *arg)
 {
@@ -240,8 +238,7 @@ void reader_on_events(struct reader *r, uint32_t events)
     }
 }
 
-/* --- what is done to it
- * ------------------------------------------------------------------------------------ */
+/* --- what is done to it ----------------------------------------------------------- */
 
 void reader_cut(struct reader *r, int64_t after_bytes, int64_t within_ms, bool rst)
 {

@@ -93,8 +93,7 @@ void reader_schedule(struct reader *r);
 
 void reader_note(struct reader *r, const char *what);
 
-/* --- what the farm does to it
- * ------------------------------------------------------------------------------------ */
+/* --- what the farm does to it ----------------------------------------------------- */
 void reader_cut(struct reader *r, int64_t after_bytes, int64_t within_ms, bool rst);
 void reader_stall(struct reader *r, int64_t ms);
 void reader_half_close(struct reader *r);

@@ -43,8 +43,7 @@ static json_t *text_json(const char *text, size_t len)
     return json_stringn(clean, len);
 }
 
-/* --- as it happens
- * ------------------------------------------------------------------------------------ */
+/* --- as it happens ---------------------------------------------------------------- */
 
 static json_t *trace_json(const struct trace *t)
 {
@@ -123,8 +122,7 @@ void report_auth(struct reader *r, const json_t *data)
     report_line(line);
 }
 
-/* --- when asked
- * ------------------------------------------------------------------------------------ */
+/* --- when asked ------------------------------------------------------------------- */
 
 struct now {
     int readers, connected, live;

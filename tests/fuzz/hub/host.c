@@ -173,9 +173,7 @@ int __wrap_close(int fd)
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
-/* --- libevent: its structs, in a table while they are added
- * ------------------------------
- */
+/* --- libevent: its structs, in a table while they are added ----------------------- */
 
 enum { EVENTS_MAX = 256 };
 

@@ -335,8 +335,7 @@ static bool deliver_news(struct redis *r)
     return true;
 }
 
-/* --- what the fuzzer makes happen
- * ------------------------------------------------------- */
+/* --- what the fuzzer makes happen ------------------------------------------------- */
 
 bool redis_model_execute(enum redis_role role, const char *error)
 {

@@ -199,8 +199,7 @@ void world_open_follow(const struct follow *asked, const char *since, bool http1
     request_unref(r);
 }
 
-/* --- what must hold at every step
- * --------------------------------------------------------- */
+/* --- what must hold at every step ------------------------------------------------- */
 
 static void check_client(const struct client *c)
 {
@@ -248,8 +247,7 @@ void world_turn(void)
     check_lists();
 }
 
-/* --- from the beginning to the end
- * -------------------------------------------------------- */
+/* --- from the beginning to the end ------------------------------------------------ */
 
 void world_begin(void)
 {

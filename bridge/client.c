@@ -42,10 +42,11 @@ static bool is_blocked(const struct client *c)
     return c->writable != NULL;
 }
 
+/* Those whose sockets are full come behind those who read. */
 static void mark_dirty(struct client *c)
 {
     if (!list_linked(&c->dirty))
-        list_push(&c->set->dirty, &c->dirty);
+        list_push(is_blocked(c) ? &c->set->late : &c->set->dirty, &c->dirty);
 }
 
 void client_hear(void *client)
@@ -165,16 +166,16 @@ static bool wanted(const struct client *c, const struct msg *m)
 }
 
 /* Tries to put `m` into the newest queued token; only slow readers come here. */
-static bool merge_into_tail(struct client *c, const struct msg *m)
+static bool merge_into_tail(struct client *c, struct msg *m)
 {
     struct msg *tail = outbuf_tail(&c->out);
     if (!c->merge || c->count > 1 || !tail || tail->type != EVENT_TOKEN ||
         m->type != EVENT_TOKEN)
         return false;
-    struct msg *merged = sse_merge(tail, m);
+    struct msg *merged = merges_get(&c->set->merges, tail, m);
     if (!merged)
         return false;
-    outbuf_replace_tail(&c->out, merged);
+    outbuf_replace_tail(&c->out, msg_ref(merged));
     c->merged++;
     c->set->bridge->stats.events_merged++;
     return true;
@@ -188,7 +189,8 @@ static void push(struct sub *s, struct msg *m, bool live)
         c->greeted |= !event_id_zero(m->id);
         if (event_id_zero(c->first))
             c->first = m->id;
-        mark_dirty(c);
+        if (!is_blocked(c) || c->over || c->poll) /* else it waits for its socket */
+            mark_dirty(c);
     } else {
         client_close(c, CLOSE_MEMORY);
     }
@@ -385,6 +387,10 @@ static void unblock(struct client *c)
     c->writable = NULL;
     c->set->bridge->stats.clients_blocked--;
     waits_in(c, &c->set->quiet);
+    if (list_linked(&c->dirty)) { /* it reads again */
+        list_remove(&c->dirty);
+        mark_dirty(c);
+    }
 }
 
 /* true: go on writing */

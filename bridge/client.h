@@ -102,7 +102,7 @@ struct client_spec {
 
 struct client {
     struct list node;  /* clients->all, or clients->dead */
-    struct list dirty; /* clients->dirty: something to flush this turn */
+    struct list dirty; /* clients->dirty or ->late: something to flush */
     struct list waits; /* clients->quiet, or ->blocked; least recently written first */
     struct clients *set;
     struct event *writable; /* only while blocked */

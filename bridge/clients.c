@@ -19,7 +19,8 @@
 enum {
     TICK_MS = 250,
     SCAN_TICKS = 2,
-    AT_ONCE = 64, /* keepalives, cuts: the rest waits for others */
+    AT_ONCE = 64,    /* keepalives, cuts: the rest waits for others */
+    LATE_A_TURN = 8, /* full sockets: the rest, too */
     SOON_MS = 2,
     DRAIN_STEP_MS = 20,
     AGE_MAX_MS = 600000 /* an older `ts` is somebody's clock, not our latency */
@@ -163,6 +164,18 @@ bool clients_empty(const struct clients *set)
     return list_empty(&set->all) && list_empty(&set->dead);
 }
 
+/* Nothing to be done here: the end of this turn does it. */
+static void on_again(void *arg)
+{
+    (void)arg;
+}
+
+void clients_soon(struct clients *set)
+{
+    if (!timer_running(set->again))
+        timer_start(set->again, 0);
+}
+
 struct clients *clients_new(struct bridge *b)
 {
     struct clients *set = calloc(1, sizeof(*set));
@@ -171,6 +184,7 @@ struct clients *clients_new(struct bridge *b)
     set->bridge = b;
     list_init(&set->all);
     list_init(&set->dirty);
+    list_init(&set->late);
     list_init(&set->quiet);
     list_init(&set->blocked);
     list_init(&set->dead);
@@ -179,8 +193,9 @@ struct clients *clients_new(struct bridge *b)
     set->wall_ms = clock_wall_ms();
     set->tick = timer_new(b->loop, on_tick, set);
     set->drain = timer_new(b->loop, on_drain, set);
+    set->again = timer_new(b->loop, on_again, set);
     set->ears = ears_new(b->loop, client_hear);
-    if (!set->tick || !set->drain || !set->ears) {
+    if (!set->tick || !set->drain || !set->again || !set->ears) {
         clients_free(set);
         return NULL;
     }
@@ -195,10 +210,12 @@ void clients_free(struct clients *set)
     tours_end(set);
     LIST_EACH(node, next, &set->all)
         client_close(LIST_ITEM(node, struct client, node), CLOSE_DRAIN);
-    reaper_run(set);
+    reaper_run(set, SIZE_MAX);
+    merges_clear(&set->merges);
     ears_free(set->ears);
     timer_free(set->tick);
     timer_free(set->drain);
+    timer_free(set->again);
     free(set);
 }
 
@@ -215,8 +232,13 @@ void clients_flush(struct clients *set)
     struct list *node;
     set->now_ms = clock_ms();
     slice_end(&set->woken);
+    merges_clear(&set->merges);
     while ((node = list_pop(&set->dirty)))
         client_flush(LIST_ITEM(node, struct client, dirty));
+    for (int i = 0; i < LATE_A_TURN && (node = list_pop(&set->late)); i++)
+        client_flush(LIST_ITEM(node, struct client, dirty));
+    if (!list_empty(&set->late))
+        clients_soon(set);
     if (set->turn_count) {
         set->wall_ms = clock_wall_ms();
         for (uint32_t i = 0; i < set->turn_count; i++)

@@ -4,6 +4,7 @@
 #define THREADCAST_CLIENTS_H
 
 #include "bridge/client.h"
+#include "bridge/merges.h"
 #include "bridge/slice.h"
 #include "common/list.h"
 
@@ -18,10 +19,13 @@ struct timer;
 
 struct clients {
     struct bridge *bridge;
-    struct list all, dirty, quiet, blocked, dead;
-    struct ears *ears; /* of all */
-    struct list tours; /* walks over `all` that go on in the next turn (tour.c) */
+    struct list all, quiet, blocked, dead;
+    struct list dirty, late; /* something to do at the end of this turn; or soon */
+    struct ears *ears;       /* of all */
+    struct list tours;       /* walks over `all` that go on in the next turn (tour.c) */
     struct timer *tick, *drain;
+    struct timer *again;     /* a turn follows at once: for what is late, or dead */
+    struct merges merges;    /* of this turn */
     int64_t now_ms, wall_ms; /* of this turn */
     int64_t drain_until_ms;
     uint64_t made, ticks;
@@ -34,8 +38,13 @@ struct clients *clients_new(struct bridge *b);
 void clients_free(struct clients *set);
 
 void clients_flush(struct clients *set); /* end of the turn: one writev a client */
-/* The only place where streams are freed: behind clients_flush. (reaper.c) */
-void reaper_run(struct clients *set);
+/* The only place where streams are freed: behind clients_flush, a few in a turn.
+ * (reaper.c)
+ */
+#define REAPED_A_TURN 8 /* each is a descriptor closed and a line in the log */
+void reaper_run(struct clients *set, size_t most);
+/* Another turn at once, behind what the sockets say. */
+void clients_soon(struct clients *set);
 void clients_saw(struct clients *set, int64_t ts_ms); /* an event came in, for latency */
 
 /* Says `bye` to everybody, spread over ms; `done` when none is left is the caller's

@@ -115,10 +115,14 @@ static void reap(struct client *c)
     c->count = 0;
 }
 
-void reaper_run(struct clients *set)
+void reaper_run(struct clients *set, size_t most)
 {
     LIST_EACH(node, next, &set->dead) {
         struct client *c = LIST_ITEM(node, struct client, node);
+        if (c->fd >= 0 && !most--) {
+            clients_soon(set);
+            return;
+        }
         if (c->fd >= 0)
             reap(c);
         if (c->pending)

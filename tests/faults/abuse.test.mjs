@@ -3,13 +3,17 @@
 // read notice nothing: rounds without and with the abuse take turns, and the medians of
 // their percentiles are printed side by side with all of them (figures of a busy machine
 // prove nothing, so none is a condition). THREADCAST_FULL=1: 2,000 connections each, in
-// rounds enough to quote.
+// rounds enough to quote, and with a control: what the abuse does to readers of a server
+// that it does not concern (a second bridge), or that does nothing (the floor), through the
+// kernel and the cores that all of this shares. The attacker has the cores that nobody else
+// wants, as it would have a machine of its own.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { before, test } from 'node:test';
-import { BIN, Child, ROOT, Stack, until } from '../e2e/harness.mjs';
+import { BIN, Child, freePort, ROOT, Stack, until } from '../e2e/harness.mjs';
 
 const FULL = Boolean(process.env.THREADCAST_FULL);
 const MANY = FULL ? 2000 : 150;
@@ -17,8 +21,9 @@ const ROUNDS = FULL ? 7 : 1;
 const SECONDS = FULL ? 5 : 2;
 const WARM_SECONDS = FULL ? 2 : 0.5;
 const READERS = 100;
-const LOAD = [path.join(path.dirname(BIN), 'bench'), ...['bench', 'asan', 'dev'].map((preset) =>
-    path.join(ROOT, 'build', preset, 'bench'))].map((dir) => path.join(dir, 'bench_load')).find((file) => fs.existsSync(file)) ?? '';
+const BENCH = [path.join(path.dirname(BIN), 'bench'), ...['bench', 'asan', 'dev'].map((preset) =>
+    path.join(ROOT, 'build', preset, 'bench'))].find((dir) => fs.existsSync(path.join(dir, 'bench_load'))) ?? '';
+const LOAD = path.join(BENCH, 'bench_load');
 
 /** @type {Stack} */
 let stack;
@@ -27,15 +32,15 @@ let token;
 const limits = { 'request-timeout-ms': 3000, 'write-stall-ms': 3000, 'idle-timeout-ms': 3000, 'max-clients': 20_000,
                  'max-streams-per-user': 0, 'max-connections': FULL ? 1024 : 100 };
 before(async () => {
-    assert.ok(LOAD, 'bench_load is built');
+    assert.ok(BENCH, 'bench_load is built');
     stack = await Stack.start({ workers: 0, bridge: limits });
     token = stack.token({ read: ['*'], write: ['*'], seconds: 3600 });
 });
 
-/** Readers who read, one event in 20 ms each of ten threads: their figures. @param {{ port: number }} bridge @param {string[]} more
- *  @returns {Promise<{ p50: number, p99: number }>} */
-async function measure(name, bridge, more = []) {
-    const child = new Child(name, LOAD, ['rate', '--port', String(bridge.port), '--path', '/v1/threads/t{}/events?since=now',
+/** Readers who read, one event in 20 ms each of ten threads: their figures. @param {string} name @param {number} port @param {string[]} more
+ *  @param {string} where @returns {Promise<{ p50: number, p99: number }>} */
+async function measure(name, port, more = [], where = '/v1/threads/t{}/events?since=now') {
+    const child = new Child(name, LOAD, ['rate', '--port', String(port), '--path', where,
         '--header', `Authorization: Bearer ${token}`, '--readers', String(READERS), '--threads', '10', '--rate', '500',
         '--warm', String(WARM_SECONDS), '--seconds', String(SECONDS), '--patience', '5', '--redis-port', String(stack.redis.port),
         '--channel', 'thread:t{}', ...more]);
@@ -49,18 +54,20 @@ async function measure(name, bridge, more = []) {
 const median = (/** @type {number[]} */ all) => [...all].sort((a, b) => a - b)[all.length >> 1];
 const list = (/** @type {number[]} */ all) => all.map((ms) => ms.toFixed(2)).join(' ');
 
-/** Rounds without and with it, in turn. @param {import('node:test').TestContext} t @param {() => Promise<{ p50: number, p99: number }>} alone
- *  @param {() => Promise<{ p50: number, p99: number }>} beside */
-async function compare(t, name, alone, beside) {
-    const without = [], besides = [];
-    for (let round = 0; round < ROUNDS; round++) {
-        without.push(await alone());
-        besides.push(await beside());
-    }
-    for (const of of /** @type {const} */ (['p99', 'p50'])) {
-        const [a, b] = [without, besides].map((rounds) => rounds.map((round) => round[of]));
-        t.diagnostic(`${name}: ${of} ${median(b).toFixed(2)} ms beside it, ${median(a).toFixed(2)} ms alone ` +
-                     `(${(median(b) / median(a)).toFixed(2)} ×; medians of ${list(b)} and ${list(a)})`);
+/**
+ * Rounds without and with it, in turn, and of the control.
+ * @typedef {() => Promise<{ p50: number, p99: number }>} Round
+ * @param {import('node:test').TestContext} t @param {string} name @param {{ alone: Round, beside: Round } & Record<string, Round>} of
+ */
+async function compare(t, name, of) {
+    /** @type {Record<string, { p50: number, p99: number }[]>} */
+    const seen = Object.fromEntries(Object.keys(of).map((kind) => [kind, []]));
+    for (let round = 0; round < ROUNDS; round++)
+        for (const kind in of) seen[kind].push(await of[kind]());
+    for (const which of /** @type {const} */ (['p99', 'p50'])) {
+        const all = Object.values(seen).map((rounds) => rounds.map((round) => round[which]));
+        t.diagnostic(`${name}: ${which} ` + Object.keys(seen).map((kind, i) => `${kind} ${median(all[i]).toFixed(2)} ms`).join(', ') +
+                     ` (medians of ${all.map(list).join('; ')})`);
     }
 }
 
@@ -79,40 +86,61 @@ const hasTool = ['/usr/bin', '/usr/local/bin'].some((dir) => fs.existsSync(path.
 const settled = (before, bridge = stack.bridge) => until(() => fds(bridge) <= before + 2, {
     what: () => `descriptors: ${before} before, ${fds(bridge)} after`, timeout: 30_000 });
 
-/** Good readers beside an attack. @param {string[]} flags */
-async function attacked(flags) {
-    const before = fds();
+/** A server that does nothing but send. */
+async function startFloor() {
+    const port = await freePort();
+    const child = new Child('floor', path.join(BENCH, 'bench_floor'), [String(port), String(stack.redis.port)]);
+    await until(() => new Promise((resolve) => {
+        const socket = net.connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true); }).on('error', () => resolve(false));
+    }), { what: () => `the floor listens\n${child.tail()}` });
+    return { port, child };
+}
+
+/** Good readers beside an attack, on their server or on `victim`. @param {string[]} flags @param {import('../e2e/harness.mjs').Bridge} victim */
+async function attacked(flags, victim = stack.bridge) {
+    const before = fds(victim);
     const url = flags.includes('-B') ? '/v1/threads/x/messages' : '/healthz';
-    const attack = new Child('slowhttptest', 'slowhttptest', [...flags, '-c', String(MANY), '-r', String(MANY), '-l', '60',
-        '-u', stack.bridge.url(url), '-p', '3']);
-    await until(() => fds() > before + MANY / 4 || !attack.running, { what: () => `the attack has begun\n${attack.tail()}` })
+    const attack = new Child('slowhttptest', 'chrt', ['--idle', '0', 'slowhttptest', ...flags, '-c', String(MANY), '-r', String(MANY),
+        '-l', '60', '-u', victim.url(url), '-p', '3']);
+    await until(() => fds(victim) > before + MANY / 4 || !attack.running, { what: () => `the attack has begun\n${attack.tail()}` })
         .catch(() => {}); // ranges are answered at once, nothing is held
-    const figures = await measure('beside', stack.bridge);
+    const figures = await measure('beside', stack.bridge.port);
     attack.kill('SIGKILL');
     await attack.exit;
-    await settled(before);
+    await settled(before, victim);
     return figures;
 }
 
 for (const [name, flags] of MODES) {
     test(`slowhttptest, ${MANY} connections: ${name}`, { skip: !hasTool && 'slowhttptest is not installed' }, async (t) => {
         const from = await counter('threadcast_bridge_accepted_total');
-        await compare(t, name, () => measure('alone', stack.bridge), () => attacked(flags));
-        const accepted = await counter('threadcast_bridge_accepted_total') - from - 2 * ROUNDS * READERS;
+        const other = FULL ? await stack.startBridge(limits) : undefined;
+        await compare(t, name, { alone: () => measure('alone', stack.bridge.port), beside: () => attacked(flags),
+                                 ...other && { 'when another bridge is attacked': () => attacked(flags, other) } });
+        const accepted = await counter('threadcast_bridge_accepted_total') - from - (other ? 3 : 2) * ROUNDS * READERS;
         assert.ok(accepted >= ROUNDS * MANY / 4, `there was an attack: ${accepted} connections`);
+        await other?.stop();
     });
 }
 
-test(`${MANY} readers who never read, on threads of their own and on those of the others`, async (t) => {
-    // in figures to quote they are there all the time, else their being cut is seen, too
-    const bridge = FULL ? await stack.startBridge({ ...limits, 'write-stall-ms': 20_000 }) : stack.bridge;
-    const before = fds(bridge);
-    const big = ['--text', '1000']; // so that their sockets are full before it counts
-    await compare(t, 'readers who never read', () => measure('alone', bridge, big),
-                  () => measure('beside', bridge, [...big, '--stalled', String(MANY)]));
-    await settled(before, bridge);
-    if (FULL) await bridge.stop();
-});
+/** @type {[string, string[]][]} */
+const EVENTS = [['large ones', ['--text', '1000']], // their sockets are full soon, and they are cut as slow
+                ['tokens', ['--script', path.join(ROOT, 'common/publish.lua'), '--rate', '1000', '--text', '40']]]; // merged, many to one
+for (const [name, more] of EVENTS) {
+    test(`${MANY} readers who never read, on the threads of the others: ${name}`, async (t) => {
+        // in figures to quote they are there all the time, else their being cut is seen, too
+        const bridge = FULL ? await stack.startBridge({ ...limits, 'write-stall-ms': 20_000 }) : stack.bridge;
+        const before = fds(bridge), stalled = [...more, '--stalled', String(MANY)];
+        const floor = FULL ? await startFloor() : undefined;
+        await compare(t, `readers who never read ${name}`, {
+            alone: () => measure('alone', bridge.port, more), beside: () => measure('beside', bridge.port, stalled),
+            ...floor && { 'the floor alone': () => measure('floor', floor.port, more, '/{}'),
+                          'the floor beside': () => measure('floor', floor.port, stalled, '/{}') } });
+        await settled(before, bridge);
+        await floor?.child.stop('SIGTERM', 5000).catch(() => {});
+        if (FULL) await bridge.stop();
+    });
+}
 
 test('after all that it serves as before', async () => {
     assert.ok((await stack.bridge.fetch('/readyz')).ok);

@@ -243,7 +243,7 @@ void world_turn(void)
 {
     redis_model_settle();
     clients_flush(bridge.clients);
-    reaper_run(bridge.clients);
+    reaper_run(bridge.clients, REAPED_A_TURN);
     check_lists();
 }
 

@@ -12,7 +12,7 @@ import { until } from '../e2e/lib/until.mjs';
 import { LOAD, PEERS, ROOT, Server } from './lib/peers.mjs';
 import { SCENARIOS } from './lib/scenarios.mjs';
 
-const OURS = ['floor', 'floor-script', 'threadcast', 'threadcast-bare'];
+const OURS = ['floor', 'floor-script', 'threadcast', 'threadcast-bare', 'threadcast-slow-2'];
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'threadcast-bench-test-'));
 
 before(async () => {

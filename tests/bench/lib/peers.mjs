@@ -13,6 +13,7 @@ import { claimsOf, Signer } from '../../e2e/lib/jwt.mjs';
 import { Child, run } from '../../e2e/lib/process.mjs';
 import { freePort, RedisServer } from '../../e2e/lib/servers.mjs';
 import { until } from '../../e2e/lib/until.mjs';
+import { canSlow, slow } from './slowed.mjs';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 const BUILD = path.join(ROOT, 'build/bench');
@@ -45,6 +46,7 @@ const KEPT_EVENTS = 20_000;
  * @property {boolean} [resumes] knows Last-Event-ID
  * @property {boolean} [scaling] only the figures about several reactors
  * @property {string[]} [only] the scenarios that it is measured in
+ * @property {boolean} [slowed] its threads have a fifth of a core each
  * @property {() => string | Promise<string>} version or '' when it is not there
  * @property {(place: Place) => Promise<Served> | Served} start
  */
@@ -211,6 +213,12 @@ export const PEERS = [
       does: 'as bare events, with --reactors 1',
       version: async () => (await run(BRIDGE, ['--help'])).stdout.includes('--reactors') ? bridgeVersion() : '',
       start: (place) => startBridge(place, byPublish, ['--reactors', '1']) },
+    ...[1, 2].map((reactors) => /** @type {Peer} */ ({
+        name: `threadcast-slow-${reactors}`, title: `Threadcast, ${reactors} × a fifth of a core`, most: MOST_READERS,
+        slowed: true, only: ['flat-one', 'flat-many'],
+        does: `as bare events, with --reactors ${reactors}, each of which may use a fifth of a core`,
+        version: () => canSlow() ? bridgeVersion() : '',
+        start: (place) => startBridge(place, byPublish, ['--reactors', String(reactors)]) })),
     { name: 'nchan', title: 'nchan', most: MOST_READERS, resumes: true,
       does: 'resume by id from Redis; no auth here (nginx would ask another server), no check of events; '
           + 'published over HTTP, which its figures include',
@@ -270,6 +278,8 @@ export class Server {
         /** @type {RedisServer | undefined} */
         this.redis = undefined;
         this.port = 0;
+        /** @type {() => void} */
+        this.unslow = () => {};
     }
 
     async #start() {
@@ -282,6 +292,7 @@ export class Server {
         await until(async () => !child.running || await this.#answers(), {
             what: () => `${this.peer.title} answers\n${child.tail()}` });
         if (!child.running) throw new Error(`${this.peer.title} did not start\n${child.tail()}`);
+        if (this.peer.slowed) this.unslow = slow(child.pid);
     }
 
     async #answers() {
@@ -305,6 +316,7 @@ export class Server {
         for (const child of this.served.children) {
             await child.stop('SIGTERM', 5000).catch(() => {}); // then it was killed
         }
+        this.unslow();
         await this.redis?.stop('SIGKILL');
         fs.rmSync(this.dir, { recursive: true, force: true });
     }

@@ -158,6 +158,8 @@ export const GOALS = [
       of: (r, peer) => behindScript(r, peer, 'latency-200', METRICS.p50) },
     { what: 'p99 with 2,000 stalled readers, to without', limit: 1.2,
       of: (r, peer) => ratio(r, [peer, 'held-2000'], [peer, 'held-0'], METRICS.p99) },
+    { what: 'the same p99, to the floor with the same stalled readers', limit: 1.2,
+      of: (r, peer) => ratio(r, [peer, 'held-2000'], ['floor', 'held-2000'], METRICS.p99) },
 ];
 const SCALING = 1.6;
 /** the client has two threads, Redis one: two reactors need what is left */
@@ -176,6 +178,9 @@ function goalTable(results) {
         ...ours.map((peer) => verdict(goal, goal.of(results, peer)))]);
     const scaling = ratio(results, ['threadcast-bare', 'flat-one'], ['threadcast-one', 'flat-one'], METRICS.rate);
     const cores = Number(results.machine.cores);
+    const slowed = ratio(results, ['threadcast-slow-2', 'flat-one'], ['threadcast-slow-1', 'flat-one'], METRICS.rate);
+    rows.push([`two reactors of a fifth of a core each to one, flat out 1 × 500 ≥ ${SCALING}×`, '–',
+               verdict({ what: '', limit: SCALING, atLeast: true, of: () => slowed }, slowed)]);
     rows.push([`all reactors to one, flat out 1 × 500 ≥ ${SCALING}× where two cores are free`, '–',
                cores < CORES_FOR_SCALING ? `${short(scaling)}× (${cores} cores here, none of them free)`
                    : verdict({ what: '', limit: SCALING, atLeast: true, of: () => scaling }, scaling)]);

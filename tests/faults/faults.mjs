@@ -5,6 +5,7 @@
 // `reset` legitimate.
 
 import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
 import net from 'node:net';
 import { until } from '../e2e/harness.mjs';
 import { pause } from './world.mjs';
@@ -38,6 +39,30 @@ const asleep = (child, ms) => during(async () => child?.kill('SIGSTOP'), ms, asy
 
 /** One statement, tried again while Postgres is being harmed. */
 const sql = (world, text, values = []) => until(async () => [await world.stack.pg.query(text, values)]).then(([rows]) => rows);
+
+/** A file of /proc; '' when that process has gone. @param {string} file */
+function proc(file) {
+    try {
+        return fs.readFileSync(`/proc/${file}`, 'utf8');
+    } catch {
+        return '';
+    }
+}
+
+/** The processes that serve many runs. @param {World} world @returns {number[]} */
+function hosts(world) {
+    return world.workers.flatMap(({ child }) => proc(`${child?.pid}/task/${child?.pid}/children`).split(' ').filter(Boolean).map(Number))
+        .filter((pid) => proc(`${pid}/cmdline`).includes('host.py'));
+}
+
+/** @param {number} pid @param {NodeJS.Signals} [signal] */
+function killed(pid, signal = 'SIGKILL') {
+    try {
+        process.kill(pid, signal);
+    } catch {
+        // it has gone by itself
+    }
+}
 
 async function bridgeReplaced(world, place) {
     const old = world.bridges[place];
@@ -160,6 +185,12 @@ export const FAULTS = [
         const place = ms(0, 1) < 0.5 ? 0 : 1;
         const old = world.workers[place];
         await Promise.all([world.fillWorker(place), old.stop()]);
+    } },
+    { name: 'hosts-killed', part: 'worker', happen: async (world) => hosts(world).forEach((pid) => killed(pid)) },
+    { name: 'hosts-asleep', part: 'worker', happen: (world, ms) => { // their runs end when they wake
+        const found = hosts(world);
+        return during(async () => found.forEach((pid) => killed(pid, 'SIGSTOP')), ms(50, 3000),
+                      async () => found.forEach((pid) => killed(pid, 'SIGCONT')));
     } },
     { name: 'cancelled', part: 'worker', happen: (world) => world.cancelOne() },
 

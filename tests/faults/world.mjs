@@ -2,7 +2,7 @@
 // farm of readers, prompts that keep coming, and a ledger of all that was accepted.
 //
 //   ledger ─▶ POST ─▶ bridge 0 ──────────▶ Redis, Postgres ◀────────── worker 0 ─▶ faults-agent
-//                     bridge 1 ─▶ wires ─▶                ◀─ wires ─── worker 1
+//                     bridge 1 ─▶ wires ─▶                ◀─ wires ─── worker 1 ─▶ host.py ─▶ faults-agent
 //   farm of readers ──┘ both bridges; one token an owner, several owners
 //
 // Half of the daemons reach their servers through proxies, so that the network can be bad
@@ -11,7 +11,7 @@
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { Proxy, RedisServer, Stack, until } from '../e2e/harness.mjs';
+import { Proxy, RedisServer, ROOT, Stack, until } from '../e2e/harness.mjs';
 import { Farm, program } from './readers/farm.mjs';
 
 /** @typedef {import('../e2e/harness.mjs').Bridge} Bridge */
@@ -25,6 +25,7 @@ import { Farm, program } from './readers/farm.mjs';
  * @property {string} key its Idempotency-Key
  * @property {'done' | 'error' | 'retry' | 'exit1' | 'signal'} end what its agent does at the end
  * @property {number} pieces
+ * @property {string} agent
  * @property {string} [run]
  * @property {string} [reply]
  * @property {string} [message]
@@ -36,6 +37,8 @@ const WORKER = { 'lease-ms': 1500, 'poll-ms': 300, 'max-attempts': 1000, 'drain-
                  'retry-ms': 50, 'retry-max-ms': 200, 'run-timeout-ms': 120_000, concurrency: 48 };
 const BRIDGE = { 'retry-ms': 100, 'keepalive-ms': 1000, 'worker-lease-ms': 1500, 'drain-ms': 400,
                  'max-clients': 50_000, 'max-streams-per-user': 0, 'verify-ms': 5000 };
+/** the share of prompts for the process that serves many */
+const HOSTED = 0.3;
 const ENDS = /** @type {const} */ (['error', 'retry', 'exit1', 'signal']);
 
 export class World {
@@ -91,7 +94,7 @@ export class World {
             world.pointAt(stack.redis);
             world.redisWire = await Proxy.start({ path: world.link });
             world.postgresWire = await Proxy.start({ path: path.join(stack.pg.dir, '.s.PGSQL.5432') });
-            world.workerOptions = { ...WORKER, agent: `exec:exec ${program('faults-agent')} --seed ${seed}`, ...worker };
+            world.workerOptions = { ...WORKER, 'agents-file': world.#agents(), ...worker };
             world.bridgeOptions = { ...BRIDGE, ...bridge };
             await Promise.all([0, 1].flatMap((place) => [world.fillBridge(place), world.fillWorker(place)]));
             await world.#openThreads(threads, owners);
@@ -115,6 +118,17 @@ export class World {
     /** A server that follows the present one, and the wire that can make it lag. */
     async replica() {
         return this.redis.replica(path.join(this.stack.dir, `redis-${randomUUID().slice(0, 8)}`));
+    }
+
+    /** One process a run, and one that serves many: their answers are the same. */
+    #agents() {
+        const file = path.join(this.stack.dir, 'agents.json');
+        const host = path.join(ROOT, 'tests/faults/host.py');
+        fs.writeFileSync(file, JSON.stringify({ default: 'story', agents: {
+            story: { kind: 'exec', command: `exec ${program('faults-agent')} --seed ${this.seed}` },
+            host: { kind: 'exec', mode: 'persistent', command: `exec ${host} ${program('faults-agent')} ${this.seed}`,
+                    processes: 2, runs_at_once: 16 } } }));
+        return file;
     }
 
     /** @param {number} place @returns {Record<string, string>} */
@@ -170,13 +184,15 @@ export class World {
         const end = random() < 0.85 ? 'done' : ENDS[Math.floor(random() * ENDS.length)];
         const pieces = 5 + Math.floor(random() * 120);
         const rate = 20 + Math.floor(random() * 80);
-        return { thread, end, pieces, key: randomUUID(), content: `pieces=${pieces} rate=${rate} end=${end}` };
+        const hosted = !['exit1', 'signal'].includes(end) && random() < HOSTED;
+        return { thread, end, pieces, agent: hosted ? 'host' : 'story', key: randomUUID(),
+                 content: `pieces=${pieces} rate=${rate} end=${end}` };
     }
 
     /** Posts one prompt until it is accepted. @param {Accepted} [asked] */
     async post(asked = this.#prompt()) {
         const owner = this.threads.find(({ thread }) => thread === asked.thread)?.owner;
-        const json = { content: asked.content, mode: this.random() < 0.5 ? 'parallel' : 'queue' };
+        const json = { content: asked.content, agent: asked.agent, mode: this.random() < 0.5 ? 'parallel' : 'queue' };
         for (let tries = 0; ; tries++) {
             const bridge = this.bridges[Math.floor(this.random() * this.bridges.length)];
             const answer = await this.stack.request('POST', `/v1/threads/${asked.thread}/messages`, {

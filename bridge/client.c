@@ -398,7 +398,9 @@ static bool write_some(struct client *c)
 {
     struct iovec iov[IOV_MAX_TURN];
     struct msghdr msg = {.msg_iov = iov};
-    msg.msg_iovlen = (size_t)outbuf_iov(&c->out, iov, IOV_MAX_TURN);
+    msg.msg_iovlen = block_get(&c->set->block, &c->out, iov)
+                         ? 1
+                         : (size_t)outbuf_iov(&c->out, iov, IOV_MAX_TURN);
     ssize_t n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
         if (errno == EINTR)

@@ -212,6 +212,7 @@ void clients_free(struct clients *set)
         client_close(LIST_ITEM(node, struct client, node), CLOSE_DRAIN);
     reaper_run(set, SIZE_MAX);
     merges_clear(&set->merges);
+    block_fini(&set->block);
     ears_free(set->ears);
     timer_free(set->tick);
     timer_free(set->drain);
@@ -239,6 +240,7 @@ void clients_flush(struct clients *set)
         client_flush(LIST_ITEM(node, struct client, dirty));
     if (!list_empty(&set->late))
         clients_soon(set);
+    block_clear(&set->block);
     if (set->turn_count) {
         set->wall_ms = clock_wall_ms();
         for (uint32_t i = 0; i < set->turn_count; i++)

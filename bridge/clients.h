@@ -3,6 +3,7 @@
 #ifndef THREADCAST_CLIENTS_H
 #define THREADCAST_CLIENTS_H
 
+#include "bridge/block.h"
 #include "bridge/client.h"
 #include "bridge/merges.h"
 #include "bridge/slice.h"
@@ -25,6 +26,7 @@ struct clients {
     struct list tours;       /* walks over `all` that go on in the next turn (tour.c) */
     struct timer *tick, *drain;
     struct timer *again;     /* a turn follows at once: for what is late, or dead */
+    struct block block;      /* of this flush */
     struct merges merges;    /* of this turn */
     int64_t now_ms, wall_ms; /* of this turn */
     int64_t drain_until_ms;

@@ -42,6 +42,11 @@ static uintptr_t at(const struct outbuf *o, uint32_t i)
     return ring[(o->first + i) & (capacity(o) - 1)];
 }
 
+struct msg *outbuf_at(const struct outbuf *o, uint32_t i)
+{
+    return msg_of(at(o, i));
+}
+
 static void ring_free(struct outbuf *o)
 {
     if (o->cap)

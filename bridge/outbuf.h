@@ -33,6 +33,8 @@ bool outbuf_push(struct outbuf *o, struct msg *m, bool live);
 void outbuf_replace_tail(struct outbuf *o, struct msg *m);
 /* The newest message when not a byte of it has been written, else NULL. Borrowed. */
 struct msg *outbuf_tail(const struct outbuf *o);
+/* Message i, from the oldest. Borrowed. */
+struct msg *outbuf_at(const struct outbuf *o, uint32_t i);
 /* Fills iov with what comes next; returns how many. */
 int outbuf_iov(const struct outbuf *o, struct iovec *iov, int max);
 void outbuf_consume(struct outbuf *o, size_t n); /* n bytes were written */

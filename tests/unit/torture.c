@@ -47,10 +47,9 @@ void *REAL(calloc)(size_t count, size_t size);
 void *REAL(realloc)(void *p, size_t size);
 
 enum {
-    SAMPLED_MS = 1500,   /* no more samples of a program after this */
-    RUN_MS = 10000,      /* a run that takes longer hangs */
-    FULL_RUN_MS = 60000, /* the same */
-    SAMPLES = 24,        /* runs of a test, when not all */
+    SAMPLED_MS = 1500, /* no more samples of a program after this */
+    RUN_MS = 10000,    /* a run that takes longer hangs */
+    SAMPLES = 24,      /* runs of a test, when not all */
     FULL_RUNS = 1000,
     FULL_MS = 240000,
     BAD_MAX = 3,         /* that many of a test are enough to see what is wrong */
@@ -204,8 +203,7 @@ static int64_t now_ms(void)
 /* Until its end of the pipe is closed, or its time is over. */
 static void listen_to(int fd, pid_t pid, struct outcome *o)
 {
-    /* a long run goes on beside others */
-    int64_t end_ms = now_ms() + (getenv("THREADCAST_FULL") ? FULL_RUN_MS : RUN_MS), left;
+    int64_t end_ms = now_ms() + RUN_MS, left;
     char rest[4096];
     ssize_t n = 1;
 

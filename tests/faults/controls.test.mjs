@@ -82,7 +82,7 @@ const CONTROLS = [
     { name: 'an end that Redis forgot', daemon: 'bridge', source: 'bridge/watch.c',
       from: 'forgotten_ask(t, runs, count);', to: '',
       file: 'faults/recovery.test.mjs', test: 'an end that Redis has forgotten' },
-    { name: 'a new epoch for another Redis', daemon: 'worker', from: ' or got[3] ~= redis_id', to: '',
+    { name: 'a new epoch for another Redis', daemon: 'worker', from: ' or\n    got[4] ~= redis_id', to: '',
       file: 'faults/recovery.test.mjs', test: 'a lagging replica is promoted' },
     { name: 'the fence', daemon: 'worker', from: 'if known and known > attempt then', to: 'if nil then',
       file: 'e2e/kill-faults.test.mjs', test: 'a zombie whose lease nobody renewed' },

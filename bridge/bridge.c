@@ -42,7 +42,7 @@ static void on_turn_end(void *arg)
 {
     struct bridge *b = arg;
     clients_flush(b->clients);
-    reaper_run(b->clients, REAPED_A_TURN);
+    reaper_run(b->clients, REAPED_A_TURN + b->clients->dying / REAPED_PART);
     listener_turn_end(b->listener);
     listener_turn_end(b->admin);
 }

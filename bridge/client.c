@@ -7,7 +7,6 @@
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
 #include "bridge/ears.h"
-#include "bridge/hub.h"
 #include "bridge/legacy_stream.h"
 #include "bridge/reactors.h"
 #include "bridge/sse.h"
@@ -252,27 +251,6 @@ void client_replay(struct sub *s, struct msg *m)
     end_with_run(c, m);
 }
 
-bool client_position(const struct client *c, char out[POSITION_SIZE])
-{
-    size_t len = 0;
-    if (!c->count)
-        return false;
-    for (size_t i = 0; i < c->count; i++) {
-        const struct sub *s = &c->subs[i];
-        struct event_id pos = s->state == SUB_LIVE && s->topic ? s->topic->pos : s->pos;
-        if (!s->has_pos)
-            return false;
-        if (i)
-            out[len++] = ',';
-        if (event_id_zero(pos))
-            out[len++] = '0';
-        else
-            len += event_id_format(&pos, out + len);
-    }
-    out[len] = '\0';
-    return true;
-}
-
 void client_say(struct client *c, const char *name, const char *json, int64_t retry_ms)
 {
     char position[POSITION_SIZE];
@@ -330,18 +308,28 @@ void client_end(struct client *c, enum close_reason reason)
     mark_dirty(c);
 }
 
+/* What others wait for or could be held up by goes now, the rest with the reaper. */
 void client_close(struct client *c, enum close_reason reason)
 {
+    struct clients *set = c->set;
     if (c->closed)
         return;
+    client_stays(c);
     c->closed = true;
     c->reason = (uint8_t)reason;
-    tours_step_over(c->set, &c->node);
+    tours_step_over(set, &c->node);
     list_remove(&c->node);
     list_remove(&c->dirty);
     list_remove(&c->waits);
-    c->set->bridge->stats.clients_blocked -= is_blocked(c);
-    list_push(&c->set->dead, &c->node);
+    if (is_blocked(c)) {
+        event_free(c->writable);
+        c->writable = NULL;
+        set->bridge->stats.clients_blocked--;
+    }
+    ears_remove(set->ears, c->fd);
+    limits_seat_leave(set->bridge->limits, &c->seat);
+    list_push(&set->dead, &c->node);
+    set->dying++;
 }
 
 /* As the last one of that list, with its time. */
@@ -471,9 +459,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (!slice_take(&c->set->woken, WOKEN_A_TURN))
         return;
-    if (!c->closed) /* in this turn; that its socket takes bytes again was said too late
-                     */
-        write_out(c);
+    write_out(c);
 }
 
 /* A socket that was full is not asked again by every event, or those who never read would

@@ -172,9 +172,12 @@ void client_ping(struct client *c, int64_t retry_ms);
 /* Ends a short answer that is whole. (manner.c) */
 void client_poll(struct client *c);
 
-/* The id of where it stands: "17-3", of several threads "17-3,0". false: not known yet.
+/* (client_place.c) The id of where it stands: "17-3", of several threads "17-3,0". false:
+ * not known yet.
  */
 #define POSITION_SIZE (32 * EVENT_ID_SIZE)
 bool client_position(const struct client *c, char out[POSITION_SIZE]);
+/* Keeps that: its topics go on while it waits to be freed. */
+void client_stays(struct client *c);
 
 #endif

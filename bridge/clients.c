@@ -19,8 +19,8 @@
 enum {
     TICK_MS = 250,
     SCAN_TICKS = 2,
-    AT_ONCE = 64,    /* keepalives, cuts: the rest waits for others */
-    LATE_A_TURN = 8, /* full sockets: the rest, too */
+    AT_ONCE = 64,     /* keepalives, cuts: the rest waits for others */
+    LATE_A_TURN = 32, /* full sockets: the rest, too */
     SOON_MS = 2,
     DRAIN_STEP_MS = 20,
     AGE_MAX_MS = 600000 /* an older `ts` is somebody's clock, not our latency */
@@ -185,6 +185,7 @@ struct clients *clients_new(struct bridge *b)
     list_init(&set->all);
     list_init(&set->dirty);
     list_init(&set->late);
+    set->late_most = LATE_A_TURN;
     list_init(&set->quiet);
     list_init(&set->blocked);
     list_init(&set->dead);
@@ -236,9 +237,9 @@ void clients_flush(struct clients *set)
     merges_clear(&set->merges);
     while ((node = list_pop(&set->dirty)))
         client_flush(LIST_ITEM(node, struct client, dirty));
-    for (int i = 0; i < LATE_A_TURN && (node = list_pop(&set->late)); i++)
+    for (uint32_t i = 0; i < set->late_most && (node = list_pop(&set->late)); i++)
         client_flush(LIST_ITEM(node, struct client, dirty));
-    if (!list_empty(&set->late))
+    if (!list_empty(&set->late) || !list_empty(&set->dirty))
         clients_soon(set);
     block_clear(&set->block);
     if (set->turn_count) {

@@ -21,7 +21,9 @@ struct timer;
 struct clients {
     struct bridge *bridge;
     struct list all, quiet, blocked, dead;
+    size_t dying;            /* of the dead those that still have their descriptor */
     struct list dirty, late; /* something to do at the end of this turn; or soon */
+    uint32_t late_most;      /* of these in a turn */
     struct ears *ears;       /* of all */
     struct list tours;       /* walks over `all` that go on in the next turn (tour.c) */
     struct timer *tick, *drain;
@@ -43,7 +45,8 @@ void clients_flush(struct clients *set); /* end of the turn: one writev a client
 /* The only place where streams are freed: behind clients_flush, a few in a turn.
  * (reaper.c)
  */
-#define REAPED_A_TURN 8 /* each is a descriptor closed and a line in the log */
+#define REAPED_A_TURN 8 /* each is a descriptor closed and a line in the log, … */
+#define REAPED_PART 32  /* … and this part of those that wait */
 void reaper_run(struct clients *set, size_t most);
 /* Another turn at once, behind what the sockets say. */
 void clients_soon(struct clients *set);

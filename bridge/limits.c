@@ -20,7 +20,8 @@ struct limits {
     const struct bridge_conf *conf;
     pthread_mutex_t lock;        /* of all below */
     size_t streams, connections; /* now */
-    size_t descriptors;          /* limit of both together; 0: none */
+    size_t closing;     /* streams that have left and still have their descriptor */
+    size_t descriptors; /* limit of both together; 0: none */
     int reserves_lent;
     struct strmap *by_address, *by_user; /* struct limit_holder */
     size_t probes;
@@ -114,6 +115,17 @@ static void leave(struct limits *l, struct limit_seat *seat)
     *seat = (struct limit_seat){.taken = false};
 }
 
+void limits_seat_leave(struct limits *l, struct limit_seat *seat)
+{
+    if (!seat->taken)
+        return;
+    pthread_mutex_lock(&l->lock);
+    leave(l, seat);
+    seat->closing = true;
+    l->closing++;
+    pthread_mutex_unlock(&l->lock);
+}
+
 enum limit limits_seat_take(struct limits *l, const char *sub, const char *address,
                             bool anyway, struct limit_seat *ret)
 {
@@ -137,10 +149,14 @@ enum limit limits_seat_take(struct limits *l, const char *sub, const char *addre
 
 void limits_seat_give(struct limits *l, struct limit_seat *seat)
 {
-    if (!seat->taken)
+    if (!seat->taken && !seat->closing)
         return;
     pthread_mutex_lock(&l->lock);
-    leave(l, seat);
+    if (seat->taken)
+        leave(l, seat);
+    else
+        l->closing--;
+    seat->closing = false;
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -163,7 +179,7 @@ static enum connection_room find_room(const struct limits *l)
         return ROOM_NONE;
     if (l->reserves_lent > 0)
         return ROOM_SCARCE;
-    if (l->descriptors && l->connections + l->streams >= l->descriptors)
+    if (l->descriptors && l->connections + l->streams + l->closing >= l->descriptors)
         return ROOM_SCARCE;
     return l->connections >= max ? ROOM_SHORT : ROOM;
 }

@@ -28,7 +28,7 @@ enum limit {
 
 /* One stream's place, and who holds it. */
 struct limit_seat {
-    bool taken;
+    bool taken, closing;
     struct limit_holder *address, *user;
 };
 
@@ -36,6 +36,8 @@ struct limit_seat {
  * `busy` and goes; it is counted, too. */
 enum limit limits_seat_take(struct limits *l, const char *sub, const char *address,
                             bool anyway, struct limit_seat *ret);
+/* It has left, and somebody else may come, but its descriptor is still open. */
+void limits_seat_leave(struct limits *l, struct limit_seat *seat);
 void limits_seat_give(struct limits *l, struct limit_seat *seat); /* twice is harmless */
 size_t limits_streams(struct limits *l);
 

@@ -3,7 +3,6 @@
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
-#include "bridge/ears.h"
 #include "bridge/hub.h"
 #include "bridge/legacy_stream.h"
 #include "common/log.h"
@@ -98,10 +97,8 @@ static void reap(struct client *c)
     c->older = NULL;
     set->bridge->stats.clients--;
     limits_seat_give(set->bridge->limits, &c->seat);
-    ears_remove(set->ears, c->fd);
-    if (c->writable)
-        event_free(c->writable);
     hang_up(c->fd);
+    set->dying--;
     outbuf_fini(&c->out);
     identity_unref(c->identity);
     free(c->run_id);
@@ -109,7 +106,6 @@ static void reap(struct client *c)
     free(c->connection);
     c->fd = -1;
     c->identity = NULL;
-    c->writable = NULL;
     c->run_id = c->connection = NULL;
     c->request_kind = LABEL_NONE;
     c->count = 0;

@@ -173,6 +173,8 @@ static void on_page(const struct redis_reply *entries, struct replay **shared, v
 {
     struct sub *s = arg;
     s->page = NULL;
+    if (s->client->closed)
+        return;
     if (!entries) {
         client_close(s->client, CLOSE_MEMORY);
         return;

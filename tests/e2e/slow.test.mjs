@@ -64,3 +64,23 @@ test('a crowd that is cut as slow goes, and who reads gets every event', async (
     for (const stream of [quick, ...crowd]) stream.close();
     await bridge.stop();
 });
+
+test('many answers that end at once make room at once', async () => {
+    const MOST = 60;
+    const bridge = await stack.startBridge({ reactors: 1, 'max-clients': MOST });
+    const ask = () => stack.threadEvents('polled', 'since=0&poll=20000', { ...reader, bridge });
+    const open = async () => (await bridge.metrics())['threadcast_bridge_clients'];
+    const first = Array.from({ length: MOST }, ask);
+    await until(async () => await open() === MOST, { what: 'all are there' });
+    await stack.redis.client.publish('thread:polled', '{"type":"token","content":"x"}');
+    const second = await Promise.all(first.map(async (stream) => {
+        assert.equal(await stream.end(), 'last-chunk');
+        return ask();
+    }));
+    await until(async () => await open() === MOST || second.some(({ events }) => events.length), { what: 'all are there again' });
+    for (const [i, stream] of second.entries()) {
+        assert.deepEqual([first[i].json.length, stream.events], [1, []], 'nobody was told `busy`');
+        stream.close();
+    }
+    await bridge.stop();
+});

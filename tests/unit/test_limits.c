@@ -122,6 +122,31 @@ static void test_descriptors(void **state)
     limits_free(few);
 }
 
+/* Who has left makes room for another stream at once, but not for its descriptor. */
+static void test_leaving(void **state)
+{
+    struct limits *few = limits_new(&conf, 1);
+    struct limit_seat a = {0}, b = {0};
+
+    (void)state;
+    assert_non_null(few);
+    conf.max_clients = 1;
+    assert_int_equal(limits_seat_take(few, "ann", "::1", false, &a), LIMIT_NONE);
+    assert_int_equal(limits_seat_take(few, "ann", "::1", false, &b), LIMIT_CLIENTS);
+    limits_seat_leave(few, &a);
+    limits_seat_leave(few, &a); /* once is enough */
+    assert_int_equal(limits_streams(few), 0);
+    assert_int_equal(limits_connection_take(few), ROOM_SCARCE);
+    limits_connection_give(few);
+    assert_int_equal(limits_seat_take(few, "ann", "::1", false, &b), LIMIT_NONE);
+    limits_seat_give(few, &b);
+    limits_seat_give(few, &a);
+    limits_seat_give(few, &a);
+    assert_int_equal(limits_connection_take(few), ROOM);
+    limits_connection_give(few);
+    limits_free(few);
+}
+
 static void test_guests(void **state)
 {
     (void)state;
@@ -169,9 +194,9 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        fresh(test_each_limit),  fresh(test_anyway), fresh(test_connections),
-        fresh(test_descriptors), fresh(test_guests), fresh(test_threads),
-        fresh(test_probes),
+        fresh(test_each_limit),  fresh(test_anyway),  fresh(test_connections),
+        fresh(test_descriptors), fresh(test_leaving), fresh(test_guests),
+        fresh(test_threads),     fresh(test_probes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -254,7 +254,7 @@ describe('streams', { concurrency: true }, () => {
         const proxy = await Buffering.start();
         const script = new ScriptRun(redis, 'buffered');
         await script.begin();
-        const told = follow('buffered', { url: proxy.url, since: '0', merge: false, firstByteMs: 1000, pollMs: 20, pollWaitMs: 1000, streamAgainMs: 2000 });
+        const told = follow('buffered', { url: proxy.url, since: '0', merge: false, firstByteMs: 1000, pollMs: 20, pollWaitMs: 1000, streamAgainMs: 5000 });
         await until(() => told.events.length === 1, { what: () => story(told) });
         assert.equal(told.stream.transport, 'poll');
         // on a busy machine a short answer, too, may be waited for in vain

@@ -110,8 +110,11 @@ async function restartPasses(at, headers, run) {
 async function cancels(at, headers) {
     const thread = await at.stack.thread();
     const send = async (/** @type {string} */ to, /** @type {object} */ body) => {
-        const answer = await at.front.fetch(to, {
+        const post = () => at.front.fetch(to, {
             method: 'POST', headers: { ...headers, 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+        // a proxy whose checks met the restart takes some seconds to believe that it is over
+        let answer = await post();
+        await until(async () => answer.status !== 503 || (answer = await post()).status !== 503, { every: 200, what: () => to });
         assert.equal(answer.status, 202, await answer.clone().text());
         return answer.json();
     };

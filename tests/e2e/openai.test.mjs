@@ -344,9 +344,12 @@ describe('in their own time', { concurrency: true }, () => {
 });
 
 test('what was said once, or handed back, is not asked again in silence: a new attempt says rewind', async () => {
-    provider.answers.set('lost', (response, _, nth) => nth === 0
-        ? provider.stream(response, [chunk({ content: 'Half of' })], { end: 'cut' })
-        : provider.stream(response, [chunk({ content: 'All of it' }), END]));
+    let cut = () => {};
+    provider.answers.set('lost', (response, _, nth) => {
+        if (nth > 0) return provider.stream(response, [chunk({ content: 'All of it' }), END]);
+        cut = () => provider.cut(response);
+        return provider.stream(response, [chunk({ content: 'Half of' })], { end: 'never' });
+    });
     provider.answers.set('handed back', (response, _, nth) => nth === 0
         ? provider.stream(response, [chunk({ content: 'Half of' })], { end: 'never' })
         : provider.stream(response, [chunk({ content: 'The other worker\'s' }), END]));
@@ -357,7 +360,10 @@ test('what was said once, or handed back, is not asked again in silence: a new a
     await until(() => provider.asked('handed back')[0].closed, { what: 'the transfer has ended' });
     worker.options = { ...worker.options, 'max-attempts': 3, 'retry-ms': 10 };
     await worker.start();
-    const events = await ask('lost', { agent: 'again' });
+    const lost = await post('lost', { agent: 'again' });
+    await until(async () => textOf(await runs.events(lost)) === 'Half of', { what: 'it was said, and is not lost with the cut' });
+    cut();
+    const events = await heard(lost);
     assert.equal(textOf(events), 'All of it');
     assert.deepEqual(events.filter(isBeginning).map(({ content }) => content.status), ['started', 'rewind']);
     assert.equal(events.filter(isEnd).length, 1);

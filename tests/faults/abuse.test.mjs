@@ -3,10 +3,10 @@
 // read notice nothing: rounds without and with the abuse take turns, and the medians of
 // their percentiles are printed side by side with all of them (figures of a busy machine
 // prove nothing, so none is a condition). THREADCAST_FULL=1: 2,000 connections each, in
-// rounds enough to quote, and with a control: what the abuse does to readers of a server
-// that it does not concern (a second bridge), or that does nothing (the floor), through the
-// kernel and the cores that all of this shares. The attacker has the cores that nobody else
-// wants, as it would have a machine of its own.
+// rounds enough to quote (THREADCAST_ROUNDS: so many), and with a control: what the abuse
+// does to readers of a server that it does not concern (a second bridge), or that does
+// nothing (the floor), through the kernel and the cores that all of this shares. The
+// attacker has the cores that nobody else wants, as it would have a machine of its own.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -17,7 +17,7 @@ import { BIN, Child, freePort, ROOT, Stack, until } from '../e2e/harness.mjs';
 
 const FULL = Boolean(process.env.THREADCAST_FULL);
 const MANY = FULL ? 2000 : 150;
-const ROUNDS = FULL ? 7 : 1;
+const ROUNDS = Number(process.env.THREADCAST_ROUNDS ?? (FULL ? 7 : 1));
 const SECONDS = FULL ? 5 : 2;
 const WARM_SECONDS = FULL ? 2 : 0.5;
 const READERS = 100;

@@ -386,7 +386,7 @@ describe('<threadcast-thread>', () => {
             const banner = page.locator('[role=status]');
             await run.begin();
             await run.tokens('one ');
-            await page.getByText('one').waitFor();
+            await page.getByText('one', { exact: true }).waitFor();
             assert.equal(await banner.isVisible(), false);
             assert.equal(await page.getByLabel('Your message').isVisible(), false, 'a ticket sends nothing');
             await stack.bridge.stop();

@@ -1,6 +1,8 @@
 """The connections of a run: made like the client's, whatever its redis-py puts into them."""
 
 import asyncio
+import os
+import signal
 import threading
 import unittest
 
@@ -9,7 +11,9 @@ import redis.asyncio
 
 import threadcast
 from support import Reader, RedisServer, WithRedis
+from threadcast._aio import Link
 from threadcast._link import settings
+from threadcast._script import passes
 
 SHAPES = ["status:started", "token:x", "done:stop"]
 
@@ -30,6 +34,7 @@ def within(seconds, test):
         raise AssertionError("nothing for %d s" % seconds)
     if isinstance(outcome[0], Exception):
         raise outcome[0]
+    return outcome[0]
 
 
 class Connections(WithRedis):
@@ -68,6 +73,28 @@ class Connections(WithRedis):
                     self.fail("it has no connection")
         within(20, sync)
         within(20, lambda: self.in_loop(main))
+
+    def test_a_reset_while_another_error_is_handled_passes(self):
+        server = RedisServer()
+        self.addCleanup(server.close)
+
+        async def main():
+            client = redis.asyncio.Redis(unix_socket_path=server.socket)
+            link = Link(client, "publish")
+            await link._connect()
+            try:
+                await link._ask("EVALSHA", "0" * 40, 0)
+            except redis.exceptions.NoScriptError:
+                os.kill(server.process.pid, signal.SIGSTOP)
+                await link._connection.send_command("PING")  # which is never read
+                server.kill()
+                with self.assertRaises(Exception) as lost:
+                    await link._connection.read_response()
+            await link.close()
+            return [lost.exception]
+        [lost] = within(20, lambda: asyncio.run(main()))
+        self.assertIsInstance(lost, redis.exceptions.ConnectionError)
+        self.assertTrue(passes(lost))
 
     def test_what_a_pool_keeps_for_its_own_stays_there(self):
         client = redis.Redis()

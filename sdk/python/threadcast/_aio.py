@@ -14,7 +14,7 @@ import redis.exceptions as rx
 from . import _aio_control
 from ._control import tell
 from ._life import Life
-from ._link import delays, settings
+from ._link import delays, make_connection, settings
 from ._outside import Published, Request
 from ._say import Exit, Say
 from ._script import TEXT, Call, gave_up, hello, lasting, passes, words
@@ -30,7 +30,7 @@ class Link:
                  life: Optional[Life] = None) -> None:
         self._life = life
         pool: Any = client.connection_pool
-        self._make: Callable[[], Any] = lambda: pool.connection_class(**settings(client, job))
+        self._make: Callable[[], Any] = lambda: make_connection(pool, settings(client, job))
         self._connection: Any = None
         self._redis_run_id = ""
 

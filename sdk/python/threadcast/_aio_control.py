@@ -11,7 +11,7 @@ import redis.asyncio
 import redis.exceptions as rx
 
 from ._control import PING_S, Hearers, channel, control_settings
-from ._link import ANSWER_S, delays
+from ._link import ANSWER_S, delays, make_connection
 from ._script import gave_up, lasting, passes
 from .errors import Refused, ThreadcastError
 
@@ -43,8 +43,7 @@ class Control:
         pool: Any = client.connection_pool
         # Nothing is read for as long as nobody cancels: PINGs tell whether it lives.
         self._make: Callable[[], Any] = (
-            lambda: pool.connection_class(**{**control_settings(client),
-                                             "socket_timeout": None}))
+            lambda: make_connection(pool, {**control_settings(client), "socket_timeout": None}))
         self._key, self._channel = key, channel(key[2])
         self.hearers: Hearers["AsyncRun"] = Hearers()
         self._changed = asyncio.Event()

@@ -44,6 +44,14 @@ def settings(client: Any, job: str) -> Dict[str, Any]:
     return kwargs
 
 
+def make_connection(pool: Any, arguments: Dict[str, Any]) -> Any:
+    made = pool.connection_class(**arguments)
+    if not hasattr(made, "host"):
+        # redis-py before 4.6 words an asyncio Unix socket's errors with these
+        made.host, made.port = getattr(made, "path", ""), 0
+    return made
+
+
 def delays() -> Iterator[float]:
     delay = _BACKOFF_FIRST_S
     while True:

@@ -107,8 +107,6 @@ def passes(error: BaseException) -> bool:
     if isinstance(error, (rx.ReadOnlyError, rx.BusyLoadingError, rx.MasterDownError,
                           rx.TryAgainError, rx.ClusterDownError)):
         return True
-    if isinstance(error, AttributeError) and isinstance(error.__context__, OSError):
-        return True  # redis-py 4.3 fails to word the loss of an asyncio Unix socket
     if isinstance(error, rx.ResponseError):
         return bool(_PASSING.match(str(error)) or "maxmemory" in str(error))
     return isinstance(error, (rx.ConnectionError, rx.TimeoutError, OSError, EOFError))

@@ -13,7 +13,7 @@ import redis
 import redis.exceptions as rx
 
 from ._control import PING_S, Hearers, channel, control_settings
-from ._link import delays
+from ._link import delays, make_connection
 from ._script import gave_up, lasting, passes
 from .errors import Refused, ThreadcastError
 
@@ -70,7 +70,7 @@ class Control:
     def __init__(self, client: redis.Redis, key: Tuple[int, str]) -> None:
         pool: Any = client.connection_pool
         self._make: Callable[[], Any] = (
-            lambda: pool.connection_class(**control_settings(client)))
+            lambda: make_connection(pool, control_settings(client)))
         self._key, self._channel = key, channel(key[1])
         self.hearers: Hearers["Run"] = Hearers()
         self._subscribed = False

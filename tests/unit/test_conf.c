@@ -300,6 +300,22 @@ static void write_file(const char *path, const char *data, size_t len)
     fclose(f);
 }
 
+static char secret_path[] = "/tmp/threadcast-secret-XXXXXX";
+
+static int make_file(void **state)
+{
+    int fd = mkstemp(secret_path);
+
+    (void)state;
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(secret_path);
+}
+
 static void reads_secrets_from_files(void **state)
 {
     static const struct {
@@ -311,10 +327,10 @@ static void reads_secrets_from_files(void **state)
         {"hush\n\n", 6, "hush\n"}, {"", 0, NULL},         {"\n", 1, NULL},
         {"a\0b", 3, NULL},
     };
-    char path[] = "/tmp/threadcast-secret-XXXXXX", args[128], *big;
+    const char *path = secret_path;
+    char args[128], *big;
 
     (void)state;
-    close(mkstemp(path));
     snprintf(args, sizeof(args), "--jwt-secret-file %s", path);
     for (size_t i = 0; i < COUNT(files); i++) {
         write_file(path, files[i].data, files[i].len);
@@ -335,7 +351,6 @@ static void reads_secrets_from_files(void **state)
     assert_string_equal(got.secret, "from-file");
     assert_int_equal(load("--jwt-secret flag", args), CONF_RUN);
     assert_string_equal(got.secret, "flag");
-    unlink(path);
 }
 
 /* A row "own-file" of its own: the daemon reads, or makes, that file itself. */
@@ -439,7 +454,7 @@ int main(void)
         cmocka_unit_test(takes_flags_and_environment),
         cmocka_unit_test(takes_commands),
         cmocka_unit_test(says_what_is_wrong),
-        cmocka_unit_test(reads_secrets_from_files),
+        cmocka_unit_test_setup_teardown(reads_secrets_from_files, make_file, remove_file),
         cmocka_unit_test(leaves_files_to_their_own_row),
         cmocka_unit_test(never_prints_secrets),
         cmocka_unit_test(prints_and_exits),

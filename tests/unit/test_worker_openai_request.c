@@ -94,23 +94,39 @@ static void complaints_name_the_member_and_not_the_value(void **state)
     }
 }
 
+static char key_path[] = "/tmp/threadcast-key-XXXXXX";
+
+static int make_file(void **state)
+{
+    int fd = mkstemp(key_path);
+
+    (void)state;
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(key_path);
+}
+
 static void keys_come_from_files_and_variables(void **state)
 {
-    char path[] = "/tmp/threadcast-key-XXXXXX", json[128];
-    int fd = mkstemp(path);
+    char json[128];
+    FILE *f = fopen(key_path, "w");
     struct buf why;
     struct openai_settings *s;
 
     (void)state;
-    assert_int_equal(write(fd, "sk-file\n", 8), 8);
-    close(fd);
-    snprintf(json, sizeof(json), "{\"api_key_file\":\"%s\"}", path);
+    assert_non_null(f);
+    fputs("sk-file\n", f);
+    fclose(f);
+    snprintf(json, sizeof(json), "{\"api_key_file\":\"%s\"}", key_path);
     s = options(json, &why);
     assert_non_null(s);
     assert_string_equal(s->api_key, "sk-file");
     openai_options_free(s);
     buf_fini(&why);
-    unlink(path);
     setenv("THREADCAST_KEY", "sk-env", 1);
     s = options("{\"api_key_env\":\"THREADCAST_KEY\"}", &why);
     assert_non_null(s);
@@ -334,7 +350,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_file_is_read),
         cmocka_unit_test(complaints_name_the_member_and_not_the_value),
-        cmocka_unit_test(keys_come_from_files_and_variables),
+        cmocka_unit_test_setup_teardown(keys_come_from_files_and_variables, make_file,
+                                        remove_file),
         cmocka_unit_test(a_key_is_for_the_address_it_was_given_for),
         cmocka_unit_test(a_message_may_what_the_operator_allows),
         cmocka_unit_test(the_operators_maximum_is_the_most),

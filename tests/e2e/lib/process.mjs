@@ -33,7 +33,8 @@ export class Child {
         this.code = null;
         /** @type {string | null} */
         this.signal = null;
-        this.#process = spawn(command, args, {
+        // killed with this process, however that ends: no test leaves a server behind
+        this.#process = spawn('setpriv', ['--pdeathsig', 'KILL', '--', command, ...args], {
             cwd, uid, gid,
             stdio: ['ignore', 'pipe', 'pipe'],
             env: { PATH: process.env.PATH, HOME: process.env.HOME, LC_ALL: 'C.UTF-8',

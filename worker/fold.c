@@ -48,11 +48,6 @@ void fold_status(struct fold *f, const char *json, size_t len)
     buf_add(&f->status, json, len);
 }
 
-size_t fold_bytes(const struct fold *f)
-{
-    return f->text.len + f->reasoning.len + f->steps.len + f->status.len;
-}
-
 bool fold_failed(const struct fold *f)
 {
     return f->text.failed || f->reasoning.failed || f->steps.failed || f->status.failed;

@@ -26,7 +26,6 @@ void fold_reasoning(struct fold *f, const char *text, size_t len);
  * through fold_reasoning. */
 void fold_delta(struct fold *f, const char *kind, const char *json, size_t len);
 void fold_status(struct fold *f, const char *json, size_t len);
-size_t fold_bytes(const struct fold *f);
 bool fold_failed(const struct fold *f); /* out of memory: something is missing */
 /* `rewind` and everything kept, as events. */
 void fold_pour(const struct fold *f, struct pending *into, int64_t ts_ms);

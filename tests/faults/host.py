@@ -25,11 +25,17 @@ def say(**line: object) -> None:
         sys.stdout.flush()
 
 
-def tell(run: dict[str, object]) -> None:
+def begin(run: dict[str, object]) -> None:
+    """Known before the next line is read: that may cancel it."""
+    teller = subprocess.Popen([AGENT, "--seed", SEED], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    tellers[str(run["runId"])] = teller
+    threading.Thread(target=tell, args=(run, teller)).start()
+
+
+def tell(run: dict[str, object], teller: subprocess.Popen[bytes]) -> None:
     run_id = str(run["runId"])
     ended = False
-    with subprocess.Popen([AGENT, "--seed", SEED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as teller:
-        tellers[run_id] = teller
+    with teller:
         assert teller.stdin and teller.stdout
         teller.stdin.write(json.dumps(run).encode() + b"\n")
         teller.stdin.close()
@@ -37,7 +43,8 @@ def tell(run: dict[str, object]) -> None:
             line = json.loads(text)
             ended = ended or line["type"] in ("done", "error")
             say(**line, runId=run_id)
-    del tellers[run_id]
+    if tellers.get(run_id) is teller:
+        del tellers[run_id]
     if not ended:  # it was cancelled
         say(type="done", runId=run_id)
 
@@ -53,6 +60,6 @@ say(type="ready", protocol=1)
 for told in sys.stdin:
     message = json.loads(told)
     if message["type"] == "run":
-        threading.Thread(target=tell, args=(message,)).start()
+        begin(message)
     elif message["type"] in SIGNALS:
         signal_to(message["runId"], SIGNALS[message["type"]])

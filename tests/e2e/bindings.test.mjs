@@ -387,7 +387,7 @@ describe('<threadcast-thread>', () => {
             await run.begin();
             await run.tokens('one ');
             await page.getByText('one', { exact: true }).waitFor();
-            assert.equal(await banner.isVisible(), false);
+            await until(async () => !(await banner.isVisible()), { what: 'the stream is open' });
             assert.equal(await page.getByLabel('Your message').isVisible(), false, 'a ticket sends nothing');
             await stack.bridge.stop();
             await page.getByText(/^Reconnecting\. .+/).waitFor();

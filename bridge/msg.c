@@ -2,23 +2,26 @@
  * HTTP's chunks, no sockets. Must never put a byte of an event on a line of its own. */
 #include "bridge/msg.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static struct msg *msg_alloc(size_t block, char **ret_at)
 {
-    char head[16];
-    int head_len = snprintf(head, sizeof(head), "%zx\r\n", block);
-    size_t len = (size_t)head_len + block + MSG_TAIL;
-    struct msg *m = malloc(sizeof(*m) + len);
+    size_t head = 3, len; /* the chunk's length in hex, and its line break */
+    struct msg *m;
+
+    for (size_t left = block >> 4; left > 0; left >>= 4)
+        head++;
+    len = head + block + MSG_TAIL;
+    m = malloc(sizeof(*m) + len);
     if (!m)
         return NULL;
-    *m = (struct msg){.refs = 1, .len = (uint32_t)len, .head = (uint8_t)head_len};
-    memcpy(m->data, head, (size_t)head_len);
-    m->data[len - 2] = '\r';
-    m->data[len - 1] = '\n';
-    *ret_at = m->data + head_len;
+    *m = (struct msg){.refs = 1, .len = (uint32_t)len, .head = (uint8_t)head};
+    for (size_t i = head - 2, left = block; i-- > 0; left >>= 4)
+        m->data[i] = "0123456789abcdef"[left & 15];
+    memcpy(m->data + head - 2, "\r\n", 2);
+    memcpy(m->data + len - 2, "\r\n", 2);
+    *ret_at = m->data + head;
     return m;
 }
 

@@ -43,6 +43,27 @@ static void test_bare_event_has_no_id(void **state)
     msg_unref(m);
 }
 
+/* On both sides of where the chunk's length gets another digit. */
+static void test_chunks_of_all_lengths(void **state)
+{
+    static const size_t blocks[] = {0xf1, 0xff, 0x100, 0xfff, 0x1000, 0xffff, 0x10000};
+    static const char frame[] = "data: {\"type\":\"test\",\"content\":\"\"}\n\n";
+    char json[0x10100], want[16];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(blocks); i++) {
+        int head = snprintf(want, sizeof(want), "%zx\r\n", blocks[i]);
+        int pad = (int)(blocks[i] - strlen(frame));
+        snprintf(json, sizeof(json), "{\"type\":\"test\",\"content\":\"%0*d\"}", pad, 0);
+        struct msg *m = event(json);
+        assert_int_equal(m->head, head);
+        assert_int_equal(m->len, (size_t)head + blocks[i] + 2);
+        assert_memory_equal(m->data, want, (size_t)head);
+        assert_memory_equal(m->data + m->len - 4, "\n\n\r\n", 4);
+        msg_unref(m);
+    }
+}
+
 static void test_line_breaks_cannot_leave_the_line(void **state)
 {
     (void)state;
@@ -159,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_event_has_its_id_last),
         cmocka_unit_test(test_bare_event_has_no_id),
+        cmocka_unit_test(test_chunks_of_all_lengths),
         cmocka_unit_test(test_line_breaks_cannot_leave_the_line),
         cmocka_unit_test(test_positions_of_several_threads),
         cmocka_unit_test(test_named_events),

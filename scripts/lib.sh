@@ -196,8 +196,10 @@ build() {
     mkdir -p "$ROOT/build"
     (
         cd "$ROOT"
+        flock 9 # two commands may want it at once
+        exec >"$log" 2>&1
         cmake --preset "$preset" && cmake --build --preset "$preset" ${1:+--target "$@"}
-    ) >"$log" 2>&1 || {
+    ) 9>"$ROOT/build/.$preset.lock" || {
         grep -E 'error|warning|FAILED|CMake Error' "$log" | head -40 >&2 || tail -40 "$log" >&2
         die "the build failed (all of it: $log)"
     }

@@ -6,10 +6,13 @@
 //   node tests/bench/bench.mjs --report <results.json> [--docs]     no measuring
 //
 //   round 1: floor, threadcast, nchan, …   growth: the same   round 2: floor, threadcast, …
+//   turns: floor, threadcast, floor, threadcast, …
 //
 // Rounds are interleaved, and ratios are made inside a round, so that a machine that is
 // faster in the morning favours nobody. No further round begins when it would not end in
-// time. Everything goes to build/bench-results; with --docs into docs/BENCHMARKS.md too.
+// time. In turns, two seconds each, are those whom a goal compares by microseconds: the
+// latency of one program differs more between two minutes than that of two programs.
+// Everything goes to build/bench-results; with --docs into docs/BENCHMARKS.md too.
 
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -24,7 +27,7 @@ import { argumentsOf, GROWTH, SCENARIOS } from './lib/scenarios.mjs';
  * @typedef {object} Row one measurement
  * @property {string} peer
  * @property {string} scenario
- * @property {number} round 0: growth
+ * @property {number} round 0: growth; from TURNS_FROM on: a turn
  * @property {number} load the machine's load average before it
  * @property {any} [result] what bench_load printed
  * @property {string} [error]
@@ -49,6 +52,7 @@ const { values: given } = parseArgs({ options: {
     out: { type: 'string', default: path.join(ROOT, 'build/bench-results') },
     report: { type: 'string' },
 } });
+const TURNS = 12, TURNS_FROM = 100;
 const began = performance.now();
 const elapsed = () => (performance.now() - began) / 1000;
 
@@ -120,31 +124,62 @@ async function measure(results, server, scenario, round) {
 /** @param {string} name */
 const place = (name) => path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'threadcast-bench-')), name);
 
-/** what runs now, and is stopped when we are @type {Server | undefined} */
-let running;
+/** what runs now, and is stopped when we are @type {Set<Server>} */
+const running = new Set();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.once(signal, async () => {
-        await running?.stop();
+        await Promise.all([...running].map((server) => server.stop()));
         process.exit(1);
     });
 }
 
+/** @param {import('./lib/peers.mjs').Peer} peer */
+async function start(peer) {
+    const server = await Server.start(peer, place(peer.name));
+    running.add(server);
+    return server;
+}
+
+/** @param {Server} server */
+async function stop(server) {
+    running.delete(server);
+    await server.stop();
+    fs.rmSync(path.dirname(server.dir), { recursive: true, force: true });
+}
+
 /** @param {Results} results @param {import('./lib/peers.mjs').Peer} peer @param {import('./lib/scenarios.mjs').Scenario[]} scenarios @param {number} round */
 async function visit(results, peer, scenarios, round) {
-    const dir = place(peer.name);
-    let server = running = await Server.start(peer, dir);
+    let server = await start(peer);
     try {
         for (const scenario of scenarios.filter((s) => suits(s, server))) {
             if (!server.served.children.every((child) => child.running)) {
                 console.log(`  ${peer.title} ended and is started again\n${server.served.children[0].tail(5)}`);
-                await server.stop();
-                server = running = await Server.start(peer, dir);
+                await stop(server);
+                server = await start(peer);
             }
             await measure(results, server, scenario, round);
         }
     } finally {
-        await server.stop();
-        fs.rmSync(path.dirname(dir), { recursive: true, force: true });
+        await stop(server);
+    }
+}
+
+/** @param {Results} results @param {import('./lib/peers.mjs').Peer[]} peers */
+async function turns(results, peers) {
+    if (peers.length < 2) return;
+    console.log(`turns: ${peers.map(({ title }) => title).join(', ')} (${elapsed().toFixed(0)} s)`);
+    const scenarios = SCENARIOS.filter((scenario) => scenario.turns);
+    /** @type {Server[]} */
+    const servers = [];
+    try {
+        for (const peer of peers) servers.push(await start(peer));
+        for (let turn = 0; turn < (given.quick ? 1 : TURNS); turn++) {
+            for (const scenario of scenarios) {
+                for (const server of servers) await measure(results, server, scenario, TURNS_FROM + turn);
+            }
+        }
+    } finally {
+        for (const server of servers) await stop(server);
     }
 }
 
@@ -188,6 +223,7 @@ async function run() {
     const results = { began: new Date().toISOString(), quick: given.quick, rounds: 0, seconds: 0, machine: machine(),
                       peers: described, missing, rows: [] };
     await rounds(results, peers);
+    await turns(results, peers.filter((peer) => peer.turns));
     results.seconds = Math.round(elapsed());
     return results;
 }

@@ -46,6 +46,7 @@ const KEPT_EVENTS = 20_000;
  * @property {boolean} [resumes] knows Last-Event-ID
  * @property {boolean} [scaling] only the figures about several reactors
  * @property {string[]} [only] the scenarios that it is measured in
+ * @property {boolean} [turns] also measured in turns with others
  * @property {boolean} [slowed] its threads have a fifth of a core each
  * @property {() => string | Promise<string>} version or '' when it is not there
  * @property {(place: Place) => Promise<Served> | Served} start
@@ -196,17 +197,17 @@ print('FastAPI', fastapi.__version__, 'uvicorn', uvicorn.__version__, 'redis-py'
 
 /** In the order in which they stand in the tables. @type {Peer[]} */
 export const PEERS = [
-    { name: 'floor', title: 'floor', most: MOST_READERS,
+    { name: 'floor', title: 'floor', most: MOST_READERS, turns: true,
       does: 'nothing: no auth, no resume, no checks, no limits (our own bench_floor)',
       version: () => fs.existsSync(FLOOR) ? 'this tree' : '', start: (place) => startFloor(place, byPublish) },
-    { name: 'floor-script', title: 'floor, events by publish.lua', most: MOST_READERS,
+    { name: 'floor-script', title: 'floor, events by publish.lua', most: MOST_READERS, turns: true,
       does: 'as the floor, but events go through publish.lua and stand in a log as ours do: the limit behind the script',
       only: ['flat-many', 'latency-200', 'latency-1000', 'latency-5000', 'held-0', 'held-2000'],
       version: () => fs.existsSync(FLOOR) ? 'this tree' : '', start: (place) => startFloor(place, byScript) },
-    { name: 'threadcast', title: 'Threadcast', most: MOST_READERS, resumes: true,
+    { name: 'threadcast', title: 'Threadcast', most: MOST_READERS, resumes: true, turns: true,
       does: `${CHECKS}; events through publish.lua, so with ids, a log and resume`,
       version: bridgeVersion, start: (place) => startBridge(place, byScript) },
-    { name: 'threadcast-bare', title: 'Threadcast, bare events', most: MOST_READERS,
+    { name: 'threadcast-bare', title: 'Threadcast, bare events', most: MOST_READERS, turns: true,
       does: `${CHECKS}; events by PUBLISH as with the others, so without ids and resume`,
       version: bridgeVersion, start: (place) => startBridge(place, byPublish) },
     { name: 'threadcast-one', title: 'Threadcast, one reactor', most: MOST_READERS, scaling: true,

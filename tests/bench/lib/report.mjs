@@ -196,8 +196,9 @@ function described(results) {
     const fewer = Number(mostReaders) < most
         ? `\n\nA process may not have more descriptors here: where it says ${most.toLocaleString('en')} readers, there were ${Number(mostReaders).toLocaleString('en')}.` : '';
     const loads = results.rows.map((row) => row.load);
+    const turns = new Set(results.rows.map(({ round }) => round).filter((round) => round > results.rounds)).size;
     return `${results.began.slice(0, 16).replace('T', ' ')} UTC, commit ${commit}: ${processor}, ${cores} cores, ${memoryGiB} GiB; `
-        + `${system}, Linux ${kernel}, Redis ${redis}. ${results.rounds} rounds, ${Math.round(results.seconds / 60)} minutes; `
+        + `${system}, Linux ${kernel}, Redis ${redis}. ${results.rounds} rounds and ${turns} turns at 200 ev/s, ${Math.round(results.seconds / 60)} minutes; `
         + `load average before the run ${Number(results.machine.loadAtStart).toFixed(2)}, at most ${Math.max(0, ...loads).toFixed(1)} during it `
         + `(client, Redis and server share the cores).${fewer}${results.quick ? '\n\n**A quick run: it shows that everything works, and its figures mean nothing.**' : ''}`;
 }

@@ -12,6 +12,7 @@
  * @property {boolean} [once] in the first round only: no goal is about it
  * @property {boolean} [resume] only for those that know Last-Event-ID
  * @property {boolean} [scaling] also for one reactor
+ * @property {boolean} [turns] also in turns: a goal is about microseconds
  * @property {'readers' | 'threads'} [growth] a point of that curve
  */
 
@@ -50,7 +51,8 @@ export const SCENARIOS = [
       quick: { readers: 20, threads: 20, window: 1000, seconds: 0.3 } },
     ...LATENCY_RATES.map((rate) => /** @type {Scenario} */ ({
         name: `latency-${rate}`, title: `50 threads × 1 reader, ${rate.toLocaleString('en')} ev/s`, mode: 'rate',
-        options: { readers: 50, threads: 50, rate, seconds: 3 }, quick: { readers: 20, threads: 20, seconds: 0.3 }, once: rate !== LATENCY_RATES[0] })),
+        options: { readers: 50, threads: 50, rate, seconds: 3 }, quick: { readers: 20, threads: 20, seconds: 0.3 },
+        once: rate !== LATENCY_RATES[0], turns: rate === LATENCY_RATES[0] })),
     { name: 'held-0', title: '200 readers, 400 ev/s of 12 KB', mode: 'rate', options: { ...held, stalled: 0 },
       quick: heldQuick },
     { name: 'held-2000', title: 'the same with 2,000 readers more that never read', mode: 'rate',

@@ -384,10 +384,12 @@ describe('<threadcast-thread>', () => {
             const { page } = visit;
             visit.cuts = true;
             const banner = page.locator('[role=status]');
+            // (who comes to a run whose worker gives no sign of life is told so: this one gives none)
+            await until(async () => (await page.evaluate('element.snapshot?.state')) === 'live', { what: 'the stream is open' });
             await run.begin();
             await run.tokens('one ');
             await page.getByText('one', { exact: true }).waitFor();
-            await until(async () => !(await banner.isVisible()), { what: 'the stream is open' });
+            assert.equal(await banner.isVisible(), false);
             assert.equal(await page.getByLabel('Your message').isVisible(), false, 'a ticket sends nothing');
             await stack.bridge.stop();
             await page.getByText(/^Reconnecting\. .+/).waitFor();

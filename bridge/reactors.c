@@ -120,7 +120,7 @@ static bool make(struct reactors *rs, struct buf *err)
     struct bridge_places at = {rs->conf->listen, rs->conf->admin_listen};
     char first[LISTENER_ADDRESS_SIZE], admin[LISTENER_ADDRESS_SIZE];
 
-    for (; rs->made < rs->count; rs->made++) {
+    do {
         struct bridge *b = bridge_new(rs, rs->made, &at, err);
         if (!b)
             return false;
@@ -133,7 +133,7 @@ static bool make(struct reactors *rs, struct buf *err)
             listener_address(b->admin, admin);
             at.admin = admin;
         }
-    }
+    } while (++rs->made < rs->count);
     rs->overdue = timer_new(rs->all[0]->loop, on_overdue, rs);
     if (!rs->overdue || !loop_signals(rs->all[0]->loop, on_drain, on_hup, rs)) {
         buf_str(err, "out of memory");
@@ -164,7 +164,7 @@ struct reactors *reactors_new(const struct bridge_conf *conf, struct auth *auth,
         return NULL;
     }
     rs->limits = limits_new(conf, descriptors(conf, rs->count));
-    rs->all = calloc(rs->count, sizeof(*rs->all));
+    rs->all = calloc(rs->count, sizeof(struct bridge *));
     rs->reports = calloc(rs->count, sizeof(*rs->reports));
     if (conf->auth != AUTH_MODE_NONE)
         rs->revoked = revoked_new(conf->revocation_ttl_s * 1000);
@@ -184,6 +184,7 @@ static void deliver_all(struct reactors *rs)
     while (any) {
         any = false;
         for (size_t i = 0; i < rs->made; i++)
+            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): `made` are there */
             any |= mailbox_deliver(rs->all[i]->mailbox);
     }
 }

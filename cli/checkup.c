@@ -277,11 +277,11 @@ bool checkup_run(struct checkup *c, const struct options *o, const struct place 
 
 void checkup_fini(struct checkup *c)
 {
-    struct visit *const all[] = {&c->first,  &c->again,  &c->plain,     &c->blocks,
-                                 &c->bearer, &c->post,   &c->quiet,     &c->kept,
-                                 &c->health, &c->events, &c->elsewhere, NULL};
+    struct visit *const all[] = {&c->first,  &c->again,  &c->plain,    &c->blocks,
+                                 &c->bearer, &c->post,   &c->quiet,    &c->kept,
+                                 &c->health, &c->events, &c->elsewhere};
 
-    for (size_t i = 0; all[i]; i++)
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         visit_fini(all[i]);
     for (size_t i = 0; i < CHECKUP_MORE_MAX; i++)
         visit_fini(&c->more[i]);

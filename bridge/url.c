@@ -205,6 +205,7 @@ int http_query_get(struct span query, const char *name, char *out, size_t size)
     size_t pos = 0, len = strlen(name);
     int found = 0;
 
+    *out = '\0';
     while (http_query_next(query, &pos, &key, &value)) {
         if (key.len != len || memcmp(key.at, name, len) != 0)
             continue;

@@ -69,7 +69,9 @@ static void test_query_get(void **state)
 
     (void)state;
     assert_int_equal(http_query_get(span_of(""), "a", out, sizeof out), 0);
+    memset(out, '1', sizeof out);
     assert_int_equal(http_query_get(span_of("ab=1"), "a", out, sizeof out), 0);
+    assert_string_equal(out, "");
     assert_int_equal(http_query_get(span_of("b=2&a=x%20y"), "a", out, sizeof out), 1);
     assert_string_equal(out, "x y");
     assert_int_equal(http_query_get(span_of("a=1&a=1"), "a", out, sizeof out), -1);

@@ -69,8 +69,8 @@ bool http_decode(struct span in, bool plus, char *out, size_t size, size_t *ret_
 /* Walks a query string: *pos = 0 at first; false at the end. Spans are still encoded. */
 bool http_query_next(struct span query, size_t *pos, struct span *ret_name,
                      struct span *ret_value);
-/* The first value of `name`, decoded. 0: absent, and out is ""; 1: found; -1: malformed or
- * twice. */
+/* The first value of `name`, decoded. 0: absent, and out is ""; 1: found; -1: malformed
+ * or twice. */
 int http_query_get(struct span query, const char *name, char *out, size_t size);
 
 #endif

@@ -10,7 +10,7 @@
 //
 // Rounds are interleaved, and ratios are made inside a round, so that a machine that is
 // faster in the morning favours nobody. No further round begins when it would not end in
-// time. In turns, two seconds each, are those whom a goal compares by microseconds: the
+// time. In turns, three seconds each, are those whom a goal compares by microseconds: the
 // latency of one program differs more between two minutes than that of two programs.
 // Everything goes to build/bench-results; with --docs into docs/BENCHMARKS.md too.
 

@@ -6,11 +6,14 @@
 // rounds enough to quote (THREADCAST_ROUNDS: so many), and with a control: what the abuse
 // does to readers of a server that it does not concern (a second bridge), or that does
 // nothing (the floor), through the kernel and the cores that all of this shares. The
-// attacker has the cores that nobody else wants, as it would have a machine of its own.
+// attacker would have a machine of its own; here it has a core of its own, and all the
+// others, whether there is an attack or not, share the rest.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { BIN, Child, freePort, ROOT, Stack, until } from '../e2e/harness.mjs';
@@ -25,6 +28,9 @@ const BENCH = [path.join(path.dirname(BIN), 'bench'), ...['bench', 'asan', 'dev'
     path.join(ROOT, 'build', preset, 'bench'))].find((dir) => fs.existsSync(path.join(dir, 'bench_load'))) ?? '';
 const LOAD = path.join(BENCH, 'bench_load');
 
+const THEIRS = os.availableParallelism() - 1; // the attacker's core
+const APART = FULL && THEIRS > 0;
+
 /** @type {Stack} */
 let stack;
 /** @type {string} */
@@ -33,6 +39,7 @@ const limits = { 'request-timeout-ms': 3000, 'write-stall-ms': 3000, 'idle-timeo
                  'max-streams-per-user': 0, 'max-connections': FULL ? 1024 : 100 };
 before(async () => {
     assert.ok(BENCH, 'bench_load is built');
+    if (APART) execFileSync('taskset', ['-a', '-p', '-c', `0-${THEIRS - 1}`, String(process.pid)]); // what it starts inherits that
     stack = await Stack.start({ workers: 0, bridge: limits });
     token = stack.token({ read: ['*'], write: ['*'], seconds: 3600 });
 });
@@ -100,7 +107,7 @@ async function startFloor() {
 async function attacked(flags, victim = stack.bridge) {
     const before = fds(victim);
     const url = flags.includes('-B') ? '/v1/threads/x/messages' : '/healthz';
-    const attack = new Child('slowhttptest', 'chrt', ['--idle', '0', 'slowhttptest', ...flags, '-c', String(MANY), '-r', String(MANY),
+    const attack = new Child('slowhttptest', 'chrt', ['--idle', '0', ...APART ? ['taskset', '-c', String(THEIRS)] : [], 'slowhttptest', ...flags, '-c', String(MANY), '-r', String(MANY),
         '-l', '60', '-u', victim.url(url), '-p', '3']);
     await until(() => fds(victim) > before + MANY / 4 || !attack.running, { what: () => `the attack has begun\n${attack.tail()}` })
         .catch(() => {}); // ranges are answered at once, nothing is held

@@ -148,29 +148,56 @@ test('poison: an agent that kills its worker ends as worker_lost', async (t) => 
 
 // --- PostgreSQL ------------------------------------------------------------------------------
 
-test('LISTEN is terminated: runs are found, and the next NOTIFY is heard', async (t) => {
-    const start = workersOf(t);
-    const workers = await Promise.all([start({ 'poll-ms': 1000 }), start({ 'poll-ms': 1000 })]);
+/** How long a prompt of somebody else's waits behind its 2xx until it has begun. */
+async function waits(thread) {
+    const { runId } = await stack.post(thread, 'how long');
+    const from = performance.now();
+    await until(async () => (await stack.run(runId)).status === 'running', { what: () => `it begins\n${stack.logs(20)}` });
+    return { ms: Math.round(performance.now() - from), runId };
+}
+
+test('LISTEN is terminated: it comes back, looks once, and hears the next NOTIFY; no poll is due', async (t) => {
+    const workers = await Promise.all([1, 2].map(() => workersOf(t)({ 'poll-ms': 60_000 })));
     const listening = () => query(`select pid from pg_stat_activity
         where state = 'idle' and application_name like 'threadcast-worker:%:listen'`);
     await until(async () => (await listening()).length >= 2, { what: 'both listen' });
-    await query(`select pg_terminate_backend(pid) from pg_stat_activity
-                 where application_name like 'threadcast-worker:%:listen'`);
+    const polls = async () => Promise.all(workers.map((worker) => metric(worker, 'polls_total')));
+    const before = await polls();
+    const from = performance.now();
+    const [{ n }] = await query(`select count(pg_terminate_backend(pid))::int as n from pg_stat_activity
+                                 where application_name like 'threadcast-worker:%:listen'`);
+    assert.equal(n, 2);
     await ends(await ask(t, 'nobody hears me'));
     for (const worker of workers) await until(async () => await metric(worker, 'postgres_lost_total') >= 1);
     await until(async () => (await listening()).length >= 2, { what: 'LISTEN is back' });
-    await ends(await ask(t, 'somebody hears me'));
+    await until(async () => (await polls()).every((count, i) => count === before[i] + 1), { what: 'each looks when it is back' });
+    const told = await Promise.all(workers.map((worker) => metric(worker, 'notifies_total')));
+    const { ms, runId } = await waits(await stack.thread());
+    t.diagnostic(`by NOTIFY after ${ms} ms`);
+    await stack.ended(runId);
+    assert.ok(performance.now() - from < 45_000, 'before a poll was due, or this shows nothing');
+    assert.deepEqual(await polls(), before.map((count) => count + 1), 'nobody found it by a poll');
+    for (const [i, worker] of workers.entries()) assert.ok(await metric(worker, 'notifies_total') > told[i], 'NOTIFY was heard');
 });
 
-test('the triggers that notify are switched off: the poll finds the runs', async (t) => {
-    await Promise.all([workersOf(t)(), workersOf(t)()]);
+test('the triggers that notify are off: a prompt begins within 2.5 s of its 2xx, by the poll as delivered', async (t) => {
+    const worker = await workersOf(t)({ 'poll-ms': 2000, 'lease-ms': 15_000, 'demo-rate': 1 });
     const names = (await query(`select tgname from pg_trigger where tgrelid = 'runs'::regclass
                                 and not tgisinternal and tgname like '%notif%'`)).map((row) => row.tgname);
     assert.ok(names.length > 0);
     for (const name of names) await query(`alter table runs disable trigger ${name}`);
     t.after(() => Promise.all(names.map((name) => query(`alter table runs enable trigger ${name}`))));
-    const asked = await Promise.all(['one', 'two', 'three'].map((prompt) => ask(t, prompt)));
-    for (const one of asked) await ends(one);
+    const told = await metric(worker, 'notifies_total');
+    const begun = [];
+    // each one right behind the poll that found the one before: it waits for a whole one
+    for (let i = 0; i < 3; i++) begun.push(await waits(await stack.thread()));
+    t.diagnostic(`after ${begun.map(({ ms }) => ms)} ms`);
+    for (const { ms } of begun) assert.ok(ms <= 2500, `after ${ms} ms`);
+    assert.ok(begun.slice(1).every(({ ms }) => ms > 1000), 'nobody told it, or this shows nothing');
+    assert.equal(await metric(worker, 'notifies_total'), told);
+    assert.equal(await metric(worker, 'postgres_lost_total'), 0, 'LISTEN was there');
+    for (const { runId } of begun) await cancel(runId);
+    for (const { runId } of begun) await stack.ended(runId);
 });
 
 test('PostgreSQL restarts in mid-run, in an orderly way and as in a crash', async (t) => {

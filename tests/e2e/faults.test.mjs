@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { EventSource } from 'eventsource';
-import { Stack, until } from './harness.mjs';
+import { Proxy, Stack, until } from './harness.mjs';
 
 /** @type {Stack} */
 let stack;
@@ -103,6 +103,7 @@ test('Redis is killed and comes back with its data', async () => {
     // (a slow machine may have brought all of it before the end came)
     await until(() => started.reader.events.length > before || started.reader.ended(started.run), { what: 'it streams again' });
     await endsWell(started);
+    assert.equal(started.reader.resets, 0, 'nothing was lost');
 });
 
 test('Redis is killed and comes back empty', async () => {
@@ -111,6 +112,7 @@ test('Redis is killed and comes back empty', async () => {
     stack.redis.wipe();
     await stack.redis.start();
     await endsWell(started);
+    assert.equal(started.reader.resets, 1, `${started.reader.notices}`);
 });
 
 test('Redis comes back from an older dump', async () => {
@@ -120,10 +122,12 @@ test('Redis comes back from an older dump', async () => {
     await stack.redis.start();
     const before = started.reader.events.length;
     await until(() => started.reader.events.length > before + 20 || started.reader.ended(started.run), { what: 'it has gone on' });
+    assert.ok(!started.reader.ended(started.run), 'in mid-run, or this shows nothing');
     await stack.redis.kill();
     stack.redis.restore(copy);
     await stack.redis.start();
     await endsWell(started);
+    assert.equal(started.reader.resets, 1, `${started.reader.notices}`);
 });
 
 test('Redis is away while a prompt is posted', async () => {
@@ -179,6 +183,7 @@ test('FLUSHALL in the middle of a run', async () => {
     const started = await begin('flushed');
     await stack.redis.client.flushall();
     await endsWell(started);
+    assert.equal(started.reader.resets, 1, `${started.reader.notices}`);
 });
 
 test('Redis refuses to write for a while (OOM)', async () => {
@@ -220,14 +225,42 @@ test('PostgreSQL is away when a run ends: written when it is back, then done', a
     await endsWell(started);
 });
 
-test('the LISTEN connection is lost: the poll finds the work', async () => {
-    await stack.pg.query(`select pg_terminate_backend(pid) from pg_stat_activity
-                          where application_name like 'threadcast%' and pid <> pg_backend_pid()`);
-    const thread = await stack.thread();
-    const posted = await until(() => stack.post(thread, 'nobody told me'), { what: 'taken' });
-    assert.equal((await stack.ended(posted.runId)).status, 'done');
-    await stack.pg.query('alter table messages disable trigger user').catch(() => {});
-    await stack.pg.query('alter table messages enable trigger user');
+test('the LISTEN connection is away: the poll finds the work; back, it hears again', async (t) => {
+    const proxy = await Proxy.start({ path: `${stack.pg.dir}/.s.PGSQL.5432` });
+    const url = `postgresql://threadcast:${stack.pg.password}@127.0.0.1:${proxy.port}/threadcast`;
+    await stack.worker.stop();
+    const worker = await stack.startWorker({ 'demo-rate': 1500, 'metrics-listen': '127.0.0.1:0' }, { DATABASE_LISTEN_URL: url });
+    t.after(async () => {
+        await worker.stop();
+        stack.workers.splice(stack.workers.indexOf(worker), 1);
+        await proxy.stop();
+        await stack.worker.start();
+    });
+    const [, address] = await worker.child.line(/metrics address=(\S+)/);
+    const count = async (name) => {
+        const text = await (await fetch(`http://${address}/metrics`)).text();
+        return Number(text.match(new RegExp(`^threadcast_worker_${name} (\\d+)`, 'm'))?.[1]);
+    };
+    proxy.refuse(true);
+    proxy.cutAll();
+    await until(async () => await count('postgres_lost_total') >= 1, { what: 'LISTEN is lost' });
+    const told = await count('notifies_total');
+    const asked = async () => {
+        const posted = await stack.post(await stack.thread(), 'nobody told me');
+        const from = performance.now();
+        await until(async () => (await stack.run(posted.runId)).status !== 'queued', { what: 'it begins' });
+        const took = Math.round(performance.now() - from);
+        assert.equal((await stack.ended(posted.runId)).status, 'done');
+        return took;
+    };
+    const took = await asked();
+    assert.ok(took <= 2500, `after ${took} ms`);
+    assert.equal(await count('notifies_total'), told, 'nothing was heard');
+    proxy.refuse(false);
+    await until(async () => (await stack.pg.query(`select 1 from pg_stat_activity where state = 'idle'
+        and application_name like 'threadcast-worker:%:listen'`)).length > 0, { what: 'LISTEN is back' });
+    t.diagnostic(`by the poll after ${took} ms, by NOTIFY after ${await asked()} ms`);
+    assert.ok(await count('notifies_total') > told, 'it is heard again');
 });
 
 test('a worker is killed: another attempt, rewind first, one end', async () => {

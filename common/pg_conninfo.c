@@ -202,10 +202,11 @@ bool pg_conninfo_make(struct pg_conninfo *c, const struct pg_options *o, struct 
     if (!env_gss)
         set_default(c, "gssencmode", "disable"); /* may ask a ticket server, blocking */
     add_environment(c);
-    set_default(c, "keepalives_idle", "5");
+    /* as in redis_dial.c */
+    set_default(c, "keepalives_idle", "3");
     set_default(c, "keepalives_interval", "2");
     set_default(c, "keepalives_count", "3");
-    set_default(c, "tcp_user_timeout", "10000");
+    set_default(c, "tcp_user_timeout", "8000");
     pg_conninfo_set(c, "client_encoding", "UTF8");
     if (o->name)
         pg_conninfo_set(c, "application_name", o->name);

@@ -124,7 +124,7 @@ static void test_ours(void **state)
     assert_true(pg_conninfo_make(&c, &o, &err));
     assert_string_equal(pg_conninfo_get(&c, "keepalives_idle"), "60");
     assert_string_equal(pg_conninfo_get(&c, "keepalives_interval"), "2");
-    assert_string_equal(pg_conninfo_get(&c, "tcp_user_timeout"), "10000");
+    assert_string_equal(pg_conninfo_get(&c, "tcp_user_timeout"), "8000");
     assert_string_equal(pg_conninfo_get(&c, "client_encoding"), "UTF8");
     assert_string_equal(pg_conninfo_get(&c, "application_name"), "ours");
     assert_string_equal(pg_conninfo_get(&c, "gssencmode"), "disable");

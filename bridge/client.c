@@ -48,6 +48,12 @@ static void mark_dirty(struct client *c)
         list_push(is_blocked(c) ? &c->set->late : &c->set->dirty, &c->dirty);
 }
 
+/* A host that is gone says nothing: what is written to it is never acknowledged. */
+static enum close_reason reason_of(int error)
+{
+    return error == ETIMEDOUT ? CLOSE_STALLED : CLOSE_CLIENT;
+}
+
 void client_hear(void *client)
 {
     struct client *c = client;
@@ -56,7 +62,7 @@ void client_hear(void *client)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        client_close(c, CLOSE_CLIENT);
+        client_close(c, n < 0 ? reason_of(errno) : CLOSE_CLIENT);
         return;
     }
     c->read_bytes += (uint32_t)n;
@@ -74,6 +80,14 @@ static void limit_socket(struct client *c, bool wide)
     int bytes = wide ? INT_MAX : (int)c->set->bridge->conf->client_socket_bytes;
     if (setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes)) == 0)
         c->wide = wide;
+}
+
+/* Else the kernel goes on trying for a quarter of an hour. What does not fill our queue,
+ * keepalives for one, would never be seen to make no progress. */
+static void expect_acks(struct client *c)
+{
+    unsigned ms = (unsigned)c->set->bridge->conf->write_stall_ms;
+    setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
 }
 
 static struct client *client_alloc(struct clients *set, const struct client_spec *spec)
@@ -116,6 +130,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     c->run_id = spec->run_id ? strdup(spec->run_id) : NULL;
     c->request_kind = label_set(&c->request, spec->request_id);
     limit_socket(c, false);
+    expect_acks(c);
     int64_t retry_ms = clients_retry_ms(set);
     /* who has its end must not take the connection for another request */
     bool ends = c->poll || spec->run_id;
@@ -396,7 +411,7 @@ static bool write_some(struct client *c)
         if (errno == EAGAIN || errno == ENOBUFS)
             block(c);
         else
-            client_close(c, CLOSE_CLIENT);
+            client_close(c, reason_of(errno));
         return false;
     }
     size_t left = c->out.bytes - (size_t)n;

@@ -5,11 +5,12 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import path from 'node:path';
-import { before, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { Stack, until } from './harness.mjs';
 import { Deaf } from './lib/deaf.mjs';
 import { balances, Reader } from './lib/ledger.mjs';
 
+const FULL = Boolean(process.env.THREADCAST_FULL);
 /** what is promised of them (C7) */
 const NOTICED_MS = 10_000;
 
@@ -30,7 +31,7 @@ const query = (sql, values) => stack.pg.query(sql, values);
 async function through(t, wires) {
     const [bridgeRedis, bridgePg, workerRedis, workerPg] = await Promise.all([0, 1, 2, 3].map(wires));
     const bridge = await stack.startBridge({}, { REDIS_URL: redisUrl(bridgeRedis.port), DATABASE_URL: pgUrl(bridgePg.port) });
-    const worker = await stack.startWorker({ 'demo-rate': 30, 'metrics-listen': '127.0.0.1:0' },
+    const worker = await stack.startWorker({ 'demo-rate': 40, 'metrics-listen': '127.0.0.1:0' },
                                            { REDIS_URL: redisUrl(workerRedis.port), DATABASE_URL: pgUrl(workerPg.port) });
     t.after(async () => {
         stack.bridges.splice(stack.bridges.indexOf(bridge), 1);
@@ -79,16 +80,60 @@ const QUIET = {
               LISTEN: / warn postgres lost connection=listen / },
 };
 
-test('hosts of Redis and PostgreSQL that are gone: noticed within 10 s, and work goes on over new connections', async (t) => {
-    const all = await through(t, (i) => Deaf.start(i % 2 ? pgSocket() : String(stack.redis.port)));
-    const asked = await streaming(t, all.bridge);
-    for (const wire of [all.bridgeRedis, all.bridgePg, all.workerRedis, all.workerPg]) await wire.goDeaf();
-    inTime(await Promise.all(['bridge', 'worker'].flatMap((name) => Object.entries(QUIET[name]).map(
-        ([connection, words]) => noticed(t, `the ${name}'s ${connection}`, all[name], words)))));
-    await well(asked);
-});
+/** What a bridge says of the stream that it closed on this thread. */
+const closed = (bridge, thread, reason) => new RegExp(` info client closed .*thread=${thread} reason="${reason}"`).test(bridge.output);
 
-const FULL = Boolean(process.env.THREADCAST_FULL);
+describe('gone without a word', { concurrency: true }, () => {
+    test('hosts of Redis and PostgreSQL that are gone: noticed within 10 s, and work goes on over new connections', async (t) => {
+        const all = await through(t, (i) => Deaf.start(i % 2 ? pgSocket() : String(stack.redis.port)));
+        const asked = await streaming(t, all.bridge);
+        for (const wire of [all.bridgeRedis, all.bridgePg, all.workerRedis, all.workerPg]) await wire.goDeaf();
+        inTime(await Promise.all(['bridge', 'worker'].flatMap((name) => Object.entries(QUIET[name]).map(
+            ([connection, words]) => noticed(t, `the ${name}'s ${connection}`, all[name], words)))));
+        await well(asked);
+    });
+
+    test('a reader whose host is gone is cut when nothing was acknowledged for --write-stall-ms', async (t) => {
+        const [keepalive, stall] = [500, 2000];
+        const bridge = await stack.startBridge({ 'keepalive-ms': keepalive, 'write-stall-ms': stall });
+        const wire = await Deaf.start(String(bridge.port));
+        t.after(() => wire.stop());
+        const thread = await stack.thread();
+        const [far, near] = [stack.threadEvents(thread, '', { bridge: wire }), stack.threadEvents(thread, '', { bridge })];
+        await Promise.all([far.named('ready'), near.named('ready')]);
+        const gone = performance.now();
+        assert.equal(await wire.goDeaf(), 1);
+        await until(() => closed(bridge, thread, 'write stalled'), { what: () => `it is cut\n${bridge.child.tail()}` });
+        const took = Math.round(performance.now() - gone);
+        t.diagnostic(`after ${took} ms`);
+        assert.ok(took >= stall - keepalive && took <= keepalive + stall + 1500, `after ${took} ms`);
+        const metrics = await bridge.metrics();
+        assert.equal(metrics['threadcast_bridge_streams_closed_total{reason="stalled"}'], 1);
+        assert.equal(metrics.threadcast_bridge_clients, 1, 'the other one is there');
+        assert.equal(near.ending, '');
+        near.close();
+        far.close();
+    });
+
+    test('a reader that closes its half has left', async () => {
+        const bridge = await stack.startBridge();
+        const thread = await stack.thread();
+        const socket = net.connect({ port: bridge.port, host: '127.0.0.1', allowHalfOpen: true });
+        let bytes = '';
+        let ended = false;
+        socket.setEncoding('latin1').on('data', (piece) => (bytes += piece)).on('end', () => (ended = true));
+        const { Authorization } = stack.authorization();
+        socket.write(`GET /v1/threads/${thread}/events HTTP/1.1\r\nHost: x\r\nAuthorization: ${Authorization}\r\n\r\n`);
+        await until(() => bytes.includes('event: ready'), { what: 'it streams' });
+        socket.end();
+        const from = performance.now();
+        await until(() => ended && closed(bridge, thread, 'client left'), { timeout: 2000, what: () => `it is let go\n${bridge.child.tail()}` });
+        assert.ok(performance.now() - from < 2000);
+        assert.equal((await bridge.metrics())['threadcast_bridge_streams_closed_total{reason="client"}'], 1);
+        assert.doesNotMatch(bytes, /\r\n0\r\n\r\n/, 'no last chunk: the story has not ended');
+        socket.destroy();
+    });
+});
 
 test('somebody in between acknowledges and swallows everything: whoever asks notices within 10 s', { skip: !FULL }, async (t) => {
     const all = await through(t, (i) => Deaf.start(i % 2 ? pgSocket() : String(stack.redis.port)));
@@ -111,48 +156,4 @@ test('somebody in between acknowledges and swallows everything: whoever asks not
     inTime([await pool, { what: 'a prompt is taken again', took: taken }]);
     assert.ok(begun <= NOTICED_MS + 2500, `it begins after ${begun} ms`);
     assert.equal((await stack.ended(receipt.runId)).status, 'done');
-});
-
-/** What a bridge says of the stream that it closed on this thread. */
-const closed = (bridge, thread, reason) => new RegExp(` info client closed .*thread=${thread} reason="${reason}"`).test(bridge.output);
-
-test('a reader whose host is gone is cut when nothing was acknowledged for --write-stall-ms', async (t) => {
-    const [keepalive, stall] = [500, 2000];
-    const bridge = await stack.startBridge({ 'keepalive-ms': keepalive, 'write-stall-ms': stall });
-    const wire = await Deaf.start(String(bridge.port));
-    t.after(() => wire.stop());
-    const thread = await stack.thread();
-    const [far, near] = [stack.threadEvents(thread, '', { bridge: wire }), stack.threadEvents(thread, '', { bridge })];
-    await Promise.all([far.named('ready'), near.named('ready')]);
-    const gone = performance.now();
-    assert.equal(await wire.goDeaf(), 1);
-    await until(() => closed(bridge, thread, 'write stalled'), { what: () => `it is cut\n${bridge.child.tail()}` });
-    const took = Math.round(performance.now() - gone);
-    t.diagnostic(`after ${took} ms`);
-    assert.ok(took >= stall - keepalive && took <= keepalive + stall + 1500, `after ${took} ms`);
-    const metrics = await bridge.metrics();
-    assert.equal(metrics['threadcast_bridge_streams_closed_total{reason="stalled"}'], 1);
-    assert.equal(metrics.threadcast_bridge_clients, 1, 'the other one is there');
-    assert.equal(near.ending, '');
-    near.close();
-    far.close();
-});
-
-test('a reader that closes its half has left', async () => {
-    const bridge = await stack.startBridge();
-    const thread = await stack.thread();
-    const socket = net.connect({ port: bridge.port, host: '127.0.0.1', allowHalfOpen: true });
-    let bytes = '';
-    let ended = false;
-    socket.setEncoding('latin1').on('data', (piece) => (bytes += piece)).on('end', () => (ended = true));
-    const { Authorization } = stack.authorization();
-    socket.write(`GET /v1/threads/${thread}/events HTTP/1.1\r\nHost: x\r\nAuthorization: ${Authorization}\r\n\r\n`);
-    await until(() => bytes.includes('event: ready'), { what: 'it streams' });
-    socket.end();
-    const from = performance.now();
-    await until(() => ended && closed(bridge, thread, 'client left'), { timeout: 2000, what: () => `it is let go\n${bridge.child.tail()}` });
-    assert.ok(performance.now() - from < 2000);
-    assert.equal((await bridge.metrics())['threadcast_bridge_streams_closed_total{reason="client"}'], 1);
-    assert.doesNotMatch(bytes, /\r\n0\r\n\r\n/, 'no last chunk: the story has not ended');
-    socket.destroy();
 });

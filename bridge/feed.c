@@ -20,7 +20,7 @@ struct feed {
     struct bridge *bridge;
     struct redis *redis;
     struct timer *canary;
-    bool down;              /* said so */
+    bool down, refused;     /* said so */
     int64_t canary_sent_ms; /* 0: none is out */
     char canary_channel[NAMES_PREFIX_MAX + 64];
     size_t canary_len;
@@ -51,7 +51,7 @@ static void canary_send(void *arg)
 static void on_ready(struct redis *r, void *arg)
 {
     struct feed *f = arg;
-    f->down = false;
+    f->down = f->refused = false;
     f->canary_sent_ms = 0;
     redis_subscribe(r, f->canary_channel, f->canary_len);
     if (f->bridge->on_hint)
@@ -64,13 +64,16 @@ static void on_ready(struct redis *r, void *arg)
 static void on_down(struct redis *r, const char *why, void *arg)
 {
     struct feed *f = arg;
-    (void)r;
+    bool refused = redis_refusal(r) != NULL;
     timer_stop(f->canary);
     f->bridge->stats.redis_down++;
-    if (!f->down) /* once, not at every try to come back */
+    f->bridge->stats.redis_errors += refused;
+    /* once, not at every try to come back; and when it is back and refuses us */
+    if (!f->down || (refused && !f->refused))
         log_warn("subscriber lost", LOG_S("why", why),
                  LOG_I("reactor", f->bridge->number));
     f->down = true;
+    f->refused |= refused;
     hub_feed_down(f->bridge->hub);
 }
 

@@ -19,7 +19,7 @@ struct publisher {
     struct bridge *b;
     struct redis *redis;
     char sha[41];
-    bool down; /* said so */
+    bool down, refused; /* said so */
 };
 
 /* One call of the script until its answer; keeps its arguments for a second try. */
@@ -312,7 +312,7 @@ static void on_ready(struct redis *r, void *arg)
 {
     struct publisher *p = arg;
 
-    p->down = false;
+    p->down = p->refused = false;
     log_info("publisher connected", LOG_S("redis", redis_version(r)),
              LOG_I("reactor", p->b->number));
     redis_sendv(r, on_hint, p, "SCRIPT", "LOAD", publish_lua, NULL);
@@ -321,12 +321,15 @@ static void on_ready(struct redis *r, void *arg)
 static void on_down(struct redis *r, const char *why, void *arg)
 {
     struct publisher *p = arg;
+    bool refused = redis_refusal(r) != NULL;
 
-    (void)r;
     p->b->stats.redis_down++;
-    if (!p->down) /* once, not at every try to come back */
+    p->b->stats.redis_errors += refused;
+    /* once, not at every try to come back; and when it is back and refuses us */
+    if (!p->down || (refused && !p->refused))
         log_warn("publisher lost", LOG_S("why", why), LOG_I("reactor", p->b->number));
     p->down = true;
+    p->refused |= refused;
 }
 
 static bool script_sha(char out[41])

@@ -29,7 +29,7 @@ struct reader {
     struct pages *pages;
     struct list line; /* struct ask.node, not asked yet */
     int64_t asked;
-    bool down;             /* said so */
+    bool down, refused;    /* said so */
     int64_t newer_said_ms; /* that a later version was here; 0: never */
 };
 
@@ -243,7 +243,7 @@ void reader_cursor(struct reader *r, const char *thread_id, cursor_fn *fn, void 
 static void on_ready(struct redis *r, void *arg)
 {
     struct reader *reader = arg;
-    reader->down = false;
+    reader->down = reader->refused = false;
     log_info("reader connected", LOG_S("redis", redis_version(r)),
              LOG_I("reactor", reader->bridge->number));
     pages_ready(reader->pages);
@@ -251,13 +251,16 @@ static void on_ready(struct redis *r, void *arg)
 
 static void on_down(struct redis *r, const char *why, void *arg)
 {
-    (void)r;
     struct reader *reader = arg;
+    bool refused = redis_refusal(r) != NULL;
     reader->bridge->stats.redis_down++;
-    if (!reader->down) /* once, not at every try to come back */
+    reader->bridge->stats.redis_errors += refused;
+    /* once, not at every try to come back; and when it is back and refuses us */
+    if (!reader->down || (refused && !reader->refused))
         log_warn("reader lost", LOG_S("why", why),
                  LOG_I("reactor", reader->bridge->number));
     reader->down = true;
+    reader->refused |= refused;
 }
 
 struct reader *reader_new(struct bridge *b)

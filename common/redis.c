@@ -102,6 +102,7 @@ void redis_lose(struct redis *r, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(r->why, sizeof(r->why), fmt, args);
     va_end(args);
+    r->refused_at = 0;
     if (r->state == REDIS_READY)
         r->counters.lost++;
     else
@@ -227,6 +228,11 @@ uint64_t redis_reconnects(const struct redis *r)
 const struct redis_counters *redis_counters(const struct redis *r)
 {
     return &r->counters;
+}
+
+const char *redis_refusal(const struct redis *r)
+{
+    return r->refused_at ? r->why + r->refused_at : NULL;
 }
 
 void redis_drop(struct redis *r, const char *why)

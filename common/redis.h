@@ -123,6 +123,9 @@ size_t redis_queued(const struct redis *r);       /* commands without a reply */
 int64_t redis_heard_ms(const struct redis *r);    /* when bytes last came; 0: not READY */
 uint64_t redis_reconnects(const struct redis *r);
 const struct redis_counters *redis_counters(const struct redis *r);
+/* Within on_down: the error that Redis met us with, like "NOAUTH …"; NULL: there was
+ * none. */
+const char *redis_refusal(const struct redis *r);
 /* Gives the connection up as lost (a watchdog of the owner's found it dead): not READY
  * at once, on_down soon, from the loop. */
 void redis_drop(struct redis *r, const char *why);

@@ -32,8 +32,11 @@ static bool step_ok(struct redis *r, const struct redis_reply *reply, const char
 
     if (reply->type != REDIS_FAILURE)
         return true;
+    if (!redis_alive(r))
+        return false;
     redis_error_text(reply, text, sizeof(text));
     redis_lose(r, "%s: %s", step, text);
+    r->refused_at = strlen(step) + 2;
     return false;
 }
 

@@ -47,9 +47,10 @@ struct redis {
     bool down_pending; /* lost; callers are told when depth is 0 */
     bool freed;        /* by the owner; memory goes when depth is 0 */
     char why[REDIS_WHY_SIZE];
-    int64_t ready_ms; /* clock when it became READY; 0: never was */
-    int64_t read_ms;  /* when bytes last came */
-    bool batch;       /* messages were given out in this read */
+    size_t refused_at; /* where in `why` Redis' own words begin; 0: there are none */
+    int64_t ready_ms;  /* clock when it became READY; 0: never was */
+    int64_t read_ms;   /* when bytes last came */
+    bool batch;        /* messages were given out in this read */
 
     char run_id[41];
     char version[32];

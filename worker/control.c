@@ -18,7 +18,7 @@ struct control {
     struct worker *w;
     struct redis *redis;
     char channel[NAMES_PREFIX_MAX + 32];
-    bool warned; /* since it last worked */
+    bool warned, refused; /* said so, since it last worked */
 };
 
 enum { HINT_MAX_BYTES = 1024 };
@@ -68,17 +68,17 @@ static void on_subscribed(struct redis *r, const char *channel, size_t len, void
     struct control *c = arg;
 
     (void)r, (void)channel, (void)len;
-    c->warned = false;
+    c->warned = c->refused = false;
 }
 
 static void on_down(struct redis *r, const char *why, void *arg)
 {
     struct control *c = arg;
 
-    (void)r;
-    if (!c->warned)
+    if (!c->warned || (redis_refusal(r) && !c->refused))
         log_warn("redis lost", LOG_S("connection", "control"), LOG_S("why", why));
     c->warned = true;
+    c->refused |= redis_refusal(r) != NULL;
 }
 
 struct control *control_new(struct worker *w)

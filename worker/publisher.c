@@ -40,7 +40,8 @@ struct publisher {
     struct publishers *all;
     struct redis *redis;
     bool proven, loading;
-    bool warned; /* that it cannot be had, since it last was */
+    bool warned;  /* that it cannot be had, since it last was */
+    bool refused; /* and that it is there, and does not want us */
     struct list calls;
 };
 
@@ -82,11 +83,13 @@ static void on_retry(void *arg)
 }
 
 /* Error replies by name; "other" is the last. */
-static void count_error(struct worker *w, const struct redis_reply *reply)
+static void count_error(struct worker *w, const char *error)
 {
+    size_t len = strcspn(error, " ");
+
     for (size_t i = 0; i < WORKER_REDIS_ERRORS; i++) {
         const char *name = worker_redis_errors[i];
-        if (!name || redis_is_error(reply, name)) {
+        if (!name || (strlen(name) == len && memcmp(name, error, len) == 0)) {
             w->stats.redis_errors[i]++;
             return;
         }
@@ -98,7 +101,7 @@ static void call_failed(struct publish_call *c, const struct redis_reply *reply)
     struct publisher *p = c->at;
     struct worker *w = p->all->w;
 
-    count_error(w, reply);
+    count_error(w, reply->str);
     c->sent = false;
     if (redis_is_error(reply, "NOSCRIPT") && !p->loading)
         prove(p); /* which sends it again */
@@ -313,13 +316,13 @@ static void on_canary(struct redis *r, const struct redis_reply *reply, void *ar
     if (!reply)
         return;
     if (reply->type == REDIS_FAILURE) {
-        count_error(w, reply);
+        count_error(w, reply->str);
         log_error("redis does not let us publish", LOG_S("why", reply->str));
         redis_drop(r, "publishing is refused");
         return;
     }
     p->proven = true;
-    p->warned = false;
+    p->warned = p->refused = false;
     recall_redis(w->recall, redis_run_id(r));
     send_waiting(p);
     worker_on_redis(w);
@@ -332,7 +335,7 @@ static void on_loaded(struct redis *r, const struct redis_reply *reply, void *ar
     if (!reply)
         return;
     if (reply->type == REDIS_FAILURE) {
-        count_error(p->all->w, reply);
+        count_error(p->all->w, reply->str);
         log_error("redis does not load the script", LOG_S("why", reply->str));
         redis_drop(r, "the script is refused");
         return;
@@ -361,11 +364,14 @@ static void on_ready(struct redis *r, void *arg)
 static void on_down(struct redis *r, const char *why, void *arg)
 {
     struct publisher *p = arg;
+    const char *refusal = redis_refusal(r);
 
-    (void)r;
-    if (p->proven || !p->warned)
+    if (refusal)
+        count_error(p->all->w, refusal);
+    if (p->proven || !p->warned || (refusal && !p->refused))
         log_warn("redis lost", LOG_S("connection", "publish"), LOG_S("why", why));
     p->warned = true;
+    p->refused |= refusal != NULL;
     p->proven = p->loading = false;
     p->all->w->stats.redis_lost++;
 }

@@ -96,6 +96,13 @@ const char *redis_version(const struct redis *r)
     return "7.0.15";
 }
 
+/* It never refuses who comes, only what they ask. */
+const char *redis_refusal(const struct redis *r)
+{
+    (void)r;
+    return NULL;
+}
+
 const struct redis_counters *redis_counters(const struct redis *r)
 {
     return &r->counters;

@@ -260,11 +260,15 @@ test('a write that makes no progress is cut; bytes on a stream are not welcome',
     assert.match(bridge.output, /client closed .*reason="?client wrote/);
 });
 
-test('a token that ends is announced, then the stream ends', async () => {
+test('a token that ends is announced, then the stream ends, within 5 s of it', async (t) => {
     const stream = stack.threadEvents('token', '', { ...reader, seconds: 4 });
-    const warned = await stream.named('auth');
-    assert.ok(warned.json.expiresAt > Date.now());
+    const { json: { expiresAt } } = await stream.named('auth');
+    assert.ok(expiresAt > Date.now());
     await stream.end(15_000);
+    const late = Date.now() - expiresAt;
+    t.diagnostic(`${late} ms after its token`);
+    assert.ok(late >= 0 && late <= 5000, `${late} ms after its token`);
+    assert.deepEqual(stream.events.at(-1)?.json, { reason: 'expired' });
     assert.equal(stream.ending, 'fin');
 });
 

@@ -190,7 +190,7 @@ test('the triggers that notify are off: a prompt begins within 2.5 s of its 2xx,
     const told = await metric(worker, 'notifies_total');
     const begun = [];
     // each one right behind the poll that found the one before: it waits for a whole one
-    for (let i = 0; i < 3; i++) begun.push(await waits(await stack.thread()));
+    for (let i = 0; i < (process.env.THREADCAST_FULL ? 6 : 2); i++) begun.push(await waits(await stack.thread()));
     t.diagnostic(`after ${begun.map(({ ms }) => ms)} ms`);
     for (const { ms } of begun) assert.ok(ms <= 2500, `after ${ms} ms`);
     assert.ok(begun.slice(1).every(({ ms }) => ms > 1000), 'nobody told it, or this shows nothing');

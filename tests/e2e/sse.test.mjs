@@ -182,6 +182,30 @@ test('SIGTERM: bye, a FIN without the last chunk, exit 0 within the drain time',
     assert.equal(bridge.child.code, 0);
 });
 
+test('SIGTERM: bye is spread over the drain time, and so are the moments to come back', async (t) => {
+    const [MANY, DRAIN, RETRY] = [200, 2000, 1000]; // what is said is half of --retry-ms to one and a half
+    const bridge = await stack.startBridge({ 'drain-ms': DRAIN, 'retry-ms': RETRY });
+    const streams = Array.from({ length: MANY }, (_, i) => stack.threadEvents(`spread-${i % 20}`, '', { ...reader, bridge }));
+    await Promise.all(streams.map((stream) => stream.named('ready')));
+    const told = performance.now();
+    const took = bridge.stop();
+    const byes = await Promise.all(streams.map((stream) => stream.named('bye')));
+    await took;
+    assert.equal(bridge.child.code, 0);
+    const quarters = [0, 0, 0, 0];
+    for (const { at } of byes) quarters[Math.min(3, Math.floor((at - told) * 4 / DRAIN))]++;
+    const times = byes.map(({ at }) => Math.round(at - told)).sort((a, b) => a - b);
+    const retries = streams.map((stream) => Number(stream.retry)).sort((a, b) => a - b);
+    t.diagnostic(`byes from ${times[0]} to ${times.at(-1)} ms, in the quarters ${quarters}; retry from ${retries[0]} to ${retries.at(-1)}`);
+    assert.ok(times.at(-1) - times[0] >= DRAIN / 2 && times.at(-1) <= DRAIN + 500, `from ${times[0]} to ${times.at(-1)} ms`);
+    for (const n of quarters) assert.ok(n >= MANY / 10 && n <= MANY / 2, `${n} of ${MANY} in one quarter: ${quarters}`);
+    assert.ok(retries[0] >= RETRY / 2 && retries.at(-1) < RETRY * 3 / 2, `${retries[0]} to ${retries.at(-1)}`);
+    // who is told the same would come back at the same moment
+    assert.ok(new Set(retries).size >= MANY / 2, `${new Set(retries).size} of them differ`);
+    const middle = retries.filter((ms) => ms >= RETRY * 3 / 4 && ms < RETRY * 5 / 4).length;
+    assert.ok(middle >= MANY / 4 && middle <= MANY * 3 / 4, `${middle} of ${MANY} in the middle half`);
+});
+
 test('a slow reader is cut with its reason and the others are not delayed', async () => {
     const bridge = await stack.startBridge({ 'client-queue-bytes': 65536 });
     const slow = stack.threadEvents('slow', 'since=0&merge=0', { ...reader, bridge, paused: true });

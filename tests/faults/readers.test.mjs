@@ -409,7 +409,7 @@ test('cut, stall, half: they come back, and stay right', async () => {
     const { reconnects } = await farm.reached((now) => now.live === 40);
     farm.say('half 1');
     await farm.reached((now) => now.reconnects === reconnects + 40 && now.live === 40);
-    farm.say('stall 1 100');
+    farm.say('stall 1 100').say('slow 1 100 2000');
     await farm.settled();
     assert.deepEqual(farm.violations, []);
     assert.equal((await farm.report()).filter((row) => row.joined && row.outcome === 'done').length, 40);
@@ -420,7 +420,7 @@ test('cut, stall, half: they come back, and stay right', async () => {
 
 test('a wrong command is said and remembered', async () => {
     const farm = Farm.start({ seed: SEED, sanitized: true });
-    farm.say('opne 0 t1 -').say('cut 2').say('open 0').say('open 0 t1 - fast=1').say('status');
+    farm.say('opne 0 t1 -').say('cut 2').say('open 0').say('open 0 t1 - fast=1').say('slow 1 100 5').say('status');
     assert.equal(await farm.quit(), 1);
-    assert.equal(farm.complaints.trim().split('\n').length, 4);
+    assert.equal(farm.complaints.trim().split('\n').length, 5);
 });

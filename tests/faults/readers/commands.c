@@ -17,6 +17,7 @@
  *   cut <fraction>            so many of the open streams lose their connection within
  *                             200 ms, at a byte that the seed decides, by FIN or RST
  *   stall <fraction> <ms>     do not read for so long
+ *   slow <fraction> <ms> <bytes/s>   read no faster than that for so long
  *   half <fraction>           shut their sending side
  *   token <reader> <token>    for its next connection, which it makes at once when it
  *                             was waiting
@@ -51,7 +52,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WORDS_MAX = 16, CUT_BYTES_MAX = 2000, CUT_MS = 200, READERS_MAX = 1000000 };
+enum {
+    WORDS_MAX = 16,
+    CUT_BYTES_MAX = 2000,
+    CUT_MS = 200,
+    READERS_MAX = 1000000,
+    SLOW_MIN = 20
+};
 
 struct words {
     char *word[WORDS_MAX];
@@ -92,7 +99,7 @@ static const char *option_read(struct reader *r, const char *word)
         r->since = mem_some(strdup(word + 6));
     } else if (strncmp(word, "slow=", 5) == 0) {
         r->slow_bytes_s = strtoll(word + 5, NULL, 10);
-        return r->slow_bytes_s >= 20 ? NULL : "slow is at least 20 bytes a second";
+        return r->slow_bytes_s >= SLOW_MIN ? NULL : "slow is at least 20 bytes a second";
     } else {
         return "unknown option";
     }
@@ -228,12 +235,15 @@ static const char *do_some(struct farm *f, const struct words *w)
 {
     double fraction = w->count > 1 ? strtod(w->word[1], NULL) : -1;
     int64_t ms = w->count > 2 ? strtoll(w->word[2], NULL, 10) : 0;
+    int64_t bytes_s = w->count > 3 ? strtoll(w->word[3], NULL, 10) : 0;
     const char *what = w->word[0];
 
     if (!(fraction >= 0 && fraction <= 1))
         return "a fraction is from 0 to 1";
-    if (strcmp(what, "stall") == 0 && ms < 1)
+    if (strcmp(what, "cut") != 0 && strcmp(what, "half") != 0 && ms < 1)
         return "for how many ms?";
+    if (strcmp(what, "slow") == 0 && bytes_s < SLOW_MIN)
+        return "slow is at least 20 bytes a second";
     for (size_t i = 0; i < f->reader_size; i++) {
         struct reader *r = f->readers[i];
         if (!r || r->state != READER_STREAM || rng_unit(&f->random) >= fraction)
@@ -242,6 +252,8 @@ static const char *do_some(struct farm *f, const struct words *w)
             cut_one(f, r);
         else if (strcmp(what, "stall") == 0)
             reader_stall(r, ms);
+        else if (strcmp(what, "slow") == 0)
+            reader_slow(r, bytes_s, ms);
         else
             reader_half_close(r);
     }
@@ -275,10 +287,11 @@ static const struct {
     const char *name;
     const char *(*run)(struct farm *f, const struct words *w);
 } commands[] = {
-    {"ports", do_ports},   {"open", do_open},     {"open-many", do_open_many},
-    {"run", do_run},       {"cut", do_some},      {"stall", do_some},
-    {"half", do_some},     {"token", do_token},   {"close", do_close},
-    {"status", do_status}, {"report", do_report}, {"quit", do_quit},
+    {"ports", do_ports}, {"open", do_open},     {"open-many", do_open_many},
+    {"run", do_run},     {"cut", do_some},      {"stall", do_some},
+    {"slow", do_some},   {"half", do_some},     {"token", do_token},
+    {"close", do_close}, {"status", do_status}, {"report", do_report},
+    {"quit", do_quit},
 };
 
 static void command(struct farm *f, char *line)

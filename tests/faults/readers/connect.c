@@ -21,6 +21,7 @@ enum {
     REQUEST_MAX = 16384,
     SOURCES = 250,
     SLOW_BUFFER = 4096,
+    USUAL_BUFFER = 256 * 1024,
     RETRY_FIRST_MS = 1000, /* until the bridge has said another */
     REFUSED_MS = 3000      /* a lasting refusal is asked about slowly */
 };
@@ -53,6 +54,8 @@ static void forget_connection(struct reader *r)
     r->doomed = NULL;
     r->doomed_ms = 0;
     r->cut_left = r->cut_by_ms = r->stall_until_ms = 0;
+    if (r->slow_until_ms)
+        r->slow_bytes_s = r->slow_until_ms = 0;
 }
 
 void reader_drop(struct reader *r, const char *why, int64_t again_ms)
@@ -92,9 +95,16 @@ void reader_open(struct reader *r)
     farm_queue(r->farm, r);
 }
 
+void connect_narrow(struct reader *r, bool narrow)
+{
+    int size = narrow ? SLOW_BUFFER : USUAL_BUFFER;
+
+    setsockopt(r->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+}
+
 static bool socket_open(struct reader *r)
 {
-    int on = 1, small = SLOW_BUFFER;
+    int on = 1;
     struct sockaddr_in from = {.sin_family = AF_INET};
     struct sockaddr_in to = {.sin_family = AF_INET};
 
@@ -105,7 +115,7 @@ static bool socket_open(struct reader *r)
     if (r->fd < 0)
         return false;
     if (r->slow_bytes_s)
-        setsockopt(r->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+        connect_narrow(r, true);
     setsockopt(r->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
     if (bind(r->fd, (struct sockaddr *)&from, sizeof(from)) != 0)
         return false;

@@ -13,6 +13,9 @@ size_t connect_head(struct reader *r, const char *data, size_t len);
 /* Whether the reader wants what arrives. */
 void connect_listen(struct reader *r, bool wanted);
 
+/* A receive buffer so small that the other side notices who reads slowly. */
+void connect_narrow(struct reader *r, bool narrow);
+
 /* Cuts the connection here, as reader_cut had it. */
 void connect_cut(struct reader *r);
 

@@ -67,6 +67,7 @@ void reader_schedule(struct reader *r)
     }
     sooner(&at_ms, r->cut_by_ms);
     sooner(&at_ms, r->stall_until_ms);
+    sooner(&at_ms, r->slow_until_ms);
     wakes_set(&r->farm->wakes, r, at_ms);
 }
 
@@ -104,6 +105,10 @@ void reader_on_wake(struct reader *r)
     if (r->stall_until_ms && now_ms >= r->stall_until_ms) {
         r->stall_until_ms = 0;
         r->heard_ms = now_ms;
+    }
+    if (r->slow_until_ms && now_ms >= r->slow_until_ms) {
+        r->slow_bytes_s = r->slow_until_ms = 0;
+        connect_narrow(r, false);
     }
     refill_slow(r);
     if (is_silent(r)) {
@@ -259,6 +264,20 @@ void reader_stall(struct reader *r, int64_t ms)
         return;
     r->stall_until_ms = r->farm->now_ms + ms;
     reader_note(r, "stalled by the farm");
+    connect_listen(r, false);
+    reader_schedule(r);
+}
+
+void reader_slow(struct reader *r, int64_t bytes_s, int64_t ms)
+{
+    if (r->state != READER_STREAM || (r->slow_bytes_s && !r->slow_until_ms))
+        return;
+    r->slow_bytes_s = bytes_s;
+    r->slow_left = 0;
+    r->slow_at_ms = r->farm->now_ms;
+    r->slow_until_ms = r->farm->now_ms + ms;
+    reader_note(r, "slowed by the farm");
+    connect_narrow(r, true);
     connect_listen(r, false);
     reader_schedule(r);
 }

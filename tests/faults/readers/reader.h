@@ -66,6 +66,7 @@ struct reader {
     bool cut_rst;
     int64_t stall_until_ms;
     int64_t slow_bytes_s, slow_left, slow_at_ms;
+    int64_t slow_until_ms; /* 0: it is slow for good, or not at all */
     /* its place in others' lists */
     int64_t wake_ms;
     size_t wake_at; /* 1 + index in the heap; 0: none */
@@ -96,6 +97,7 @@ void reader_note(struct reader *r, const char *what);
 /* --- what the farm does to it ----------------------------------------------------- */
 void reader_cut(struct reader *r, int64_t after_bytes, int64_t within_ms, bool rst);
 void reader_stall(struct reader *r, int64_t ms);
+void reader_slow(struct reader *r, int64_t bytes_s, int64_t ms);
 void reader_half_close(struct reader *r);
 void reader_set_token(struct reader *r, const char *token);
 

@@ -1,5 +1,6 @@
 // Compares what was accepted with what Postgres, Redis and every reader say at the end,
-// and finds the smallest thing that is wrong.
+// and finds the smallest thing that is wrong. What belongs to nothing is wrong, too: a run
+// in Postgres that no accepted prompt made, one that a reader saw and Postgres has not.
 
 import { createHash } from 'node:crypto';
 import { contentText, until } from '../e2e/harness.mjs';
@@ -23,10 +24,18 @@ function possible(asked) {
 const OUTCOME = { done: 'done', failed: 'error', cancelled: 'cancelled' };
 
 /**
- * @param {World} world
- * @param {number} forgetful how many faults made Redis forget
+ * How long after an end was published a reader can still be without it: cut, asleep, behind a bridge that is dead, asleep
+ * or half-open towards Redis. A reset that comes later has not swallowed it.
  */
-export async function check(world, forgetful) {
+const AWAY_MS = 30_000;
+
+/** @typedef {{ name: string, from: number, to: number }} Forgot a fault after which Redis may have forgotten; Date.now() */
+
+/**
+ * @param {World} world
+ * @param {Forgot[]} forgot
+ */
+export async function check(world, forgot) {
     /** @type {{ kind: string, what: string, detail?: unknown }[]} */
     const wrong = world.farm.violations.map(({ violation, ...detail }) =>
         ({ kind: COUNTED[violation] ?? violation, what: `${violation} at reader ${detail.reader}`, detail }));
@@ -37,11 +46,9 @@ export async function check(world, forgetful) {
     const messages = new Map((await world.stack.pg.query(
         'select id, role, content, run_id from messages')).map((row) => [row.id, row]));
     const answers = [...messages.values()].filter(({ role }) => role === 'assistant');
-    const told = new Map();
-    for (const line of await world.farm.report()) {
-        if (!told.has(line.run)) told.set(line.run, []);
-        told.get(line.run).push(line);
-    }
+    await checkKeys(world, rows, messages, say);
+    const logged = await checkLogs(world, rows, say);
+    const { told, excuses, owed } = await accounts(world, rows, logged, forgot);
 
     for (const asked of world.ledger) {
         const row = rows.get(asked.run);
@@ -59,20 +66,84 @@ export async function check(world, forgetful) {
         const hash = answer && createHash('sha256').update(contentText(answer.content)).digest('hex');
         checkReaders(asked, row, hash, told.get(asked.run) ?? [], say);
     }
+    for (const { line, why } of owed) say('lost', `reader ${line.reader}, run ${line.run}: no end, and ${why}`, line);
+    for (const [run, [line]] of told) if (!rows.has(run)) say('foreign', `run ${run} was told to a reader, and Postgres has no row of it`, line);
     if (answers.length > new Set(answers.map(({ run_id: run }) => run)).size) say('duplicated', 'a run has two answers in Postgres');
-    checkResets(world, forgetful, say);
-    await checkLogs(world, rows, say);
-    return { wrong, ...count(wrong), rows: rows.size, told: [...told.values()].reduce((n, lines) => n + lines.length, 0) };
+    checkResets(world, forgot.length, say);
+    return { wrong, ...count(wrong), rows: rows.size, told: [...told.values()].reduce((n, lines) => n + lines.length, 0),
+             excused: [...excuses.values()].reduce((n, one) => n + one, 0),
+             excuses: [...excuses].map(([why, n]) => `${n} ${why}`).join(', ') };
 }
 
-/** Every reader has the end, and who has seen the beginning has the record's text. */
+/** A prompt has its one run, and a run its one prompt, however often that was sent. */
+async function checkKeys(world, rows, messages, say) {
+    const kept = new Map();
+    for (const { key, answer } of await world.stack.pg.query('select key, answer from idempotency'))
+        kept.set(key, [...kept.get(key) ?? [], ...answer?.runs ?? [{ runId: null }]]);
+    const runs = new Map(), prompts = new Set(world.ledger.map(({ message }) => message));
+    for (const asked of world.ledger) {
+        const about = `the prompt ${asked.key} (${asked.content})`;
+        if (runs.has(asked.run)) say('duplicated', `${about} and ${runs.get(asked.run).key} were both answered with run ${asked.run}`);
+        runs.set(asked.run, asked);
+        const made = (kept.get(asked.key) ?? []).map(({ runId }) => runId);
+        if (made.length !== 1 || made[0] !== asked.run) say('duplicated', `${about} was answered with run ${asked.run}, its key has ${made}`);
+        const row = rows.get(asked.run);
+        if (row && (row.thread_id !== asked.thread || row.message_id !== asked.message))
+            say('foreign', `${about} of thread ${asked.thread}: run ${asked.run} is of ${row.thread_id}, message ${row.message_id}`);
+    }
+    for (const [run, row] of rows) if (!runs.has(run)) say('duplicated', `run ${run} belongs to no accepted prompt`, row);
+    for (const { id, role, content } of messages.values())
+        if (role === 'user' && !prompts.has(id)) say('duplicated', `message ${id} (${contentText(content)}) belongs to no accepted prompt`);
+}
+
+/**
+ * What each reader saw of each run, which ends it never saw by right, and which it is owed. Ends that a bridge had to
+ * have published again may still be on their way.
+ */
+async function accounts(world, rows, logged, forgot) {
+    const resets = new Map();
+    for (const { reader, thread, at } of world.farm.resets) {
+        const of = `${reader} ${thread}`;
+        resets.set(of, [...resets.get(of) ?? [], at]);
+    }
+    const look = async () => {
+        const told = new Map(), excuses = new Map(), owed = [];
+        for (const line of await world.farm.report()) {
+            if (!told.has(line.run)) told.set(line.run, []);
+            told.get(line.run).push(line);
+            const row = rows.get(line.run);
+            if (line.outcome || !row) continue;
+            const { excuse, why } = excused(line, row, logged, resets.get(`${line.reader} ${line.thread}`) ?? [], forgot);
+            if (excuse) excuses.set(excuse, (excuses.get(excuse) ?? 0) + 1);
+            else owed.push({ line, why });
+        }
+        return { told, excuses, owed };
+    };
+    let found = await look();
+    await until(async () => !found.owed.length || !(found = await look()).owed.length, { timeout: 15_000, every: 1000 }).catch(() => {});
+    return found;
+}
+
+/**
+ * By PROTOCOL.md a stream goes on behind a reset with everything that Redis still has. So it excuses only an end that no
+ * log has now, that had been published when the reset came (later ones came live), and not long before (earlier ones had
+ * arrived): one that Redis forgot while this reader was away.
+ */
+function excused(line, row, logged, resets, forgot) {
+    if (logged.has(line.run)) return { why: `it stands in the log at ${logged.get(line.run)}` };
+    const ended = new Date(row.ended_at).getTime(), published = new Date(row.end_published_at).getTime();
+    const reset = resets.find((at) => at >= ended && at <= published + AWAY_MS);
+    if (reset === undefined) return { why: `no reset of that reader explains it (ended ${ended}, published ${published}, resets ${resets})` };
+    const fault = forgot.findLast(({ from, to }) => to >= ended && from <= reset);
+    return fault ? { excuse: fault.name } : { why: 'Redis has forgotten nothing between its end and the reset' };
+}
+
+/** Who has seen the end has the record's, and who has seen the beginning has the record's text. */
 function checkReaders(asked, row, hash, lines, say) {
     for (const line of lines) {
         const about = `reader ${line.reader}, run ${asked.run}`;
-        if (!line.outcome) {
-            if (!line.excused) say('lost', `${about}: no end, and no reset that would explain it`, line);
-            continue;
-        }
+        if (line.thread !== row.thread_id) say('foreign', `${about}: told in thread ${line.thread}, the row is of ${row.thread_id}`, line);
+        if (!line.outcome) continue; // `accounts` has it
         if (line.outcome !== OUTCOME[row.status]) say('outcome', `${about}: saw ${line.outcome}, the row is ${row.status}`, line);
         if (line.joined && line.attempt !== row.attempt) say('attempt', `${about}: saw attempt ${line.attempt}, the row has ${row.attempt}`, line);
         if (line.joined && line.sha256 && hash && line.sha256 !== hash) say('lost', `${about}: another text than Postgres has`, line);
@@ -89,8 +160,9 @@ function checkResets(world, forgetful, say) {
     }
 }
 
-/** No run lives on in a log's state, and no log has an end twice. */
+/** No run lives on in a log's state, and no log has an end twice. Answers which ends there are: their run and id. */
 async function checkLogs(world, rows, say) {
+    const logged = new Map();
     for (const { thread } of world.threads) {
         const live = async () => (await world.redis.client.hkeys(`{thread:${thread}}:state`)).filter((field) => field.startsWith('r:'));
         // an end that Redis has forgotten is published again when a bridge has noticed
@@ -102,10 +174,13 @@ async function checkLogs(world, rows, say) {
         for (const [id, [, text]] of entries) {
             const event = JSON.parse(text);
             if (event.id !== id) say('framing', `thread ${thread}: entry ${id} holds the id ${event.id}`);
-            if (event.type === 'done' || event.type === 'error') ends.set(event.runId, (ends.get(event.runId) ?? 0) + 1);
+            if (event.type !== 'done' && event.type !== 'error') continue;
+            ends.set(event.runId, (ends.get(event.runId) ?? 0) + 1);
+            logged.set(event.runId, id);
         }
         for (const [run, n] of ends) if (n > 1) say('duplicated', `thread ${thread}: run ${run} has ${n} ends in the log`);
     }
+    return logged;
 }
 
 function count(wrong) {
@@ -120,7 +195,9 @@ export function counterexample({ wrong }, history) {
     if (!first) return '';
     const at = /** @type {any} */ (first.detail)?.at;
     const near = history.filter((one) => at === undefined || (one.from < at + 500 && one.to > at - 5000));
+    const began = history[0]?.from ?? 0;
+    const told = (one) => `${one.lane}.${one.index} ${one.name}(${one.drew.map((ms) => +ms.toFixed(2)).join(' ')}) ${one.from - began}–${one.to - began} ms`;
     return [`${first.kind}: ${first.what}`, JSON.stringify(first.detail, null, 1),
-            `faults around it: ${near.slice(-12).map((one) => `${one.name} ${Math.round(one.from)}–${Math.round(one.to)} ms`).join(', ')}`,
+            `faults around it: ${near.slice(-12).map(told).join(', ')}`,
            ].join('\n');
 }

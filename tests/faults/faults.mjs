@@ -19,8 +19,11 @@ import { pause } from './world.mjs';
  *   two faults of one part do not overlap
  * @property {boolean} [forgets]
  * @property {(world: World, ms: (from: number, to: number) => number) => Promise<unknown>} happen
- *   resolves when it is healed; `ms` draws a time
+ *   resolves when it is healed; `ms` draws a time, always in the same order: so a seed repeats it
  */
+
+/** how often a throttled wire lets its share pass */
+const THROTTLE_TICK_MS = 20;
 
 const config = (world, ...pairs) => world.redis.client.config('SET', ...pairs);
 
@@ -51,7 +54,7 @@ function proc(file) {
 
 /** The processes that serve many runs. @param {World} world @returns {number[]} */
 function hosts(world) {
-    return world.workers.flatMap(({ child }) => proc(`${child?.pid}/task/${child?.pid}/children`).split(' ').filter(Boolean).map(Number))
+    return world.allWorkers.flatMap(({ child }) => proc(`${child?.pid}/task/${child?.pid}/children`).split(' ').filter(Boolean).map(Number))
         .filter((pid) => proc(`${pid}/cmdline`).includes('host.py'));
 }
 
@@ -70,8 +73,8 @@ async function bridgeReplaced(world, place) {
     await old.stop();
 }
 
-async function hostileClients(world, ms) {
-    const { port } = world.bridges[Math.floor(world.random() * 2)];
+async function hostileClients(world, ms, place) {
+    const { port } = world.bridges[place];
     const bytes = ['GET / HTT', 'POST /v1/threads/x/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{', '\x16\x03\x01\x02',
                    'GET /v1/threads/%00/events HTTP/1.1\r\nHost: a\r\n\r\n', 'GET /healthz HTTP/1.1\r\nHost: a\r\n'];
     const sockets = Array.from({ length: 100 }, (_, i) => {
@@ -174,10 +177,11 @@ export const FAULTS = [
         await pause(ms(0, 300));
         await world.fillWorker(place);
     } },
-    { name: 'workers-killed', part: 'worker', async happen(world) {
+    { name: 'workers-killed', part: 'worker', async happen(world, ms) {
+        const nobody = asleep(world.lasting?.worker.child ?? null, ms(0, 2000)); // nor is the one that is never killed there
         for (const worker of world.workers) worker.forgiven = true;
         await Promise.all(world.workers.map((worker) => worker.kill()));
-        await Promise.all([0, 1].map((place) => world.fillWorker(place)));
+        await Promise.all([nobody, ...[0, 1].map((place) => world.fillWorker(place))]);
     } },
     { name: 'worker-asleep', part: 'worker', happen: (world, ms) => asleep(world.workers[ms(0, 1) < 0.5 ? 0 : 1].child, ms(1600, 3500)) },
     { name: 'worker-napping', part: 'worker', happen: (world, ms) => asleep(world.workers[ms(0, 1) < 0.5 ? 0 : 1].child, ms(50, 1200)) },
@@ -192,7 +196,7 @@ export const FAULTS = [
         return during(async () => found.forEach((pid) => killed(pid, 'SIGSTOP')), ms(50, 3000),
                       async () => found.forEach((pid) => killed(pid, 'SIGCONT')));
     } },
-    { name: 'cancelled', part: 'worker', happen: (world) => world.cancelOne() },
+    { name: 'cancelled', part: 'worker', happen: (world, ms) => world.cancelOne(ms(0, 1)) },
 
     // --- bridges
     { name: 'bridge-killed', part: 'bridge', async happen(world, ms) {
@@ -211,7 +215,7 @@ export const FAULTS = [
         const [soft] = execFileSync('prlimit', ['--pid', String(pid), '--nofile', '-o', 'SOFT', '--noheadings']).toString().trim().split(/\s+/);
         await during(async () => limit(8), ms(100, 1200), async () => limit(soft));
     } },
-    { name: 'hostile-clients', part: 'bridge', happen: (world, ms) => hostileClients(world, ms(50, 600)) },
+    { name: 'hostile-clients', part: 'bridge', happen: (world, ms) => hostileClients(world, ms(50, 600), ms(0, 1) < 0.5 ? 0 : 1) },
 
     // --- readers
     { name: 'readers-cut', part: 'readers', async happen(world, ms) {
@@ -220,6 +224,11 @@ export const FAULTS = [
     { name: 'readers-stalled', part: 'readers', async happen(world, ms) {
         const time = ms(100, 2500);
         world.farm.say(`stall ${ms(0.02, 0.5).toFixed(3)} ${Math.round(time)}`);
+        await pause(time);
+    } },
+    { name: 'readers-throttled', part: 'readers', async happen(world, ms) {
+        const time = ms(500, 4000);
+        world.farm.say(`slow ${ms(0.02, 0.5).toFixed(3)} ${Math.round(time)} ${Math.round(ms(100, 5000))}`);
         await pause(time);
     } },
     { name: 'readers-half-closed', part: 'readers', async happen(world, ms) {
@@ -242,9 +251,15 @@ export const FAULTS = [
     { name: 'network-slow', part: 'network', happen: (world, ms) => during(
         async () => [world.redisWire, world.postgresWire].forEach((wire) => wire.delay(ms(5, 60))), ms(200, 2000),
         async () => [world.redisWire, world.postgresWire].forEach((wire) => wire.delay(0))) },
-    { name: 'network-dribbles', part: 'network', happen: (world, ms) => during(
-        async () => world.redisWire.dribble(1 + Math.floor(ms(0, 5))), ms(200, 1500),
+    { name: 'network-dribbles', part: 'network', happen: (world, ms) => during( // some KB/s, in shreds
+        async () => world.redisWire.dribble(1 + Math.floor(ms(0, 40)), 2 + Math.floor(ms(0, 8))), ms(200, 1500),
         async () => world.redisWire.dribble(Infinity)) },
+    { name: 'network-throttled', part: 'network', happen: (world, ms) => { // each connection, each way
+        const perTick = Math.round(ms(20_000, 100_000) * THROTTLE_TICK_MS / 1000);
+        return during(
+            async () => [world.redisWire, world.postgresWire].forEach((wire) => wire.dribble(perTick, THROTTLE_TICK_MS)), ms(1000, 5000),
+            async () => [world.redisWire, world.postgresWire].forEach((wire) => wire.dribble(Infinity)));
+    } },
     { name: 'redis-refuses', part: 'network', happen: (world, ms) => during(async () => {
         world.redisWire.refuse(true);
         world.redisWire.cutAll();

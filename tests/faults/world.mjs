@@ -12,6 +12,7 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { Proxy, RedisServer, ROOT, Stack, until } from '../e2e/harness.mjs';
+import { random } from '../e2e/lib/ledger.mjs';
 import { Farm, program } from './readers/farm.mjs';
 
 /** @typedef {import('../e2e/harness.mjs').Bridge} Bridge */
@@ -31,14 +32,24 @@ import { Farm, program } from './readers/farm.mjs';
  * @property {string} [message]
  * @property {number} [at] when, performance.now()
  * @property {boolean} [cancelled] somebody asked for it
+ * @property {'answer' | 'patience' | ''} loses what its first POST loses, so that it is sent again with the same key
+ * @property {number} gap in [0, 1): the pause behind it
+ * @property {() => number} draw what else its posting needs
  */
 
 const WORKER = { 'lease-ms': 1500, 'poll-ms': 300, 'max-attempts': 1000, 'drain-ms': 400, 'exec-kill-ms': 200,
                  'retry-ms': 50, 'retry-max-ms': 200, 'run-timeout-ms': 120_000, concurrency: 48 };
 const BRIDGE = { 'retry-ms': 100, 'keepalive-ms': 1000, 'worker-lease-ms': 1500, 'drain-ms': 400,
                  'max-clients': 50_000, 'max-streams-per-user': 0, 'verify-ms': 5000 };
+/** streams of a bridge that never dies leave it by then, as those of the others do: else all would end up there */
+const LASTING_AGE_MS = 10_000;
 /** the share of prompts for the process that serves many */
 const HOSTED = 0.3;
+/** how many processes a worker keeps for those, and what each of them costs it: three pipes and a pidfd */
+export const HOSTS = 2;
+export const HOST_DESCRIPTORS = 4;
+/** the share of prompts whose receipt never arrives, and of those whose sender gives up in the middle */
+const ANSWER_LOST = 0.05, IMPATIENT = 0.05;
 const ENDS = /** @type {const} */ (['error', 'retry', 'exit1', 'signal']);
 
 export class World {
@@ -48,6 +59,10 @@ export class World {
     workers = [];
     /** @type {Accepted[]} */
     ledger = [];
+    /** @type {{ bridge: Bridge, worker: Worker } | null} they meet every fault but their own death: what grows grows in them */
+    lasting = null;
+    /** how many prompts were sent more than once */
+    again = 0;
     /** @type {string[]} what was refused and must not have been */
     refused = [];
     /** @type {{ thread: string, owner: string }[]} */
@@ -63,32 +78,32 @@ export class World {
     /** @type {Options} */
     workerOptions = {};
     #posting = false;
+    #asked = 0;
     /** @type {Promise<void>[]} */
     #poster = [];
 
     /**
      * @param {Stack} stack
      * @param {Farm} farm
-     * @param {() => number} random
      * @param {number} seed
      */
-    constructor(stack, farm, random, seed) {
+    constructor(stack, farm, seed) {
         this.stack = stack;
         this.farm = farm;
-        this.random = random;
         this.seed = seed;
         this.link = path.join(stack.dir, 'redis-now.sock');
     }
 
     /**
-     * @param {{ seed: number, random: () => number, threads?: number, readers?: number, owners?: number,
-     *           bridge?: Options, worker?: Options, redisArgs?: string[], merge0?: number }} options
-     *   readers: in all; merge0: the share of them that wants each event as it was
+     * @param {{ seed: number, threads?: number, readers?: number, owners?: number, bridge?: Options, worker?: Options,
+     *           redisArgs?: string[], merge0?: number, lasting?: boolean, idle?: (world: World) => Promise<unknown> }} options
+     *   readers: in all; merge0: the share of them that wants each event as it was; lasting: a third bridge and a third
+     *   worker that nobody kills; idle: looks at the daemons before anybody has asked them for anything
      */
-    static async start({ seed, random, threads = 20, readers = 200, owners = 7, bridge = {}, worker = {},
-                         redisArgs = [], merge0 = 0.5 }) {
+    static async start({ seed, threads = 20, readers = 200, owners = 7, bridge = {}, worker = {}, redisArgs = [],
+                         merge0 = 0.5, lasting = false, idle = async () => {} }) {
         const stack = await Stack.start({ workers: 0, bridges: 0, redisArgs });
-        const world = new World(stack, Farm.start({ seed }), random, seed);
+        const world = new World(stack, Farm.start({ seed }), seed);
         try {
             world.redis = stack.redis;
             world.pointAt(stack.redis);
@@ -97,6 +112,8 @@ export class World {
             world.workerOptions = { ...WORKER, 'agents-file': world.#agents(), ...worker };
             world.bridgeOptions = { ...BRIDGE, ...bridge };
             await Promise.all([0, 1].flatMap((place) => [world.fillBridge(place), world.fillWorker(place)]));
+            if (lasting) world.lasting = { bridge: await world.#startBridge(0, { 'max-stream-age-ms': LASTING_AGE_MS }), worker: await world.#startWorker(0) };
+            await idle(world);
             await world.#openThreads(threads, owners);
             await world.#openReaders(readers, merge0);
         } catch (error) {
@@ -127,7 +144,7 @@ export class World {
         fs.writeFileSync(file, JSON.stringify({ default: 'story', agents: {
             story: { kind: 'exec', command: `exec ${program('faults-agent')} --seed ${this.seed}` },
             host: { kind: 'exec', mode: 'persistent', command: `exec ${host} ${program('faults-agent')} ${this.seed}`,
-                    processes: 2, runs_at_once: 16 } } }));
+                    processes: HOSTS, runs_at_once: 16 } } }));
         return file;
     }
 
@@ -141,19 +158,35 @@ export class World {
 
     /** @param {number} place @param {Options} [more] */
     async fillBridge(place, more = {}) {
-        const bridge = await this.stack.startBridge({ ...this.bridgeOptions, ...more }, this.#env(place));
-        this.bridges[place] = bridge;
-        return bridge;
+        return (this.bridges[place] = await this.#startBridge(place, more));
+    }
+
+    /** @param {number} place @param {Options} [more] */
+    #startBridge(place, more = {}) {
+        return this.stack.startBridge({ ...this.bridgeOptions, ...more }, this.#env(place));
+    }
+
+    /** @param {number} place */
+    #startWorker(place) {
+        return this.stack.startWorker(this.workerOptions, this.#env(place));
+    }
+
+    get allBridges() {
+        return this.lasting ? [...this.bridges, this.lasting.bridge] : this.bridges;
+    }
+
+    get allWorkers() {
+        return this.lasting ? [...this.workers, this.lasting.worker] : this.workers;
     }
 
     /** @param {number} place */
     async fillWorker(place) {
-        this.workers[place] = await this.stack.startWorker(this.workerOptions, this.#env(place));
+        this.workers[place] = await this.#startWorker(place);
     }
 
     /** The farm spreads over the bridges. */
     showPorts() {
-        this.farm.say(`ports ${this.bridges.map((bridge) => bridge.port).join(',')}`);
+        this.farm.say(`ports ${this.allBridges.map((bridge) => bridge.port).join(',')}`);
     }
 
     async #openThreads(count, owners) {
@@ -165,11 +198,12 @@ export class World {
 
     async #openReaders(count, merge0) {
         this.showPorts();
+        const draw = random(`readers ${this.seed}`);
         const tokens = new Map();
         for (let i = 0; i < count; i++) {
             const { thread, owner } = this.threads[i % this.threads.length];
             if (!tokens.has(owner)) tokens.set(owner, this.stack.token({ sub: owner, seconds: 86_400 }));
-            const merge = this.random() < merge0 ? ' merge=0' : '';
+            const merge = draw() < merge0 ? ' merge=0' : '';
             this.farm.say(`open ${i} ${thread} ${tokens.get(owner)}${merge}`);
         }
         await this.farm.reached(({ live }) => live >= count, 60_000);
@@ -177,40 +211,56 @@ export class World {
 
     // --- what keeps coming ------------------------------------------------------------------
 
-    /** @returns {Accepted} */
-    #prompt() {
-        const { random } = this;
-        const { thread } = this.threads[Math.floor(random() * this.threads.length)];
-        const end = random() < 0.85 ? 'done' : ENDS[Math.floor(random() * ENDS.length)];
-        const pieces = 5 + Math.floor(random() * 120);
-        const rate = 20 + Math.floor(random() * 80);
-        const hosted = !['exit1', 'signal'].includes(end) && random() < HOSTED;
-        return { thread, end, pieces, agent: hosted ? 'host' : 'story', key: randomUUID(),
+    /** A prompt that its seed decides, wherever and whenever it is asked. @param {() => number} draw @returns {Accepted} */
+    #prompt(draw) {
+        const { thread } = this.threads[Math.floor(draw() * this.threads.length)];
+        const end = draw() < 0.85 ? 'done' : ENDS[Math.floor(draw() * ENDS.length)];
+        const pieces = 5 + Math.floor(draw() * 120);
+        const rate = 20 + Math.floor(draw() * 80);
+        const hosted = !['exit1', 'signal'].includes(end) && draw() < HOSTED;
+        const luck = draw();
+        return { thread, end, pieces, agent: hosted ? 'host' : 'story', key: randomUUID(), gap: draw(), draw,
+                 loses: luck < ANSWER_LOST ? 'answer' : luck < ANSWER_LOST + IMPATIENT ? 'patience' : '',
                  content: `pieces=${pieces} rate=${rate} end=${end}` };
     }
 
+    /**
+     * One POST of it; null when there is no answer.
+     * @param {Accepted} asked @param {string} owner @param {object} json @param {AbortSignal} [signal]
+     */
+    async #ask(asked, owner, json, signal) {
+        const bridge = this.allBridges[Math.floor(asked.draw() * this.allBridges.length)];
+        const response = await bridge.fetch(`/v1/threads/${asked.thread}/messages`, {
+            method: 'POST', body: JSON.stringify(json), signal,
+            headers: { ...this.stack.authorization({ sub: owner, seconds: 86_400 }), 'Content-Type': 'application/json',
+                       'Idempotency-Key': asked.key } }).catch(() => null);
+        const text = await response?.text().catch(() => null);
+        return response && typeof text === 'string' ? { status: response.status, text } : null;
+    }
+
     /** Posts one prompt until it is accepted. @param {Accepted} [asked] */
-    async post(asked = this.#prompt()) {
-        const owner = this.threads.find(({ thread }) => thread === asked.thread)?.owner;
-        const json = { content: asked.content, agent: asked.agent, mode: this.random() < 0.5 ? 'parallel' : 'queue' };
+    async post(asked = this.#prompt(random(`prompt ${this.seed} ${this.#asked++}`))) {
+        const owner = this.threads.find(({ thread }) => thread === asked.thread)?.owner ?? '';
+        const json = { content: asked.content, agent: asked.agent, mode: asked.draw() < 0.5 ? 'parallel' : 'queue' };
+        const patience = Math.floor(asked.draw() * 20);
         for (let tries = 0; ; tries++) {
-            const bridge = this.bridges[Math.floor(this.random() * this.bridges.length)];
-            const answer = await this.stack.request('POST', `/v1/threads/${asked.thread}/messages`, {
-                json, sub: owner, seconds: 86_400, bridge, headers: { 'Idempotency-Key': asked.key },
-            }).catch(() => null);
-            if (answer?.status === 202) {
-                const [run] = answer.json.runs;
-                Object.assign(asked, { run: run.runId, reply: run.messageId, message: answer.json.messageId,
+            const signal = tries === 0 && asked.loses === 'patience' ? AbortSignal.timeout(patience) : undefined;
+            const answer = await this.#ask(asked, owner, json, signal);
+            if (tries === 1) this.again++;
+            if (answer?.status === 202 && !(tries === 0 && asked.loses === 'answer')) {
+                const receipt = JSON.parse(answer.text);
+                const [run] = receipt.runs;
+                Object.assign(asked, { run: run.runId, reply: run.messageId, message: receipt.messageId,
                                        at: performance.now() });
                 this.ledger.push(asked);
                 this.farm.say(`run ${asked.thread} ${asked.run} ${asked.pieces}`);
                 return asked;
             }
-            if (answer && answer.status !== 503 && answer.status !== 429) {
+            if (answer && ![202, 429, 503].includes(answer.status)) {
                 this.refused.push(`${answer.status} ${answer.text} to ${asked.content}`);
                 return asked;
             }
-            await pause(20 + this.random() * 80);
+            await pause(20 + asked.draw() * 80);
             if (tries > 2000) throw new Error(`a prompt is not taken: ${answer?.status} ${answer?.text}`);
         }
     }
@@ -222,8 +272,8 @@ export class World {
         for (let i = 0; i < lanes; i++) {
             this.#poster.push((async () => {
                 while (this.#posting) {
-                    await this.post();
-                    await pause(-Math.log(1 - this.random()) * 1000 * lanes / perSecond);
+                    const { gap } = await this.post();
+                    await pause(-Math.log(1 - gap) * 1000 * lanes / perSecond);
                 }
             })());
         }
@@ -234,10 +284,10 @@ export class World {
         await Promise.all(this.#poster.splice(0));
     }
 
-    /** Somebody changes their mind about a run that may be anywhere in its life. */
-    async cancelOne() {
+    /** Somebody changes their mind about a run that may be anywhere in its life. @param {number} which in [0, 1) */
+    async cancelOne(which) {
         const recent = this.ledger.slice(-30).filter((asked) => !asked.cancelled);
-        const asked = recent[Math.floor(this.random() * recent.length)];
+        const asked = recent[Math.floor(which * recent.length)];
         if (!asked) return;
         asked.cancelled = true;
         const owner = this.threads.find(({ thread }) => thread === asked.thread)?.owner;

@@ -107,7 +107,8 @@ export async function chaos({ seed = 1, faults = 100, minutes = 0, readers = 200
         await world.settle();
         const settled = performance.now() - healed;
         const status = await world.farm.status();
-        const forgot = history.filter(({ name }) => FAULTS.find((fault) => fault.name === name)?.forgets);
+        const forgot = history.map((one) => ({ ...one, forgets: FAULTS.find(({ name }) => name === one.name)?.forgets }))
+            .filter(({ forgets }) => forgets);
         const forgetful = forgot.length;
         const verdict = await check(world, forgot);
         const growth = await gauges?.end() ?? [];

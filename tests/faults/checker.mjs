@@ -29,7 +29,14 @@ const OUTCOME = { done: 'done', failed: 'error', cancelled: 'cancelled' };
  */
 const AWAY_MS = 30_000;
 
-/** @typedef {{ name: string, from: number, to: number }} Forgot a fault after which Redis may have forgotten; Date.now() */
+/** an end that is published may wait so long until Postgres, being harmed, has that */
+const NOTED_MS = 10_000;
+/** ends of the last so many ms are published again in a Redis that is new to all: --recall-s, less what noticing takes */
+const RECALL_MS = 90_000;
+/** what Redis forgets while readers are away is little */
+const EXCUSED_MOST = 0.02;
+
+/** @typedef {{ name: string, forgets?: 'new' | 'same', from: number, to: number }} Forgot after which Redis may have forgotten; Date.now() */
 
 /**
  * @param {World} world
@@ -70,8 +77,10 @@ export async function check(world, forgot) {
     for (const [run, [line]] of told) if (!rows.has(run)) say('foreign', `run ${run} was told to a reader, and Postgres has no row of it`, line);
     if (answers.length > new Set(answers.map(({ run_id: run }) => run)).size) say('duplicated', 'a run has two answers in Postgres');
     checkResets(world, forgot.length, say);
-    return { wrong, ...count(wrong), rows: rows.size, told: [...told.values()].reduce((n, lines) => n + lines.length, 0),
-             excused: [...excuses.values()].reduce((n, one) => n + one, 0),
+    const compared = [...told.values()].reduce((n, lines) => n + lines.length, 0);
+    const excused = [...excuses.values()].reduce((n, one) => n + one, 0);
+    if (excused > EXCUSED_MOST * compared) say('excused', `${excused} of ${compared} accounts have no end, which Redis forgot: too many`);
+    return { wrong, ...count(wrong), rows: rows.size, told: compared, excused,
              excuses: [...excuses].map(([why, n]) => `${n} ${why}`).join(', ') };
 }
 
@@ -113,7 +122,7 @@ async function accounts(world, rows, logged, forgot) {
             told.get(line.run).push(line);
             const row = rows.get(line.run);
             if (line.outcome || !row) continue;
-            const { excuse, why } = excused(line, row, logged, resets.get(`${line.reader} ${line.thread}`) ?? [], forgot);
+            const { excuse, why } = excuseOf(line, row, logged, resets.get(`${line.reader} ${line.thread}`) ?? [], forgot);
             if (excuse) excuses.set(excuse, (excuses.get(excuse) ?? 0) + 1);
             else owed.push({ line, why });
         }
@@ -127,13 +136,16 @@ async function accounts(world, rows, logged, forgot) {
 /**
  * By PROTOCOL.md a stream goes on behind a reset with everything that Redis still has. So it excuses only an end that no
  * log has now, that had been published when the reset came (later ones came live), and not long before (earlier ones had
- * arrived): one that Redis forgot while this reader was away.
+ * arrived): one that Redis forgot while this reader was away. And no other Redis came behind it, because there such an end
+ * is published again.
  */
-function excused(line, row, logged, resets, forgot) {
+function excuseOf(line, row, logged, resets, forgot) {
     if (logged.has(line.run)) return { why: `it stands in the log at ${logged.get(line.run)}` };
     const ended = new Date(row.ended_at).getTime(), published = new Date(row.end_published_at).getTime();
-    const reset = resets.find((at) => at >= ended && at <= published + AWAY_MS);
+    const reset = resets.find((at) => at >= ended && at >= published - NOTED_MS && at <= published + AWAY_MS);
     if (reset === undefined) return { why: `no reset of that reader explains it (ended ${ended}, published ${published}, resets ${resets})` };
+    const missed = forgot.find(({ forgets, from, to }) => forgets === 'new' && from >= published && ended > to - RECALL_MS);
+    if (missed) return { why: `was not published again behind ${missed.name} at ${missed.from} (published ${published})` };
     const fault = forgot.findLast(({ from, to }) => to >= ended && from <= reset);
     return fault ? { excuse: fault.name } : { why: 'Redis has forgotten nothing between its end and the reset' };
 }

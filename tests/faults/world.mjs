@@ -41,8 +41,8 @@ const WORKER = { 'lease-ms': 1500, 'poll-ms': 300, 'max-attempts': 1000, 'drain-
                  'retry-ms': 50, 'retry-max-ms': 200, 'run-timeout-ms': 120_000, concurrency: 48 };
 const BRIDGE = { 'retry-ms': 100, 'keepalive-ms': 1000, 'worker-lease-ms': 1500, 'drain-ms': 400,
                  'max-clients': 50_000, 'max-streams-per-user': 0, 'verify-ms': 5000 };
-/** streams of a bridge that never dies leave it by then, as those of the others do: else all would end up there */
-const LASTING_AGE_MS = 10_000;
+/** beside bridges that die there is one that does not: by then its streams, like all, have gone on to the next one */
+const STREAM_AGE_MS = 15_000;
 /** the share of prompts for the process that serves many */
 const HOSTED = 0.3;
 /** how many processes a worker keeps for those, and what each of them costs it: three pipes and a pidfd */
@@ -110,9 +110,9 @@ export class World {
             world.redisWire = await Proxy.start({ path: world.link });
             world.postgresWire = await Proxy.start({ path: path.join(stack.pg.dir, '.s.PGSQL.5432') });
             world.workerOptions = { ...WORKER, 'agents-file': world.#agents(), ...worker };
-            world.bridgeOptions = { ...BRIDGE, ...bridge };
+            world.bridgeOptions = { ...BRIDGE, ...lasting && { 'max-stream-age-ms': STREAM_AGE_MS }, ...bridge };
             await Promise.all([0, 1].flatMap((place) => [world.fillBridge(place), world.fillWorker(place)]));
-            if (lasting) world.lasting = { bridge: await world.#startBridge(0, { 'max-stream-age-ms': LASTING_AGE_MS }), worker: await world.#startWorker(0) };
+            if (lasting) world.lasting = { bridge: await world.#startBridge(0), worker: await world.#startWorker(0) };
             await idle(world);
             await world.#openThreads(threads, owners);
             await world.#openReaders(readers, merge0);

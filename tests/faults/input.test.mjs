@@ -47,7 +47,9 @@ async function publicBridge() {
 
 before(async () => {
     stack = await Stack.start({ env: { ...QUARANTINE, LOG_LEVEL: 'debug' }, worker: {
-        'demo-rate': 0, 'max-attempts': 1, 'metrics-listen': '127.0.0.1:0', agents: `play=exec:/usr/bin/python3 ${PLAYER}` } });
+        // late: what a notification says is not found without it
+        'poll-ms': 20_000, 'lease-ms': 60_000,
+        'demo-rate': 0, 'max-attempts': 1, 'metrics-listen': '127.0.0.1:0', agents: `play=exec:/usr/bin/python3 ${PLAYER},wait=exec:tail -f /dev/null` } });
     other = await publicBridge();
     await stack.thread('anns', 'ann');
     await stack.thread('bobs', 'bob');

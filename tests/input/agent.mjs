@@ -8,17 +8,10 @@
 
 import assert from 'node:assert/strict';
 import { until } from '../e2e/lib/until.mjs';
-import { ask, metricsOf, rises } from './ask.mjs';
+import { ask, metricsOf, metricsPort, rises } from './ask.mjs';
 import { casesOf, made } from './cases.mjs';
 
 /** @typedef {import('../e2e/harness.mjs').Stack} Stack */
-
-/** @param {Stack} stack */
-function metricsPort(stack) {
-    const [, port] = /info metrics address="?[\d.]+:(\d+)/.exec(stack.worker.output) ?? [];
-    assert.ok(port, stack.worker.output);
-    return Number(port);
-}
 
 /** @param {Stack} stack @param {import('./cases.mjs').Case} row */
 async function replay(stack, row) {

@@ -1,6 +1,7 @@
 // One request on a connection of its own, written byte for byte: fetch would mend what is
 // bad, and keeps connections open that a count of descriptors would find.
 
+import assert from 'node:assert/strict';
 import { raw } from '../e2e/lib/raw.mjs';
 
 /**
@@ -42,6 +43,13 @@ export async function metricsOf(port) {
     for (const [, name, value] of body.matchAll(/^threadcast_(?:bridge|worker)_(\S+(?:\{.*\})?) (\S+)$/gm))
         found[name] = Number(value);
     return found;
+}
+
+/** Where the numbers of a stack's worker are. @param {import('../e2e/harness.mjs').Stack} stack */
+export function metricsPort(stack) {
+    const [, port] = /info metrics address="?[\d.]+:(\d+)/.exec(stack.worker.output) ?? [];
+    assert.ok(port, stack.worker.output);
+    return Number(port);
 }
 
 /**

@@ -7,7 +7,7 @@
 
 import assert from 'node:assert/strict';
 import { until } from '../e2e/lib/until.mjs';
-import { ask, metricsOf } from './ask.mjs';
+import { ask, metricsOf, metricsPort } from './ask.mjs';
 import { bytesOf, casesOf } from './cases.mjs';
 import { each } from './http.mjs';
 
@@ -81,27 +81,81 @@ export async function replayEqualKeys(stack) {
     await stack.ended(answers[0].json.runId);
 }
 
-/** Notifications that nobody of ours sent: work goes on, and nothing is forgotten for them.
- *  @param {Stack} stack */
+/** The channels that the daemons listen on, by the connections themselves: LISTEN is the last that
+ *  they said. @param {Stack} stack */
+async function channelsOf(stack) {
+    const rows = await stack.pg.query(
+        `select query from pg_stat_activity where application_name like 'threadcast-%:listen'`);
+    const names = rows.flatMap(({ query }) => [...query.matchAll(/LISTEN "((?:[^"]|"")+)"/g)]
+        .map(([, name]) => name.replaceAll('""', '"')));
+    const found = [...new Set(names)].sort();
+    assert.deepEqual(found.map((name) => name.split('.').pop()), ['canary', 'new_message', 'run_control', 'thread_changed']);
+    return found;
+}
+
+/** What no program of ours would say. @param {string} thread @param {string} run one that has ended */
+const strangers = (thread, run) => [
+    '', ' ', 'x', '*', '../', thread, `${thread} `, run, run.toUpperCase(), `{${run}}`, `${run}0`, '\n', '\r\n\r\n', '\t\x01\x7f\x1b[2J',
+    'ä'.repeat(3000), '\u2028\u0085\ufeff', '{"threadId":1}', `{"runId":"${run}"}`, '{"type":"cancel"}', "'; drop table runs;--",
+    '%s%n%s%n%999999d', '[[[[', 'null', '-1', '18446744073709551616', '00000000-0000-0000-0000-000000000000',
+    'a'.repeat(128), 'a'.repeat(129), 'a'.repeat(7999)];
+
+/** As the bridge takes them for a thread's name. @param {string} word */
+const isName = (word) => /^[A-Za-z0-9._-]{1,128}$/.test(word);
+
+/** That a bridge has met each of these words: it has said so of what is no name, and has looked
+ *  for, and not found, the threads of the others.
+ *  @param {string} said @param {string[]} words @param {string} thread that is there */
+function metBy(said, words, thread) {
+    const lines = (/** @type {string} */ text) => said.split(text).length - 1;
+    const names = words.filter(isName);
+    return [lines(' debug odd notification ') === words.length - names.length,
+            ...names.filter((word) => word !== thread).map((word) => said.includes(` info thread forgotten thread=${word}\n`)),
+    ].every(Boolean);
+}
+
+/** Notifications that nobody of ours sent, on every channel: each is met, work goes on, and nothing
+ *  is forgotten for them. @param {Stack} stack whose worker has the agent `wait` */
 export async function replayNotifications(stack) {
     const thread = await stack.thread();
     const token = stack.token();
-    const post = () => ask(stack.bridge.port, 'POST', `/v1/threads/${thread}/messages`,
-                           { token, headers: [json()], body: '{"content":"hello"}' });
-    await stack.ended((await post()).json.runId);
+    const post = (body = '{"content":"hello"}') => ask(stack.bridge.port, 'POST', `/v1/threads/${thread}/messages`,
+                                                       { token, headers: [json()], body });
+    const first = (await post()).json;
+    await stack.ended(first.runId);
     const log = `{thread:${thread}}:log`;
     const length = await stack.redis.client.xlen(log);
     const stream = stack.threadEvents(thread, 'since=now');
     await stream.named('ready');
-    const words = ['', 'x', '*', '../', thread, '\n', 'ä'.repeat(3000), '{"threadId":1}', "'; drop table runs;--",
-                   '[[[[', 'null', '00000000-0000-0000-0000-000000000000', 'a'.repeat(7999)];
-    for (const channel of ['new_message', 'thread_changed', 'cancel_run', 'threadcast'])
+    const words = strangers(thread, first.runId);
+    const heard = async () => (await metricsOf(metricsPort(stack))).notifies_total;
+    const [before, lines] = [await heard(), stack.bridges.map((bridge) => bridge.output.length)];
+    for (const channel of await channelsOf(stack))
         for (const word of words) await stack.pg.query('select pg_notify($1, $2)', [channel, word]);
+    await until(async () => await heard() === before + 2 * words.length, {
+        what: async () => `the worker has met ${await heard() - before} of ${2 * words.length}` });
+    for (const [i, bridge] of stack.bridges.entries()) {
+        await until(() => metBy(bridge.output.slice(lines[i]), words, thread), {
+            what: () => `bridge ${i} has met all of them: ${bridge.output.slice(lines[i])}` });
+    }
+    assert.ok(await stack.redis.client.xlen(log) >= length, 'the log was not forgotten');
+    await replayGoodHints(stack, thread, post, stream);
+}
+
+/** A prompt, a cancel and a change of owner, each told by a notification: the worker's poll (20 s) and
+ *  the renewal of its leases (20 s) would be later, and nothing else tells of an owner.
+ *  @param {Stack} stack @param {string} thread @param {(body?: string) => Promise<any>} post
+ *  @param {import('../e2e/lib/sse.mjs').SseStream} stream */
+async function replayGoodHints(stack, thread, post, stream) {
     const next = (await post()).json;
-    await stack.ended(next.runId);
+    assert.equal((await stack.ended(next.runId, 2500)).status, 'done');
     await stream.type('done');
-    assert.ok(await stack.redis.client.xlen(log) > length, 'the log was not forgotten');
-    stream.close();
+    const waits = (await post('{"content":"hello","agent":"wait"}')).json;
+    await until(async () => (await stack.run(waits.runId)).status === 'running', { timeout: 2500 });
+    await stack.pg.query('select cancel_run($1::uuid)', [waits.runId]);
+    assert.equal((await stack.ended(waits.runId, 2500)).status, 'cancelled');
+    await stack.pg.query(`update threads set owner = 'bob' where id = $1`, [thread]);
+    await stream.end(5000);
 }
 
 /** Rows that somebody has edited by hand end with an error, and hold nobody up.

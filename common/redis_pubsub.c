@@ -13,7 +13,7 @@ static bool is_word(const struct redis_reply *s, const char *word, size_t len)
 
 /* The command that this answers, or NULL when it does not: then the connection is lost.
  */
-static char *take_channel(struct redis *r, const struct redis_reply *channel)
+static char *take_channel(struct redis *r, const struct redis_reply *channel, bool leaves)
 {
     struct redis_pending p;
 
@@ -21,9 +21,11 @@ static char *take_channel(struct redis *r, const struct redis_reply *channel)
         redis_distrust(r, "an answer to nothing");
         return NULL;
     }
-    if (channel && (channel->type != REDIS_STRING || channel->len != p.channel_len ||
+    if (channel && (p.leaves != leaves || channel->type != REDIS_STRING ||
+                    channel->len != p.channel_len ||
                     memcmp(channel->str, p.channel, p.channel_len) != 0)) {
-        redis_distrust(r, "an answer for another channel");
+        redis_distrust(r, p.leaves == leaves ? "an answer for another channel"
+                                             : "an answer to another command");
         free(p.channel);
         return NULL;
     }
@@ -41,7 +43,7 @@ static void on_refused(struct redis *r, const struct redis_reply *reply)
         redis_lose(r, "%s%s", first ? "SUBSCRIBE: " : "", text);
         return;
     }
-    channel = take_channel(r, NULL);
+    channel = take_channel(r, NULL, first->leaves);
     r->ev.on_refused(r, channel, len, text, r->arg);
     free(channel);
 }
@@ -68,12 +70,12 @@ void redis_pubsub_reply(struct redis *r, const struct redis_reply *reply)
         if (r->ev.on_message)
             r->ev.on_message(r, channel->str, channel->len, data->str, data->len, r->arg);
     } else if (is_word(kind, "subscribe", 9)) {
-        asked = take_channel(r, channel);
+        asked = take_channel(r, channel, false);
         if (asked && r->ev.on_subscribed)
             r->ev.on_subscribed(r, channel->str, channel->len, r->arg);
         free(asked);
     } else if (is_word(kind, "unsubscribe", 11)) {
-        free(take_channel(r, channel));
+        free(take_channel(r, channel, true));
     } else {
         goto unknown;
     }
@@ -82,12 +84,11 @@ unknown:
     redis_distrust(r, "not a pub/sub message");
 }
 
-static bool pubsub_command(struct redis *r, const char *verb, const char *channel,
-                           size_t len)
+static bool pubsub_command(struct redis *r, bool leaves, const char *channel, size_t len)
 {
-    const char *argv[] = {verb, channel};
+    const char *verb = leaves ? "UNSUBSCRIBE" : "SUBSCRIBE", *argv[] = {verb, channel};
     const size_t lens[] = {strlen(verb), len};
-    struct redis_pending p = {.channel_len = len};
+    struct redis_pending p = {.channel_len = len, .leaves = leaves};
 
     if (r->state != REDIS_READY || !r->opt.subscriber)
         return false;
@@ -104,10 +105,10 @@ static bool pubsub_command(struct redis *r, const char *verb, const char *channe
 
 bool redis_subscribe(struct redis *r, const char *channel, size_t len)
 {
-    return pubsub_command(r, "SUBSCRIBE", channel, len);
+    return pubsub_command(r, false, channel, len);
 }
 
 bool redis_unsubscribe(struct redis *r, const char *channel, size_t len)
 {
-    return pubsub_command(r, "UNSUBSCRIBE", channel, len);
+    return pubsub_command(r, true, channel, len);
 }

@@ -15,6 +15,7 @@ struct redis_pending {
     int64_t sent_ms;
     char *channel; /* of a (un)subscribe; owned; else NULL */
     size_t channel_len;
+    bool leaves; /* an unsubscribe */
 };
 
 struct redis_queue {

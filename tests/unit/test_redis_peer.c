@@ -259,6 +259,7 @@ static const char *const nonsense[] = {
     "*3\r\n:1\r\n$1\r\na\r\n$1\r\nb\r\n",
     "*3\r\n$9\r\nsubscribe\r\n$5\r\nother\r\n:1\r\n",
     "*3\r\n$9\r\nsubscribe\r\n$-1\r\n:1\r\n",
+    "*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n",
     ("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:"
      "1\r\n"),
     "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n-ERR what\r\n",

@@ -55,8 +55,7 @@ function(threadcast_valgrind)
 endfunction()
 
 # threadcast_torture(<noun>…): the unit tests that are also run with failing allocations
-# (tests/unit/torture.c). Not those that wait for a server: every run would wait; nor pg_url:
-# glibc itself follows a null pointer in getpwuid.
+# (tests/unit/torture.c).
 function(threadcast_torture)
     if(NOT TARGET torture)
         return()

@@ -1,6 +1,5 @@
 /* conn: a connection as its peer sees it, over a socket pair and a real loop: answers in
- * order however the bytes are cut, every wait with its limit, an end that loses nothing.
- */
+ * order however the bytes are cut, every wait with its limit, no byte lost at the end. */
 #include "bridge/conn.h"
 
 #include "bridge/bridge.h"
@@ -10,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "torture.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -92,8 +92,7 @@ static void peer_read(struct peer *p)
     p->error = p->error || (n < 0 && errno != EAGAIN);
 }
 
-/* --- running the loop until something is so -------------------------------------------
- */
+/* --- running the loop until something is so --- */
 
 struct pump {
     struct peer *peer;
@@ -110,8 +109,7 @@ static void on_tick(void *arg)
 
     if (u->peer)
         peer_read(u->peer);
-    u->ok = u->done(u->peer, u->arg);
-    if (u->ok || clock_ms() > u->until_ms)
+    if ((u->ok = u->done(u->peer, u->arg)) || clock_ms() > u->until_ms)
         loop_stop(bridge.loop);
     else
         timer_start(u->tick, 1);
@@ -120,9 +118,14 @@ static void on_tick(void *arg)
 static bool pump_for(struct peer *p, bool (*done)(struct peer *, const void *),
                      const void *arg, int64_t ms)
 {
-    struct pump u = {.peer = p, .done = done, .arg = arg, .until_ms = clock_ms() + ms};
+    struct pump u = {p,
+                     done,
+                     arg,
+                     timer_new(bridge.loop, on_tick, &u),
+                     clock_ms() + torture_patience_ms(ms),
+                     false};
 
-    u.tick = timer_new(bridge.loop, on_tick, &u);
+    assert_non_null(u.tick);
     timer_start(u.tick, 0);
     loop_run(bridge.loop);
     timer_free(u.tick);
@@ -173,8 +176,7 @@ static void peer_say(struct peer *p, const char *text)
     peer_send(p, text, strlen(text));
 }
 
-/* --- answers --------------------------------------------------------------------------
- */
+/* --- answers --- */
 
 static void test_keeps_alive(void **state)
 {
@@ -319,8 +321,7 @@ static void test_half_a_request_and_gone(void **state)
     peer_free(&p);
 }
 
-/* --- limits ---------------------------------------------------------------------------
- */
+/* --- limits --- */
 
 static void test_slow_request(void **state)
 {
@@ -413,8 +414,7 @@ static void test_too_many(void **state)
     peer_free(&third);
 }
 
-/* --- draining -------------------------------------------------------------------------
- */
+/* --- draining --- */
 
 static void test_drain(void **state)
 {

@@ -112,6 +112,7 @@ static void test_descriptors(void **state)
     struct limit_seat seat;
 
     (void)state;
+    assert_non_null(few);
     assert_int_equal(limits_connection_take(few), ROOM);
     assert_int_equal(limits_connection_take(few), ROOM);
     limits_seat_take(few, "ann", "a", false, &seat);

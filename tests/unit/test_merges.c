@@ -22,6 +22,7 @@ static struct msg *token(int n, const char *text)
 
 static bool says(const struct msg *m, const char *text)
 {
+    assert_non_null(m);
     return memmem(msg_json(m), m->json_len, text, strlen(text)) != NULL;
 }
 
@@ -49,8 +50,9 @@ static void test_another_event_begins_anew(void **state)
     (void)state;
     struct merges s = {0};
     struct msg *tail = token(1, "ab"), *m = token(2, "cd"), *next = token(3, "ef");
-    struct msg *both = msg_ref(merges_get(&s, tail, m));
-    struct msg *all = merges_get(&s, both, next);
+    struct msg *both = merges_get(&s, tail, m);
+    assert_non_null(both);
+    struct msg *all = merges_get(&s, msg_ref(both), next);
 
     assert_true(says(all, "\"content\":\"abcdef\""));
     assert_int_equal(s.count, 1);

@@ -1,4 +1,4 @@
-/* The control of torture.c: three programs' worth of mistakes that only show when memory
+/* The control of torture.c: mistakes that only show when memory
  * is short, each of which it has to find. CTest expects every one of these runs to fail.
  */
 #include "torture.h"
@@ -13,6 +13,21 @@ static void accepts(void **state)
     (void)state;
     free(copy);
     torture_verdict(!refused);
+}
+
+/* The same call stack for all of them: it is the verdict that tells the places apart. */
+static void accepts_late(void **state)
+{
+    bool before = false;
+
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        char *copy = strdup("a forged token");
+        bool refused = copy || !before || i != 7;
+        before = copy;
+        free(copy);
+        torture_verdict(!refused);
+    }
 }
 
 static void refuses(void **state)
@@ -51,10 +66,23 @@ static void hangs(void **state)
     free(copy);
 }
 
+static void aborts(void **state)
+{
+    char *copy = strdup("a frame");
+
+    (void)state;
+    if (!copy)
+        abort();
+    free(copy);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest all[] = {cmocka_unit_test(accepts), cmocka_unit_test(refuses),
-                                     cmocka_unit_test(leaks), cmocka_unit_test(hangs)};
+    const struct CMUnitTest all[] = {
+        cmocka_unit_test(accepts), cmocka_unit_test(accepts_late),
+        cmocka_unit_test(refuses), cmocka_unit_test(leaks),
+        cmocka_unit_test(hangs),   cmocka_unit_test(aborts),
+    };
 
     for (size_t i = 0; argc == 2 && i < COUNT(all); i++) {
         const struct CMUnitTest tests[] = {all[i]};

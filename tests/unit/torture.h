@@ -4,6 +4,7 @@
 #define THREADCAST_TESTS_TORTURE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #ifdef THREADCAST_TORTURE
 
@@ -13,6 +14,9 @@ bool torture_verdict(bool accepted);
 /* The same of what says whether it only cannot be told now (`transient`): what the run
  * without failures accepted must be refused in no other way. */
 bool torture_verdict_why(bool accepted, bool transient);
+
+/* How long a test waits for what may never come: not long when it is tortured. */
+int64_t torture_patience_ms(int64_t ms);
 
 #else /* a build whose allocator lets nobody in between */
 
@@ -25,6 +29,11 @@ static inline bool torture_verdict_why(bool accepted, bool transient)
 {
     (void)transient;
     return accepted;
+}
+
+static inline int64_t torture_patience_ms(int64_t ms)
+{
+    return ms;
 }
 
 #endif

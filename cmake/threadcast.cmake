@@ -68,6 +68,7 @@ function(threadcast_torture)
 endfunction()
 
 # threadcast_fuzz(<noun> <lib>… [SOURCES <file>…] [LINK <option>…]): tests/fuzz/fuzz_<noun>.c;
+# tests/fuzz/max_len/<noun> has the length of its largest inputs, where 4,096 are too few;
 # the corpus is tests/fuzz/corpus/<noun>. With the fuzz preset a libFuzzer target, whose new
 # inputs go to the build directory; with the tests a program that replays the corpus.
 function(threadcast_fuzz noun)
@@ -86,12 +87,16 @@ function(threadcast_fuzz noun)
             RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/fuzz")
         set(found "${PROJECT_BINARY_DIR}/fuzz/corpus/${noun}")
         file(MAKE_DIRECTORY "${found}")
+        set(longest 4096)
+        if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/max_len/${noun}")
+            file(STRINGS "${CMAKE_CURRENT_SOURCE_DIR}/max_len/${noun}" longest)
+        endif()
         set(words "${CMAKE_CURRENT_SOURCE_DIR}/dict/${noun}")
         if(EXISTS "${words}")
             set(dictionary "-dict=${words}")
         endif()
         add_test(NAME fuzz-smoke.${noun}
-            COMMAND fuzz_${noun} -seed=1 -max_total_time=2 -max_len=4096 -timeout=20
+            COMMAND fuzz_${noun} -seed=1 -max_total_time=2 -max_len=${longest} -timeout=20
                     ${dictionary} "${found}" "${corpus}")
         set_tests_properties(fuzz-smoke.${noun} PROPERTIES LABELS fuzz-smoke TIMEOUT 120)
     endif()

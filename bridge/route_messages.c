@@ -6,6 +6,7 @@
 #include "bridge/bridge.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
+#include "common/json.h"
 #include "common/pg.h"
 
 #include <stdio.h>
@@ -249,7 +250,7 @@ static char *metadata_text_of(const struct request *r)
          json_object_set_new(all, "trace",
                              json_pack("{s:s, s:s*}", "requestId", r->trace.request_id,
                                        "traceparent", parent)) == 0);
-    char *text = ok ? json_dumps(all, JSON_COMPACT) : NULL;
+    char *text = ok ? json_text(all, JSON_COMPACT) : NULL;
 
     json_decref(all);
     return text;

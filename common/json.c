@@ -4,6 +4,7 @@
  * what json_dumps returns is given to free(). */
 #include "common/json.h"
 
+#include "common/buf.h"
 #include "common/memory.h"
 
 #include <setjmp.h>
@@ -115,4 +116,25 @@ json_t *json_read_file(const char *text, size_t len, size_t flags, json_error_t 
     if (ret)
         *ret = trouble;
     return value;
+}
+
+static int add_text(const char *text, size_t len, void *arg)
+{
+    struct buf *b = arg;
+
+    buf_add(b, text, len);
+    return b->failed ? -1 : 0;
+}
+
+char *json_text(const json_t *json, size_t flags)
+{
+    struct buf b;
+
+    buf_init(&b);
+    if (json_dump_callback(json, add_text, &b, flags) == 0)
+        buf_char(&b, '\0');
+    if (b.len && !b.failed && b.data[b.len - 1] == '\0')
+        return b.data;
+    buf_fini(&b);
+    return NULL;
 }

@@ -21,4 +21,8 @@ json_t *json_read(const char *text, size_t len, size_t flags, enum json_trouble 
 json_t *json_read_file(const char *text, size_t len, size_t flags, json_error_t *ret_why,
                        enum json_trouble *ret);
 
+/* As json_dumps, but NULL whenever memory was short: jansson does not look whether the
+ * key of a member could be added, and its text is then no JSON. Returns new. */
+char *json_text(const json_t *json, size_t flags);
+
 #endif

@@ -123,6 +123,36 @@ describe(`memory fails (seed ${SEED})`, () => {
         return { seen, died, rows, resets: reader.resets, posted: Boolean(posted) };
     }
 
+    // Not one place, but all the time: what runs on goes on failing here and there.
+    test('one in so many, for as long as ten prompts take', () => withLogs(() => stack, async () => {
+        const sums = { died: 0, posted: 0, refused: 0 };
+        for (const every of FULL ? [1009, 503, 251, 127] : [503, 127]) {
+            const failedBefore = faults.bridge.get('allocFailed');
+            const thread = await stack.thread();
+            const before = await stack.post(thread, 'first');
+            const reader = new Reader(() => stack.bridge.port, thread, before.cursor, stack.authorization());
+            const runs = [before];
+            faults.bridge.set({ allocEvery: every });
+            faults.bridge.failAllocations(0, 0);
+            for (let i = 0; i < 10; i++) {
+                const [posted] = await Promise.all([
+                    prompt(stack, thread), refusals(stack, { port: stack.bridge.port, own: thread, foreign })]);
+                sums[posted ? 'posted' : 'refused']++;
+                if (posted) runs.push(posted);
+                sums.died += Number(await revive(stack.bridge));
+            }
+            faults.bridge.allocationsWork();
+            faults.bridge.set({ allocEvery: 0 });
+            sums.died += Number(await revive(stack.bridge));
+            assert.ok(faults.bridge.get('allocFailed') - failedBefore >= 3, `every ${every}th: some failed`);
+            runs.push(await stack.post(thread, 'all is well again'));
+            for (const one of runs) await compare(stack, reader, one);
+            await reader.close();
+        }
+        console.log(`one in so many: ${JSON.stringify(sums)}`);
+        assert.ok(sums.posted >= 5, `it served on: ${JSON.stringify(sums)}`);
+    }));
+
     for (const which of /** @type {const} */ (['bridge', 'worker'])) {
         test(`in the ${which}, at one place after the other`, () => withLogs(() => stack, async () => {
             const draw = random(SEED);

@@ -145,6 +145,7 @@ describe(`memory fails (seed ${SEED})`, () => {
             faults.bridge.set({ allocEvery: 0 });
             sums.died += Number(await revive(stack.bridge));
             assert.ok(faults.bridge.get('allocFailed') - failedBefore >= 3, `every ${every}th: some failed`);
+            await until(async () => (await stack.bridge.fetch('/readyz')).ok, { what: 'the bridge is ready again' });
             runs.push(await stack.post(thread, 'all is well again'));
             for (const one of runs) await compare(stack, reader, one);
             await reader.close();

@@ -15,6 +15,7 @@
 #include "bridge/revoked.h"
 #include "bridge/ticket.h"
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 
 #include <openssl/crypto.h>
@@ -429,7 +430,7 @@ bool auth_guest(const struct auth *a, const char *sub, int64_t now_ms, int64_t e
 
     if (claims &&
         claims_put(claims, rules->sub ? rules->sub : CLAIMS_SUB, json_string(sub)))
-        text = json_dumps(claims, JSON_COMPACT);
+        text = json_text(claims, JSON_COMPACT);
     ok = text && jwt_sign(signer, text, strlen(text), out);
     free(text);
     json_decref(claims);

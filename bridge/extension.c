@@ -53,7 +53,7 @@ bool extension_make(const struct auth *a, const char *connection,
                   id->sub, "jti", id->jti, "exp", (json_int_t)id->expires_ms, "life",
                   (json_int_t)id->life_ms, "from", (json_int_t)id->issued_ms, "read",
                   list(id->read));
-    char *json = claims ? json_dumps(claims, JSON_COMPACT) : NULL;
+    char *json = claims ? json_text(claims, JSON_COMPACT) : NULL;
     size_t start = out->len;
 
     json_decref(claims);

@@ -55,7 +55,7 @@ static void time_text(int64_t ts_ms, char out[40])
 /* Takes `json`. */
 static char *dumped(json_t *json)
 {
-    char *text = json ? json_dumps(json, 0) : NULL;
+    char *text = json ? json_text(json, 0) : NULL;
 
     json_decref(json);
     return text;
@@ -146,7 +146,7 @@ static void on_status(struct speech *s, const json_t *content)
 static json_t *arguments_of(const json_t *delta)
 {
     json_t *given = json_object_get(delta, "arguments");
-    char *text = json_is_object(given) ? json_dumps(given, 0) : NULL;
+    char *text = json_is_object(given) ? json_text(given, 0) : NULL;
     json_t *result = text                    ? json_string(text)
                      : json_is_string(given) ? json_incref(given)
                                              : json_string("{}");

@@ -10,6 +10,7 @@
 #include "bridge/keyload.h"
 #include "bridge/keyset.h"
 #include "common/clock.h"
+#include "common/json.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -159,7 +160,7 @@ static bool sign(struct mint *m, const struct bridge_conf *conf, struct buf *out
     struct keyset *keys = keyload(conf, NULL, err);
     const struct key *signer = keys ? keyset_signer(keys) : NULL;
     json_t *claims = signer ? make_claims(m, conf) : NULL;
-    char *text = claims ? json_dumps(claims, JSON_COMPACT) : NULL;
+    char *text = claims ? json_text(claims, JSON_COMPACT) : NULL;
     bool ok = text && jwt_sign(signer, text, strlen(text), out) && out->len <= JWT_MAX;
 
     if (!ok && !err->len)

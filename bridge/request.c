@@ -201,7 +201,7 @@ void request_text(struct request *r, int status, const char *json, size_t len)
 
 void request_json(struct request *r, int status, json_t *value)
 {
-    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    char *text = value ? json_text(value, JSON_COMPACT) : NULL;
 
     json_decref(value);
     if (!text) {

@@ -14,6 +14,7 @@
 #include "bridge/site.h"
 #include "bridge/stream.h"
 #include "common/clock.h"
+#include "common/json.h"
 #include "threadcast_version.h"
 
 #include <stdlib.h>
@@ -154,7 +155,7 @@ static char *make_hello(struct request *r, bool with_seen)
         (json_int_t)clock_wall_ms(), "http", r->http.minor ? "1.1" : "1.0", "keepaliveMs",
         (json_int_t)r->bridge->conf->keepalive_ms, "headers", list_headers(r),
         "lastEventId", last_event_id(r), "seen", with_seen ? seen(r) : NULL);
-    char *text = hello ? json_dumps(hello, JSON_COMPACT) : NULL;
+    char *text = hello ? json_text(hello, JSON_COMPACT) : NULL;
 
     json_decref(hello);
     return text;

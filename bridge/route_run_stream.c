@@ -77,7 +77,7 @@ static bool replay_end(struct client *c, const struct event_run *run, const json
 {
     enum event_type type = end_type(json_string_value(json_object_get(end, "type")));
     char *content =
-        json_dumps(json_object_get(end, "content"), JSON_COMPACT | JSON_ENCODE_ANY);
+        json_text(json_object_get(end, "content"), JSON_COMPACT | JSON_ENCODE_ANY);
     int64_t ts = json_integer_value(json_object_get(end, "ts"));
     bool ok = content && type != EVENT_OTHER;
     struct buf json;

@@ -7,6 +7,7 @@
 #include "bridge/forget.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
+#include "common/json.h"
 #include "common/pg.h"
 
 #include <stdio.h>
@@ -119,7 +120,7 @@ static void make_thread(struct request *r)
 {
     const json_t *body = r->state;
     const json_t *metadata = json_object_get(body, "metadata");
-    char *text = metadata ? json_dumps(metadata, JSON_COMPACT) : NULL;
+    char *text = metadata ? json_text(metadata, JSON_COMPACT) : NULL;
     const char *params[] = {json_string_value(json_object_get(body, "id")),
                             r->identity->sub, text};
 

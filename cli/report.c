@@ -379,7 +379,7 @@ bool report_json(const struct checkup *c, const struct diagnosis *d, struct buf 
                   json_words(url.data ? url.data : ""), "status", report_status(d),
                   "whyNot", d->why_not[0] ? json_words(d->why_not) : NULL, "findings",
                   findings, "notes", notes, "measured", json_measured(c));
-    char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
+    char *text = all ? json_text(all, JSON_INDENT(2)) : NULL;
     if (text)
         buf_printf(out, "%s\n", text);
     free(text);

@@ -109,7 +109,7 @@ static bool add_agent(const struct file *f, const char *name, json_t *agent)
     own = json_copy(agent);
     json_object_del(own, "kind");
     json_object_del(own, "description");
-    options = own ? json_dumps(own, JSON_COMPACT) : NULL;
+    options = own ? json_text(own, JSON_COMPACT) : NULL;
     g.kind = json_string_value(kind);
     g.kind_len = json_string_length(kind);
     g.description = json_string_value(description);

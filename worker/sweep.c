@@ -87,7 +87,7 @@ static bool add_end_events(struct pending *p, const struct loose_end *e)
         char *content;
         if (type == EVENT_TOKEN)
             continue;
-        content = json_dumps(json_object_get(ev, "content"), JSON_COMPACT);
+        content = json_text(json_object_get(ev, "content"), JSON_COMPACT);
         if (!content)
             return false;
         pending_json(p, type, content, strlen(content), ts);

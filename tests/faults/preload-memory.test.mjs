@@ -126,7 +126,7 @@ describe(`memory fails (seed ${SEED})`, () => {
     // Not one place, but all the time: what runs on goes on failing here and there.
     test('one in so many, for as long as ten prompts take', () => withLogs(() => stack, async () => {
         const sums = { died: 0, posted: 0, refused: 0 };
-        for (const every of FULL ? [1009, 503, 251, 127] : [503, 127]) {
+        for (const every of FULL ? [1009, 503, 251, 127, 61, 31] : [503, 61]) {
             const failedBefore = faults.bridge.get('allocFailed');
             const thread = await stack.thread();
             const before = await stack.post(thread, 'first');

@@ -80,7 +80,7 @@ static void bad(struct exec_line *l, const char *why)
 
 static void add_json(struct buf *out, const json_t *value)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = json_text(value, JSON_COMPACT | JSON_ENCODE_ANY);
 
     if (text)
         buf_str(out, text);

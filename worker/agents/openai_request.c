@@ -151,7 +151,7 @@ bool openai_request_body(const struct openai_settings *s, const char *history,
     char *text = NULL;
 
     if ((before || !history) && fill(root, s, before, prompt))
-        text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        text = json_text(root, JSON_COMPACT | JSON_REAL_PRECISION(15));
     if (text)
         buf_str(out, text);
     free(text);

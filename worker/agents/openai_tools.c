@@ -2,6 +2,7 @@
  * calls the same, by `id`. A piece that names neither belongs to the last call. */
 #include "worker/agents/openai_tools.h"
 
+#include "common/json.h"
 #include "worker/agents/openai_json.h"
 
 #include <stdlib.h>
@@ -97,7 +98,7 @@ static void add_arguments(struct buf *b, const json_t *arguments)
     if (json_is_string(arguments)) {
         buf_add(b, json_string_value(arguments), json_string_length(arguments));
     } else if (json_is_object(arguments)) {
-        char *text = json_dumps(arguments, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        char *text = json_text(arguments, JSON_COMPACT | JSON_REAL_PRECISION(15));
         if (text)
             buf_str(b, text);
         b->failed |= !text;

@@ -17,6 +17,7 @@ import path from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { claimsOf, Signer } from './lib/jwt.mjs';
+import { leaks } from './lib/leaks.mjs';
 import { Child, run } from './lib/process.mjs';
 import { freePort, Postgres, RedisServer } from './lib/servers.mjs';
 import { SseStream } from './lib/sse.mjs';
@@ -183,7 +184,7 @@ export class Stack {
     bridges = [];
     /** @type {Worker[]} */
     workers = [];
-    /** @type {Set<string>} what must never be seen in a log */
+    /** @type {Set<string>} what must never be seen: in a log, a metric, an argument, a key */
     #secrets = new Set();
     /** @type {Set<SseStream>} */
     #streams = new Set();
@@ -293,7 +294,8 @@ export class Stack {
      * @param {Start} [start]
      */
     async startWorker(options = {}, env = {}, start = {}) {
-        const worker = new Worker(this, 'worker', options, this.env(env), start);
+        const given = { 'metrics-listen': '127.0.0.1:0', ...options }; // `leaks` looks at them, too
+        const worker = new Worker(this, 'worker', given, this.env(env), start);
         this.workers.push(worker);
         await worker.ready();
         return worker;
@@ -308,7 +310,7 @@ export class Stack {
         return made;
     }
 
-    /** Registers what must not be seen in any log. @param {string} text */
+    /** Registers what must not be seen in any log, nor where `leaks` looks. @param {string} text */
     secret(text) {
         this.#secrets.add(text);
         return text;
@@ -454,6 +456,7 @@ export class Stack {
         /** @type {string[]} */
         const complaints = [];
         for (const stream of this.#streams) stream.close();
+        complaints.push(...await leaks(this, this.#secrets));
         await Promise.all([...this.bridges, ...this.workers].map(async (daemon) => {
             const { child } = daemon;
             if (child.running) {

@@ -453,11 +453,10 @@ export class Stack {
     /** Drains the daemons and asserts that they left in good order. */
     async stop() {
         if (this.#stopped) return;
-        /** @type {string[]} */
-        const complaints = [];
         for (const stream of this.#streams) stream.close();
-        complaints.push(...await leaks(this, this.#secrets));
-        await Promise.all([...this.bridges, ...this.workers].map(async (daemon) => {
+        const complaints = await leaks(this, this.#secrets);
+        const daemons = [...this.bridges, ...this.workers];
+        await Promise.all(daemons.map(async (daemon) => {
             const { child } = daemon;
             if (child.running) {
                 const limit = Number(daemon.options['drain-ms'] ?? 10_000) + 5_000;
@@ -466,12 +465,14 @@ export class Stack {
             } else if (!daemon.forgiven && child.signal !== 'SIGKILL' && child.code !== 0) {
                 complaints.push(`${child.name} had ended by itself with ${child.code ?? child.signal}`);
             }
+        }));
+        for (const { child, output } of daemons) { // behind all of them: a soak's logs take seconds, in which nobody ends in time
             const report = child.sanitizerReport();
             if (report) complaints.push(`a sanitizer's report of ${child.name}:\n${report}`);
             for (const secret of this.#secrets) {
-                if (daemon.output.includes(secret)) complaints.push(`a secret in the log of ${child.name}: ${secret}`);
+                if (output.includes(secret)) complaints.push(`a secret in the log of ${child.name}: ${secret}`);
             }
-        }));
+        }
         const logs = complaints.length ? this.logs(200) : '';
         await this.#tearDown();
         assert.equal(complaints.length, 0, `${complaints.join('\n')}\n${logs}`);

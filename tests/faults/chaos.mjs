@@ -92,6 +92,7 @@ export async function chaos({ seed = 1, faults = 100, minutes = 0, readers = 200
         }
     }
 
+    let result;
     try {
         world.beginPosting(rate);
         const lanes = Promise.all(Array.from({ length: LANES }, (_, lane) => drive(lane)));
@@ -112,15 +113,19 @@ export async function chaos({ seed = 1, faults = 100, minutes = 0, readers = 200
         const forgetful = forgot.length;
         const verdict = await check(world, forgot);
         const growth = await gauges?.end() ?? [];
-        return { ...verdict, status, history, growth, settled, seconds: (performance.now() - began) / 1000,
+        result = { ...verdict, status, history, growth, settled, seconds: (performance.now() - began) / 1000,
                  prompts: world.ledger.length, again: world.again, resets: world.farm.resets.length, forgetful,
                  example: counterexample(verdict, history), logs: verdict.wrong.length ? world.stack.logs(60) : '' };
+        return result;
     } catch (error) {
         console.error(world.stack.logs(40));
         throw error;
     } finally {
         gauges?.stop();
-        await world.stop();
+        await world.stop().catch((error) => { // never instead of what was found
+            if (result) result.growth.push(`LEAK the daemons did not end in order: ${error.message}`);
+            else console.error(error.message);
+        });
     }
 }
 

@@ -156,7 +156,24 @@ test('ticket: reads these threads and nothing else', async () => {
     assert.equal((await stack.request('GET', '/v1/threads/anns/messages', { token: ticket })).status, 401);
     assert.equal((await stack.request('POST', '/v1/tickets', { json: { threads: ['bobs'] } })).status, 403);
     const forged = ticket.slice(0, -2) + (ticket.endsWith('AA') ? 'BB' : 'AA');
-    assert.equal((await stack.request('GET', `/v1/threads/anns/events?ticket=${forged}`, { token: null })).status, 401);
+    const refused = stack.threadEvents('anns', `ticket=${forged}`, { token: null });
+    assert.equal(await refused.opened(), 401, 'a forged ticket');
+    refused.close();
+});
+
+test('ticket: no longer than it says', async () => {
+    const made = await stack.request('POST', '/v1/tickets', { read: ['anns'], seconds: 2, json: { threads: ['anns'] } });
+    assert.equal(made.status, 200, made.text);
+    const query = `ticket=${encodeURIComponent(stack.secret(made.json.ticket))}`;
+    const open = async () => {
+        const stream = stack.threadEvents('anns', query, { token: null });
+        const status = await stream.opened();
+        stream.close();
+        return status;
+    };
+    assert.equal(await open(), 200);
+    await until(() => Date.now() >= made.json.expiresAt, { what: 'its time is over' });
+    assert.equal(await open(), 401, 'a ticket of before');
 });
 
 test('origins: another page may not drive this one', async () => {

@@ -92,6 +92,8 @@ test('a worker sleeps past its lease: refused by Redis, and by Postgres', async 
     const [row] = await query(`select worker, attempt from runs where id = $1`, [asked.run]);
     const [, instance] = zombie.output.match(/ready instance=(\w+)/);
     assert.deepEqual(await query('select * from renew_runs($1, array[$2::uuid], array[1], 60000)', [instance, asked.run]), []);
+    assert.deepEqual(await query('select * from renew_runs($1, array[$2::uuid], array[1], 60000)', [row.worker, asked.run]), [],
+                     'an attempt of before is not renewed');
     assert.deepEqual(await query('select * from hand_back($1, array[$2::uuid], array[1])', [instance, asked.run]), []);
     const [{ outcome }] = await query(`select outcome from finish_run($1, 1, 'done', 'mine', '{}', 'demo', '[]', 9, null, null)`, [asked.run]);
     assert.equal(outcome, 'lost');

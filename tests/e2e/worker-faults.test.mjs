@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { before, test } from 'node:test';
 import pg from 'pg';
-import { Stack, until } from './harness.mjs';
+import { Proxy, Stack, until } from './harness.mjs';
 import { counting, isBeginning, isEnd, runsOf } from './lib/runs.mjs';
 
 /** @type {Stack} */
@@ -14,7 +14,7 @@ before(async () => {
     stack = await Stack.start({ workers: 0, bridges: 0 });
 });
 
-const { workers, begin, events, streams, endsWell } = runsOf(() => stack);
+const { workers, begin, events, textOf, streams, endsWell } = runsOf(() => stack);
 
 // --- Redis ------------------------------------------------------------------------------------
 
@@ -42,6 +42,25 @@ test('eight runs while publishing connections are killed, again and again', asyn
         const numbers = all.map((event) => Number(event.id.split('-')[1]));
         assert.deepEqual(numbers, numbers.map((_, i) => i + 1), 'each event once, in order');
     }
+});
+
+test('the answers of Redis are lost: what is sent again is there once', async (t) => {
+    const proxy = await Proxy.start({ port: stack.redis.port });
+    t.after(() => proxy.stop());
+    await workers(t)({ 'demo-rate': 120, 'flush-ms': 5, publishers: 1, 'redis-url': `redis://127.0.0.1:${proxy.port}` });
+    const asked = await begin('nobody heard that this was published');
+    await streams(asked);
+    for (let i = 0; i < 5; i++) {
+        const ids = (await events(asked)).length;
+        proxy.muteServers();
+        await until(async () => (await events(asked)).length > ids, { what: 'a call is carried out' });
+        proxy.cutAll();
+        const known = (await events(asked)).length;
+        await until(async () => (await events(asked)).length > known, { what: 'it goes on' });
+    }
+    await until(async () => (await stack.run(asked.run)).end_published_at, { what: 'its end is published' });
+    assert.equal(textOf(await events(asked)), await stack.messageText(asked.reply), 'each piece once, in order');
+    assert.equal((await endsWell(asked)).row.attempt, 1);
 });
 
 test('eight runs while Redis is killed and comes back with its data', async (t) => {
@@ -221,6 +240,33 @@ test('Postgres restarts in the middle: the run goes on and keeps its attempt', a
     await until(async () => (await events(asked)).length > seen + 10, { what: 'it streams without Postgres' });
     await stack.pg.start();
     assert.equal((await endsWell(asked)).row.attempt, 1);
+});
+
+test('Postgres is out of reach for longer than a lease: who has the run renews it before others take it', async (t) => {
+    const start = workers(t);
+    const path = `${stack.pg.dir}/.s.PGSQL.5432`;
+    const [near, far] = await Promise.all([Proxy.start({ path }), Proxy.start({ path })]);
+    t.after(() => Promise.all([near.stop(), far.stop()]));
+    const by = (/** @type {Proxy} */ proxy) => ({ 'database-url': `postgresql://threadcast@127.0.0.1:${proxy.port}/threadcast` });
+    await start({ 'demo-rate': 40, ...by(far) });
+    const asked = await begin('its lease passes while nobody can see it');
+    await streams(asked);
+    const other = await start(by(near));
+    const [, instance] = other.output.match(/ready instance=(\w+)/);
+    for (const proxy of [near, far]) {
+        proxy.refuse(true);
+        proxy.cutAll();
+    }
+    await until(async () => (await stack.pg.query('select lease_until < now() as over from runs where id = $1', [asked.run]))[0].over,
+                { what: 'its lease has passed' });
+    const [{ now }] = await stack.pg.query('select now()');
+    near.refuse(false);
+    await until(async () => (await stack.pg.query(
+        `select 1 from pg_stat_activity where application_name = $1 and query like '%claim_runs%' and state = 'idle' and backend_start > $2`,
+        [`threadcast-worker:${instance}`, now])).length > 0, { what: 'the other one is back, and has looked for work' });
+    far.refuse(false); // who has it comes back later than that
+    const { row } = await endsWell(asked);
+    assert.equal(row.attempt, 1, 'it is still the first attempt');
 });
 
 test('the answer to a claim is lost: what it claimed is handed back, no failure is counted', async (t) => {

@@ -10,7 +10,8 @@ import { BIN, ROOT } from '../e2e/harness.mjs';
 
 /**
  * @typedef {object} Mutation
- * @property {'bridge' | 'worker'} daemon
+ * @property {'bridge' | 'worker'} [daemon]
+ * @property {string} [unit] instead of a daemon: a program of tests/unit that has the source in it
  * @property {string} [source] the file that is changed; none: what the program embeds (Lua, SQL)
  * @property {string} from must be there exactly once
  * @property {string} to in a program: at most as long as `from`
@@ -38,7 +39,7 @@ function compile(mutation, dir, out) {
     fs.writeFileSync(copy, changed(fs.readFileSync(source, 'utf8'), mutation));
     shell([unit.command.replace(/-o \S+\.o/, `-o ${object}`).replace(unit.file, copy).replace('ccache ', ''),
            '-Wno-error'], unit.directory);
-    const target = `bin/threadcast-${mutation.daemon}`;
+    const target = mutation.unit ? `tests/${mutation.unit}` : `bin/threadcast-${mutation.daemon}`;
     const link = execFileSync('ninja', ['-C', build, '-t', 'commands', target], { encoding: 'utf8' })
         .trim().split('\n').filter((line) => !line.startsWith('ninja:')).at(-1) ?? '';
     // its symbols come first, so the library's own file is not looked at
@@ -55,7 +56,7 @@ function patch(mutation, program, out) {
 }
 
 /**
- * A directory of programs in which one daemon is changed: a THREADCAST_BIN.
+ * A directory of programs in which one daemon is changed: a THREADCAST_BIN; or of one unit test.
  * @param {Mutation} mutation
  */
 export function mutant(mutation) {
@@ -64,7 +65,7 @@ export function mutant(mutation) {
     for (const name of fs.readdirSync(BIN)) {
         if (name !== `threadcast-${mutation.daemon}`) fs.symlinkSync(path.join(BIN, name), path.join(dir, name));
     }
-    const out = path.join(dir, `threadcast-${mutation.daemon}`);
+    const out = path.join(dir, mutation.unit ?? `threadcast-${mutation.daemon}`);
     if (mutation.source) compile(mutation, dir, out);
     else patch(mutation, path.join(BIN, `threadcast-${mutation.daemon}`), out);
     return { dir, remove: () => fs.rmSync(dir, { recursive: true, force: true }) };

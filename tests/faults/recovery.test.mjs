@@ -37,6 +37,7 @@ test('Redis is back: it streams again within 2 s', async (t) => {
     await workers(t)({ 'demo-rate': 50, 'redis-url': `unix://${link}` });
     const asked = await begin('Redis is gone for a while');
     const reader = readerOf(asked.thread);
+    t.after(() => reader.stop());
     await until(() => reader.events.length > 3);
     await stack.redis.kill();
     await until(async () => !(await stack.bridge.fetch('/readyz')).ok, { what: 'the bridge has noticed' });
@@ -48,7 +49,6 @@ test('Redis is back: it streams again within 2 s', async (t) => {
     t.diagnostic(`after ${Math.round(took)} ms`);
     assert.ok(took <= 2000, `after ${Math.round(took)} ms`);
     await endsWell(asked);
-    reader.stop();
 });
 
 test('a subscription that is dead without a word is noticed within 5 s, and nothing is missing', async (t) => {
@@ -90,6 +90,7 @@ test('an end that Redis has forgotten is told again', async (t) => {
     t.after(() => bridge.stop());
     const asked = await begin('and then Redis forgot how it ended');
     const first = new Reader(bridge, asked.thread, stack.authorization());
+    t.after(() => first.stop());
     await until(() => first.events.length > 10);
     await stack.redis.stop();
     const copy = stack.redis.copy();
@@ -102,13 +103,12 @@ test('an end that Redis has forgotten is told again', async (t) => {
     await stack.redis.start();
     // from 0: it may be told before this one is there
     const late = new Reader(bridge, asked.thread, stack.authorization(), undefined, '0');
+    t.after(() => late.stop());
     await until(async () => (await events(asked)).some(isEnd), { what: () => `it is in the log again\n${stack.logs(20)}` });
     await balances({ query: (sql, values) => stack.pg.query(sql, values), redis: stack.redis.client,
                      thread: asked.thread, run: asked.run, readers: [late] });
     await until(() => first.ends(asked.run).length === 2, { what: 'the first reader is told again, behind a reset' });
     assert.deepEqual([first.resets, first.complaints, first.shown(asked.run)], [1, [], late.shown(asked.run)]);
-    first.stop();
-    late.stop();
 });
 
 test('a run that Redis has forgotten wholly is told to who resumes before it', async (t) => {
@@ -139,6 +139,7 @@ test('a lagging replica is promoted: no id for two contents, a reset, the whole 
     await workers(t)({ 'demo-rate': 40, 'flush-ms': 5, 'redis-url': `unix://${link}` });
     const asked = await begin('the replica was behind');
     const reader = readerOf(asked.thread);
+    t.after(() => reader.stop());
     await until(() => reader.events.length > 10);
     const old = stack.redis;
     const { server: next, wire } = await old.replica(path.join(stack.dir, 'replica'));
@@ -160,7 +161,6 @@ test('a lagging replica is promoted: no id for two contents, a reset, the whole 
         contents.set(id, text);
     }
     assert.ok(reader.resets >= 1, 'what the replica had not was said to be lost');
-    reader.stop();
 });
 
 test('Redis stands still for longer than anybody waits: a pause, `busy` and 202 meanwhile, then each event once', { skip: !FULL }, async (t) => {

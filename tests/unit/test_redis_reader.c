@@ -186,6 +186,26 @@ static void test_large(void **state)
     redis_reader_free(rd);
 }
 
+/* The same, and all of it has come before anybody looks. */
+static void test_large_at_once(void **state)
+{
+    struct redis_reader *rd = redis_reader_new(50000, 1000);
+    const struct redis_reply *reply;
+    struct buf in;
+
+    (void)state;
+    assert_non_null(rd);
+    buf_init(&in);
+    buf_str(&in, "*100\r\n");
+    for (int i = 0; i < 100; i++)
+        buf_printf(&in, "$1015\r\n%01015d\r\n", 0);
+    assert_true(redis_reader_feed(rd, in.data, in.len));
+    assert_int_equal(redis_reader_next(rd, &reply), REDIS_READ_BAD);
+    assert_string_equal(redis_reader_error(rd), "a reply is too large");
+    buf_fini(&in);
+    redis_reader_free(rd);
+}
+
 static void test_line(void **state)
 {
     struct redis_reader *rd = redis_reader_new(1 << 20, 10);
@@ -242,9 +262,10 @@ static void test_arena(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_split),   cmocka_unit_test(test_bytewise),
-        cmocka_unit_test(test_garbage), cmocka_unit_test(test_large),
-        cmocka_unit_test(test_line),    cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_split),         cmocka_unit_test(test_bytewise),
+        cmocka_unit_test(test_garbage),       cmocka_unit_test(test_large),
+        cmocka_unit_test(test_large_at_once), cmocka_unit_test(test_line),
+        cmocka_unit_test(test_arena),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

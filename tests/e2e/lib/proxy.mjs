@@ -174,6 +174,11 @@ export class Proxy {
         return false;
     }
 
+    /** What the servers say to the connections of now does not arrive; what they hear does. */
+    muteServers() {
+        for (const { server } of this.#links) server.pause();
+    }
+
     release() {
         this.#held = false;
         for (const { client, server } of this.#links) {

@@ -2,7 +2,7 @@
 // plain SQL, and what the log and the tables say of them.
 
 import assert from 'node:assert/strict';
-import { until } from './until.mjs';
+import { PATIENCE_MS, until } from './until.mjs';
 
 const isBeginning = (event) => event.type === 'status' && ['started', 'rewind'].includes(event.content.status);
 export const isEnd = (event) => ['done', 'error'].includes(event.type);
@@ -71,7 +71,7 @@ export function runsOf(stackOf) {
         const row = await until(async () => {
             const found = await stackOf().run(asked.run);
             return found?.end_published_at ? found : null;
-        }, { timeout: 60_000, what: () => `the end of ${asked.run} is published\n${stackOf().logs(40)}` });
+        }, { timeout: 3 * PATIENCE_MS, what: () => `the end of ${asked.run} is published\n${stackOf().logs(40)}` });
         assert.equal(row.status, status, JSON.stringify(row));
         const all = await events(asked);
         const ends = all.filter(isEnd);

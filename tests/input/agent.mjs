@@ -34,7 +34,11 @@ async function replay(stack, row) {
         text = stream.text(runId);
         events = stream.json;
         record = await stack.messageText(runs[0].messageId);
-        assert.ok(events.every((event) => event.runId === runId && event.threadId === thread), row.name);
+        // whatever a line says of itself, what is published says whose it is
+        const whose = { threadId: thread, runId, agentId: 'play', messageId: runs[0].messageId, attempt: 1 };
+        for (const event of events) assert.deepEqual(Object.fromEntries(Object.keys(whose).map((name) => [name, event[name]])), whose, row.name);
+        const numbers = events.map((event) => Number(event.id.split('-')[1]));
+        assert.ok(numbers.every((n, i) => i === 0 || n > numbers[i - 1]), `${row.name}: ${numbers}`);
         stream.close();
     });
     const wanted = made([row.text ?? ''].flat()).toString('utf8');

@@ -81,13 +81,12 @@ test('every refusal has a stable code in JSON', async () => {
 });
 
 /** @type {[path: string, status: number][]} */
-const PATHS = [['//', 404], ['/../', 404], ['/v1/../healthz', 404], ['/nothing', 404], ['/v1/threads', 401],
+const PATHS = [['//', 400], ['/../', 400], ['/v1/../healthz', 400], ['/nothing', 404], ['/v1/threads', 401],
                ['/.%2e/etc/passwd', 400], ['/v1/threads/../messages', 400]];
 test('paths are not walked', async () => {
     for (const [path, status] of PATHS) {
         const answer = await raw(port, get(`GET ${path} HTTP/1.1`, `${HOST}Connection: close\r\n`));
-        assert.ok(answer.status === status || (answer.status >= 400 && answer.status < 500 && status !== 401),
-                  `${path}: ${answer.status}`);
+        assert.equal(answer.status, status, path);
     }
 });
 
@@ -99,10 +98,7 @@ test('another method: 405 with Allow', async () => {
 
 test('a valid request split at every byte', async () => {
     const text = post(`Content-Length: ${body.length}\r\nConnection: close\r\n`);
-    const answers = await Promise.all(Array.from({ length: 24 }, (_, i) => {
-        const at = 1 + Math.floor((i / 24) * (text.length - 1));
-        return raw(port, [text.slice(0, at), text.slice(at)]);
-    }));
+    const answers = await Promise.all(Array.from({ length: text.length - 1 }, (_, i) => raw(port, [text.slice(0, i + 1), text.slice(i + 1)])));
     for (const answer of answers) assert.ok(answer.status >= 200 && answer.status < 300, answer.text);
     const bytewise = await raw(port, [...text]);
     assert.ok(bytewise.status >= 200 && bytewise.status < 300, bytewise.text);

@@ -10,6 +10,7 @@
 #include "common/redis.h"
 
 #include <hiredis/read.h>
+#include <hiredis/sds.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,12 +209,29 @@ bool redis_reader_reset(struct redis_reader *rd)
     if (!rd->hiredis)
         return false;
     rd->hiredis->privdata = rd;
-    rd->hiredis->maxbuf = READER_SPARE_BYTES;
+    rd->hiredis->maxbuf = 0; /* give_back does it */
     return true;
+}
+
+/* What a large reply has left is not kept. (hiredis would do so, and abort when there is
+ * no memory for an empty buffer then.) */
+static void give_back(redisReader *h)
+{
+    sds empty;
+
+    if (h->err || h->len > 0 || sdsavail(h->buf) <= READER_SPARE_BYTES)
+        return;
+    empty = sdsempty();
+    if (!empty)
+        return;
+    sdsfree(h->buf);
+    h->buf = empty;
+    h->pos = 0;
 }
 
 bool redis_reader_feed(struct redis_reader *rd, const char *data, size_t len)
 {
+    give_back(rd->hiredis);
     return redisReaderFeed(rd->hiredis, data, len) == REDIS_OK;
 }
 

@@ -33,7 +33,8 @@ struct got {
     size_t body_len;
     char body[256], why[256], kind[64];
     void (*then)(struct got *g);
-    struct fetch *other;
+    struct fetch *other; /* what it has: */
+    const struct got *of_other;
     struct got *next;
 };
 
@@ -374,7 +375,8 @@ static void start_and_cancel(struct got *g)
 {
     struct fetch_request r = {.url = address("/hello"), .total_ms = OVERDUE_MS};
 
-    fetch_cancel(g->other);
+    if (g->of_other->calls == 0) /* else there is none any more */
+        fetch_cancel(g->other);
     assert_non_null(fetch_start(fetcher, &r, on_answer, g->next));
 }
 
@@ -383,7 +385,7 @@ static void callbacks_may_start_and_cancel(void **state)
     struct fetch_request silent = {.url = address("/silent"), .total_ms = OVERDUE_MS};
     struct fetch_request r = {.url = address("/hello"), .total_ms = OVERDUE_MS};
     struct got never = {0}, second = {0};
-    struct got first = {.then = start_and_cancel, .next = &second};
+    struct got first = {.then = start_and_cancel, .of_other = &never, .next = &second};
 
     (void)state;
     first.other = fetch_start(fetcher, &silent, on_answer, &never);

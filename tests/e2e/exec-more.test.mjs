@@ -213,7 +213,7 @@ const answer = async (agent, content = 'hello') => ended(await ask(agent, conten
  * In the worker's log: `queued` is not said any more when the next attempt has begun.
  * @param {string} run @param {string} code
  */
-const again = (run, code) => stack.worker.child.line(new RegExp(`another attempt run=${run}.*${code}`));
+const again = async (run, code) => assert.match((await stack.worker.child.line(new RegExp(`another attempt run=${run}.*`)))[0], new RegExp(code));
 
 async function counters() {
     const [, address] = await stack.worker.child.line(/metrics .*address=(\S+)/);

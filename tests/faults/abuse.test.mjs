@@ -3,11 +3,11 @@
 // read notice nothing: rounds without and with the abuse take turns, and the medians of
 // their percentiles are printed side by side with all of them (figures of a busy machine
 // prove nothing, so none is a condition). THREADCAST_FULL=1: 2,000 connections each, the
-// bridge's limits as delivered, in rounds enough to quote (THREADCAST_ROUNDS: so many), and with a control: what the abuse
-// does to readers of a server that it does not concern (a second bridge), or that does
-// nothing (the floor), through the kernel and the cores that all of this shares. The
-// attacker would have a machine of its own; here it has a core of its own, and all the
-// others, whether there is an attack or not, share the rest.
+// bridge's limits as delivered, in rounds enough to quote (THREADCAST_ROUNDS: so many), and
+// with a control: what the abuse does to readers of a server that it does not concern (a
+// second bridge), or that does nothing (the floor), through the kernel and the cores that
+// all of this shares. The attacker would have a machine of its own; here it has a core of
+// its own, and all the others, whether there is an attack or not, share the rest.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

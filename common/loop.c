@@ -10,10 +10,11 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { LOOP_HEARTBEAT_MS = 100, BACKOFF_FIRST_MS = 50 };
+enum { LOOP_HEARTBEAT_MS = 100, BACKOFF_FIRST_MS = 50, OWED_MS = 5 };
 
 struct hook {
     void (*fn)(void *arg);
@@ -24,6 +25,9 @@ struct loop {
     struct event_base *base;
     struct evdns_base *dns;
     struct list shared;
+    struct list owed; /* timers that libevent had no memory for */
+    int owed_fd;
+    struct event *owed_ev;
     struct hook *hooks; /* run at the end of every turn */
     size_t hook_count;
     struct event *sigterm, *sigint, *sighup;
@@ -38,6 +42,131 @@ struct loop {
     int64_t lag_us, max_lag_us;
     atomic_int_fast64_t beat_ms; /* read by other threads */
 };
+
+/* --- timers ------------------------------------------------------------------ */
+
+/* Adding a timer to libevent may take memory, and nobody who starts one could do anything
+ * else than wait. So one that it could not take is owed: it comes by a clock that was
+ * made with the loop, or goes to libevent as soon as that has memory again. */
+
+struct timer {
+    struct loop *loop;
+    struct event *ev;
+    void (*fn)(void *arg);
+    void *arg;
+    struct list owed;
+    int64_t due_ms; /* when owed */
+};
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct timer *t = arg;
+
+    (void)fd, (void)what;
+    t->fn(t->arg); /* may free t */
+}
+
+static bool hand_over(struct timer *t, int64_t ms)
+{
+    struct timeval tv = {.tv_sec = 0};
+
+    if (ms > 0) {
+        tv.tv_sec = ms / 1000;
+        tv.tv_usec = ms % 1000 * 1000;
+    }
+    return evtimer_add(t->ev, &tv) == 0;
+}
+
+static void owe(struct timer *t)
+{
+    const struct itimerspec soon = {.it_value.tv_nsec = OWED_MS * 1000000L};
+
+    list_push(&t->loop->owed, &t->owed);
+    timerfd_settime(t->loop->owed_fd, 0, &soon, NULL);
+}
+
+static void on_owed(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+    int64_t now = clock_ms();
+    struct list all;
+    uint64_t times;
+
+    (void)what;
+    if (read(fd, &times, sizeof(times)) < 0)
+        return;
+    list_init(&all);
+    LIST_EACH(node, tmp, &l->owed) {
+        list_remove(node);
+        list_push(&all, node);
+    }
+    while (!list_empty(&all)) { /* what is called may free any of them, or owe it again */
+        struct timer *t = LIST_ITEM(list_next(&all), struct timer, owed);
+        list_remove(&t->owed);
+        if (t->due_ms <= now)
+            t->fn(t->arg);
+        else if (!hand_over(t, t->due_ms - now))
+            owe(t);
+    }
+}
+
+static bool owed_new(struct loop *l)
+{
+    list_init(&l->owed);
+    l->owed_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (l->owed_fd < 0)
+        return false;
+    l->owed_ev = event_new(l->base, l->owed_fd, EV_READ | EV_PERSIST, on_owed, l);
+    return l->owed_ev && event_add(l->owed_ev, NULL) == 0;
+}
+
+struct timer *timer_new(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+    struct timer *t = calloc(1, sizeof(*t));
+
+    if (!t)
+        return NULL;
+    *t = (struct timer){.loop = l, .fn = fn, .arg = arg};
+    list_init(&t->owed);
+    t->ev = evtimer_new(l->base, on_timer, t);
+    if (!t->ev) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void timer_free(struct timer *t)
+{
+    if (!t)
+        return;
+    list_remove(&t->owed);
+    event_free(t->ev);
+    free(t);
+}
+
+void timer_start(struct timer *t, int64_t ms)
+{
+    list_remove(&t->owed);
+    if (hand_over(t, ms))
+        return;
+    evtimer_del(t->ev); /* it may be about to run */
+    t->due_ms = clock_ms() + (ms > 0 ? ms : 0);
+    owe(t);
+}
+
+void timer_stop(struct timer *t)
+{
+    list_remove(&t->owed);
+    evtimer_del(t->ev);
+}
+
+bool timer_running(const struct timer *t)
+{
+    return !list_empty(&t->owed) || evtimer_pending(t->ev, NULL) != 0;
+}
+
+/* --- the loop ---------------------------------------------------------------- */
 
 static void note_lag(struct loop *l, int64_t us)
 {
@@ -68,7 +197,10 @@ static struct loop *make(int flags)
     struct loop *l = calloc(1, sizeof(*l));
     struct event_config *config = event_config_new();
 
-    if (!l || !config)
+    if (!l)
+        goto fail;
+    l->owed_fd = -1;
+    if (!config)
         goto fail;
     list_init(&l->shared);
     event_config_set_flag(config, flags);
@@ -76,6 +208,8 @@ static struct loop *make(int flags)
     if (!l->base)
         goto fail;
     atomic_init(&l->beat_ms, clock_ms());
+    if (!owed_new(l))
+        goto fail;
     l->heartbeat = timer_new(l, on_heartbeat, l);
     if (!l->heartbeat)
         goto fail;
@@ -113,6 +247,9 @@ void loop_free(struct loop *l)
     free_event(l->sigterm);
     free_event(l->sigint);
     free_event(l->sighup);
+    free_event(l->owed_ev);
+    if (l->owed_fd >= 0)
+        close(l->owed_fd);
     if (l->dns)
         evdns_base_free(l->dns, 0);
     if (l->base)
@@ -250,66 +387,6 @@ int64_t loop_max_lag_us(struct loop *l)
 int64_t loop_silence_ms(const struct loop *l)
 {
     return clock_ms() - atomic_load_explicit(&l->beat_ms, memory_order_relaxed);
-}
-
-/* --- timers ------------------------------------------------------------------ */
-
-struct timer {
-    struct event *ev;
-    void (*fn)(void *arg);
-    void *arg;
-};
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-    struct timer *t = arg;
-
-    (void)fd, (void)what;
-    t->fn(t->arg); /* may free t */
-}
-
-struct timer *timer_new(struct loop *l, void (*fn)(void *arg), void *arg)
-{
-    struct timer *t = calloc(1, sizeof(*t));
-
-    if (!t)
-        return NULL;
-    *t = (struct timer){.fn = fn, .arg = arg};
-    t->ev = evtimer_new(l->base, on_timer, t);
-    if (!t->ev) {
-        free(t);
-        return NULL;
-    }
-    return t;
-}
-
-void timer_free(struct timer *t)
-{
-    if (!t)
-        return;
-    event_free(t->ev);
-    free(t);
-}
-
-void timer_start(struct timer *t, int64_t ms)
-{
-    struct timeval tv = {.tv_sec = 0};
-
-    if (ms > 0) {
-        tv.tv_sec = ms / 1000;
-        tv.tv_usec = ms % 1000 * 1000;
-    }
-    evtimer_add(t->ev, &tv);
-}
-
-void timer_stop(struct timer *t)
-{
-    evtimer_del(t->ev);
-}
-
-bool timer_running(const struct timer *t)
-{
-    return evtimer_pending(t->ev, NULL) != 0;
 }
 
 /* --- backoff ----------------------------------------------------------------- */

@@ -49,13 +49,16 @@ static bool answered(void *arg)
 static struct fetch *start(int64_t ms, int *status)
 {
     struct fetch_request r = {.url = "http://" NAME "/", .total_ms = ms};
+    int64_t overdue_ms = clock_ms() + torture_patience_ms(OVERDUE_MS);
     struct fetch *q;
 
     *status = -1;
     q = fetch_start(fetcher, &r, on_answer, status);
     assert_non_null(q);
-    while (sem_trywait(&hanging) != 0)
+    while (sem_trywait(&hanging) != 0) {
+        assert_true(clock_ms() < overdue_ms);
         test_turns(loop, 1);
+    }
     return q;
 }
 

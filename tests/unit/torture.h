@@ -15,6 +15,9 @@ bool torture_verdict(bool accepted);
  * without failures accepted must be refused in no other way. */
 bool torture_verdict_why(bool accepted, bool transient);
 
+/* For what a library that only the test has cannot bear. */
+bool torture_is_on(void);
+
 /* How long a test waits for what may never come: not long when it is tortured. */
 int64_t torture_patience_ms(int64_t ms);
 
@@ -29,6 +32,11 @@ static inline bool torture_verdict_why(bool accepted, bool transient)
 {
     (void)transient;
     return accepted;
+}
+
+static inline bool torture_is_on(void)
+{
+    return false;
 }
 
 static inline int64_t torture_patience_ms(int64_t ms)

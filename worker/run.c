@@ -299,8 +299,8 @@ bool run_start(struct worker *w, const struct pg_result *res, int row)
     struct run *before = worker_run(w, pg_value(res, row, CLAIM_RUN));
     struct run *r;
 
-    if (before) /* our own lease had passed */
-        run_drop(before, "claimed anew");
+    if (before)
+        run_claimed_anew(before);
     r = run_new(w, res, row);
     if (!r)
         return false;

@@ -42,6 +42,7 @@ struct run_end {
     bool anew;     /* Redis lost the run meanwhile: publish it folded, with its end */
     bool plain;    /* Postgres did not take the metadata: without it */
     bool retry;    /* the agent says that another attempt may help: back into the queue */
+    bool asked;    /* Postgres was told so, and its answer is not here */
     bool requeued; /* it is there: this attempt says so, and that is all */
 };
 
@@ -114,6 +115,8 @@ void run_end_pour(struct run *r, bool anew); /* the end joins what waits */
 void run_end_published(struct run *r);
 void run_end_again(struct run *r); /* Postgres has to be asked once more */
 void run_retry(struct run *r);     /* the same, of a run to be tried again */
+/* The next attempt of it is here: it was in the queue, or our own lease had passed. */
+void run_claimed_anew(struct run *r);
 void run_end_free(struct run_end *e);
 
 #endif

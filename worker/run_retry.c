@@ -4,6 +4,7 @@
  *       ├─ spent: it was tried too often: it fails, as run_end has it
  *       ├─ cancelled meanwhile: it ends as that
  *       └─ lost: somebody else's
+ *   claimed anew before the answer is here: as ok, and there is nothing to say any more
  *
  * It must never say that a run waits before Postgres has it waiting. */
 #include "worker/run_internal.h"
@@ -41,7 +42,7 @@ static void say_queued(struct run *r, int64_t delay_ms)
     buf_fini(&json);
 }
 
-static void requeued(struct run *r, int64_t delay_ms)
+static void count_requeued(struct run *r, int64_t delay_ms)
 {
     log_info("run waits for another attempt", LOG_S("run", r->id),
              LOG_S("thread", r->thread_id), LOG_I("attempt", r->names.attempt),
@@ -49,6 +50,11 @@ static void requeued(struct run *r, int64_t delay_ms)
     r->w->stats.runs_requeued++;
     if (r->def)
         r->def->stats->retries++;
+}
+
+static void requeued(struct run *r, int64_t delay_ms)
+{
+    count_requeued(r, delay_ms);
     r->state = RUN_CLOSING;
     r->end.requeued = true;
     timer_stop(r->again);
@@ -64,6 +70,7 @@ static void requeued(struct run *r, int64_t delay_ms)
 static void on_answer(struct run *r, const char *outcome, int64_t delay_ms)
 {
     backoff_reset(&r->backoff);
+    r->end.asked = false;
     if (strcmp(outcome, "ok") == 0) {
         requeued(r, delay_ms);
         return;
@@ -106,9 +113,22 @@ static void on_requeued(enum pg_outcome outcome, const struct pg_result *res,
 
 void run_retry(struct run *r)
 {
-    if (store_requeue(r->w, r->id, r->names.attempt, on_requeued, r))
+    if (store_requeue(r->w, r->id, r->names.attempt, on_requeued, r)) {
         r->waits++;
-    else
+        r->end.asked = true;
+    } else {
         ask_soon(r);
+    }
     KILL_POINT("requeue-sent");
+}
+
+void run_claimed_anew(struct run *r)
+{
+    /* another connection may be faster than the answer to that; `rewind` says the rest */
+    if (r->state == RUN_ENDING && r->end.asked) {
+        count_requeued(r, 0);
+        run_over(r);
+    } else {
+        run_drop(r, "claimed anew");
+    }
 }

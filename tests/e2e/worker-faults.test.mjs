@@ -304,6 +304,28 @@ test('the answer to a claim is lost: what it claimed is handed back, no failure 
     assert.match(worker.output, /claimed and not told runs=1/);
 });
 
+test('a run that waits for another attempt is claimed before its worker has that answer', async (t) => {
+    const proxy = await Proxy.start({ path: `${stack.pg.dir}/.s.PGSQL.5432` });
+    t.after(() => proxy.stop());
+    const url = `postgresql://threadcast:${stack.pg.password}@127.0.0.1:${proxy.port}/threadcast`;
+    const failing = `exec:printf '{"type":"error","content":{"code":"busy","message":"later","retryable":true}}\\n'`;
+    const worker = await workers(t)({ agents: `fails=${failing}`, 'retry-ms': 1, 'max-attempts': 2,
+                                      'metrics-listen': '127.0.0.1:0' }, { DATABASE_URL: url });
+    proxy.muteAnswer(/requeue_run/);
+    const asked = await begin('tried twice', 'fails');
+    await worker.child.line(new RegExp(`run started run=${asked.run} .*attempt=2`));
+    assert.equal(proxy.muted, 1);
+    proxy.release();
+    const { row } = await endsWell(asked, 'failed');
+    assert.deepEqual([row.attempt, row.failures], [2, 1]);
+    await worker.child.line(new RegExp(`waits for another attempt run=${asked.run} .*attempt=1 .*busy`));
+    assert.doesNotMatch(worker.output, /run dropped/);
+    const [, address] = await worker.child.line(/metrics .*address=(\S+)/);
+    const counts = await (await fetch(`http://${address}/metrics`)).text();
+    assert.match(counts, /^threadcast_worker_runs_requeued_total 1$/m);
+    assert.match(counts, /^threadcast_worker_runs_total\{outcome="dropped"\} 0$/m);
+});
+
 test('the statement that ends a run is cut off: one end, known from the row', async (t) => {
     await workers(t)({ 'demo-rate': 400, 'lease-ms': 30000 });
     const asked = await Promise.all(Array.from({ length: 6 }, () => begin('cut at the end')));

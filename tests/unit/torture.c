@@ -79,8 +79,7 @@ static struct {
     char verdict[VERDICTS_MAX + 1];
 } torture;
 
-/* --- the allocator -------------------------------------------------------------------
- */
+/* --- the allocator ---------------------------------------------------------------- */
 
 static __attribute__((noinline)) bool fails(void)
 {
@@ -204,9 +203,9 @@ bool torture_verdict_why(bool accepted, bool transient)
 
 int64_t torture_patience_ms(int64_t ms)
 {
-    bool short_of = torture_is_on() && torture.nth != LONG_MAX && ms > PATIENCE_MS;
+    bool is_short = torture_is_on() && torture.nth != LONG_MAX;
 
-    return short_of ? PATIENCE_MS : ms;
+    return is_short && ms > PATIENCE_MS ? PATIENCE_MS : ms;
 }
 
 static _Noreturn void run_tortured(const struct CMUnitTest *test, int out)

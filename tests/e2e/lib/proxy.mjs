@@ -19,6 +19,8 @@ export class Proxy {
     #delayMs = 0;
     #dribble = Infinity;
     #dribbleMs = 0;
+    /** @type {RegExp | null} */
+    #unanswered = null;
     /** @type {Set<Link>} */
     #links = new Set();
 
@@ -26,6 +28,8 @@ export class Proxy {
     count = 0;
     /** links cut by the plan */
     cuts = 0;
+    /** links that wait for the answer to something, see muteAnswer */
+    muted = 0;
 
     /**
      * After how many bytes towards the client connection `index` is cut; Infinity: never.
@@ -75,7 +79,14 @@ export class Proxy {
         this.#links.add(link);
         client.setNoDelay(true);
         server.setNoDelay(true);
-        client.on('data', (bytes) => this.#pass(bytes, client, server));
+        client.on('data', (bytes) => {
+            if (this.#unanswered?.test(bytes.toString('latin1'))) {
+                this.#unanswered = null;
+                this.muted++;
+                server.pause();
+            }
+            this.#pass(bytes, client, server);
+        });
         server.on('data', (bytes) => this.#onDown(link, bytes, limit));
         if (this.#held) {
             client.pause();
@@ -177,6 +188,12 @@ export class Proxy {
     /** What the servers say to the connections of now does not arrive; what they hear does. */
     muteServers() {
         for (const { server } of this.#links) server.pause();
+    }
+
+    /** What says this next hears nothing more, until `release`; the server hears it.
+     *  @param {RegExp} asked */
+    muteAnswer(asked) {
+        this.#unanswered = asked;
     }
 
     release() {

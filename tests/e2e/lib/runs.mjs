@@ -27,8 +27,8 @@ export function runsOf(stackOf) {
             }));
             for (const { child, forgiven } of started) if (!forgiven) assert.equal(child.code, 0, child.tail(80));
         });
-        return async (options = {}) => {
-            const worker = await stackOf().startWorker({ 'poll-ms': 200, 'lease-ms': 1500, 'demo-rate': 0, ...options });
+        return async (options = {}, env = {}) => {
+            const worker = await stackOf().startWorker({ 'poll-ms': 200, 'lease-ms': 1500, 'demo-rate': 0, ...options }, env);
             started.push(worker);
             return worker;
         };

@@ -130,8 +130,11 @@ test('MONITOR shows the publishing on thread:<id>', async () => {
 
 test('runs of one worker beside each other, more than it takes at once', async () => {
     const thread = await stack.thread();
-    const posted = await Promise.all(Array.from({ length: 80 }, async (_, i) => (await stack.request(
-        'POST', `/v1/threads/${thread}/messages`, { json: { content: `prompt ${i}`, mode: 'parallel' } })).json));
+    const posted = await Promise.all(Array.from({ length: 80 }, async (_, i) => {
+        const answer = await stack.request('POST', `/v1/threads/${thread}/messages`, { json: { content: `prompt ${i}`, mode: 'parallel' } });
+        assert.equal(answer.status, 202, `prompt ${i}: ${answer.text}`);
+        return answer.json;
+    }));
     const rows = await Promise.all(posted.map(({ runId }) => stack.ended(runId, 60_000)));
     assert.ok(rows.every((row) => row.status === 'done' && row.attempt === 1));
     const stream = stack.threadEvents(thread, 'since=0');

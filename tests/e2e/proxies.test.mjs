@@ -48,9 +48,9 @@ const KINDS = {
     'HAProxy as documented': {
         program: 'haproxy',
         conf: (_dir, port, upstream) => documented('haproxy.cfg', [
-            // it probes often and believes at once, so that a probe that fails is seen
+            // it probes often and believes at once, so that a probe that fails is seen; not one that a busy machine keeps waiting
             [`${BEHIND} check`, `127.0.0.1:${upstream} check inter 200ms fall 1 rise 1`],
-            ['bind :80', `bind 127.0.0.1:${port}`], ['timeout connect 5s', 'timeout connect 300ms']]),
+            ['bind :80', `bind 127.0.0.1:${port}`], ['timeout connect 5s', 'timeout connect 300ms\n    timeout check 3s']]),
     },
     'Caddy as documented': {
         program: 'caddy',

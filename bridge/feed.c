@@ -20,7 +20,10 @@ struct feed {
     struct bridge *bridge;
     struct redis *redis;
     struct timer *canary;
-    bool down, refused;     /* said so */
+    bool down, refused; /* said so */
+    /* of the bridge's own channels */
+    bool canary_asked, canary_heard, bridges_asked;
+    bool own_refused;       /* said so */
     int64_t canary_sent_ms; /* 0: none is out */
     char canary_channel[NAMES_PREFIX_MAX + 64];
     size_t canary_len;
@@ -28,10 +31,30 @@ struct feed {
     size_t bridges_len;
 };
 
+static bool listen_to(struct feed *f, const char *channel, size_t len, bool *asked)
+{
+    if (!*asked)
+        *asked = redis_subscribe(f->redis, channel, len);
+    return *asked;
+}
+
+/* Where there was no room for that, again later. */
+static void listen_own(struct feed *f)
+{
+    bool all = listen_to(f, f->canary_channel, f->canary_len, &f->canary_asked) &&
+               (!f->bridge->on_hint ||
+                listen_to(f, f->bridges_channel, f->bridges_len, &f->bridges_asked));
+    if (!all)
+        timer_start(f->canary, CANARY_EVERY_MS);
+}
+
 static void canary_send(void *arg)
 {
     struct feed *f = arg;
     if (redis_state(f->redis) != REDIS_READY)
+        return;
+    listen_own(f);
+    if (!f->canary_heard)
         return;
     if (f->canary_sent_ms) {
         f->canary_sent_ms = 0;
@@ -51,11 +74,10 @@ static void canary_send(void *arg)
 static void on_ready(struct redis *r, void *arg)
 {
     struct feed *f = arg;
-    f->down = f->refused = false;
+    f->down = f->refused = f->own_refused = false;
+    f->canary_asked = f->canary_heard = f->bridges_asked = false;
     f->canary_sent_ms = 0;
-    redis_subscribe(r, f->canary_channel, f->canary_len);
-    if (f->bridge->on_hint)
-        redis_subscribe(r, f->bridges_channel, f->bridges_len);
+    listen_own(f);
     log_info("subscriber connected", LOG_S("redis", redis_version(r)),
              LOG_I("reactor", f->bridge->number));
     hub_feed_ready(f->bridge->hub);
@@ -88,6 +110,7 @@ static void on_subscribed(struct redis *r, const char *channel, size_t len, void
     struct feed *f = arg;
     size_t id_len;
     if (is_canary(f, channel, len)) {
+        f->canary_heard = true;
         timer_start(f->canary, CANARY_EVERY_MS);
         return;
     }
@@ -95,6 +118,21 @@ static void on_subscribed(struct redis *r, const char *channel, size_t len, void
         names_thread_of_channel(f->bridge->conf->redis_prefix, channel, len, &id_len);
     if (id)
         hub_subscribed(f->bridge->hub, id, id_len);
+}
+
+/* Rights may come later: asked again, and said once. */
+static void on_own_refused(struct feed *f, bool canary, const char *why)
+{
+    if (!f->own_refused)
+        log_error("redis refused a subscription of the bridge", LOG_S("why", why),
+                  LOG_I("reactor", f->bridge->number));
+    f->own_refused = true;
+    if (canary)
+        f->canary_asked = f->canary_heard = false;
+    else
+        f->bridges_asked = false;
+    if (!f->canary_heard)
+        timer_start(f->canary, CANARY_EVERY_MS);
 }
 
 /* This user may not read that channel; the other threads go on. */
@@ -107,9 +145,12 @@ static void on_refused(struct redis *r, const char *channel, size_t len, const c
     const char *id =
         names_thread_of_channel(f->bridge->conf->redis_prefix, channel, len, &id_len);
     f->bridge->stats.redis_errors++;
+    if (!id) {
+        on_own_refused(f, is_canary(f, channel, len), why);
+        return;
+    }
     log_error("redis refused a subscription", LOG_S("why", why));
-    if (id)
-        hub_refused(f->bridge->hub, id, id_len);
+    hub_refused(f->bridge->hub, id, id_len);
 }
 
 static void on_message(struct redis *r, const char *channel, size_t channel_len,

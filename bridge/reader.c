@@ -10,6 +10,7 @@
 #include "bridge/reader.h"
 
 #include "bridge/bridge.h"
+#include "bridge/hub.h"
 #include "bridge/pages.h"
 #include "bridge/state_word.h"
 #include "common/clock.h"
@@ -246,7 +247,7 @@ static void on_ready(struct redis *r, void *arg)
     reader->down = reader->refused = false;
     log_info("reader connected", LOG_S("redis", redis_version(r)),
              LOG_I("reactor", reader->bridge->number));
-    pages_ready(reader->pages);
+    hub_tick(reader->bridge->hub);
 }
 
 static void on_down(struct redis *r, const char *why, void *arg)

@@ -55,6 +55,15 @@ bool redis_model_idle(void)
     return list_empty(&roles[ROLE_READER]->commands);
 }
 
+bool redis_model_hears(const char *channel)
+{
+    for (int i = 0; i < CHANNELS_MAX; i++)
+        if (roles[ROLE_FEED]->channels[i] &&
+            strcmp(roles[ROLE_FEED]->channels[i], channel) == 0)
+            return true;
+    return false;
+}
+
 void redis_model_refuse(int count)
 {
     refusals = count;

@@ -27,6 +27,7 @@ void redis_model_lose_message(void);
 void redis_model_publish(const char *channel, const char *json, size_t len);
 /* The next `count` commands meet a limit. */
 void redis_model_refuse(int count);
-bool redis_model_idle(void); /* no question waits for its answer */
+bool redis_model_hears(const char *channel); /* the feed is subscribed to it */
+bool redis_model_idle(void);                 /* no question waits for its answer */
 
 #endif

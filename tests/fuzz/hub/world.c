@@ -305,6 +305,7 @@ void world_end(void)
         check_all(false);
     settle(60);
     check_all(true);
+    MUST(redis_model_hears("threadcast:canary:"));
     watch_free(bridge.watch);
     reader_close(bridge.reader);
     world_answer_questions(ACCESS_UNKNOWN);

@@ -164,6 +164,14 @@ void hub_feed_down(struct hub *h)
     }
 }
 
+static bool has_asking(const struct topic *t)
+{
+    LIST_EACH(node, next, &t->subs)
+        if (LIST_ITEM(node, struct sub, node)->state == SUB_ASKING)
+            return true;
+    return false;
+}
+
 void hub_subscribed(struct hub *h, const char *thread_id, size_t len)
 {
     struct topic *t = strmap_get(h->topics, thread_id, len);
@@ -183,6 +191,8 @@ void hub_subscribed(struct hub *h, const char *thread_id, size_t len)
     if (t->refill && t->live)
         fill_start(t);
     t->refill = false;
+    if (has_asking(t)) /* of the connection before: their question may have been lost */
+        hub_ask_cursor(t);
 }
 
 void hub_refused(struct hub *h, const char *thread_id, size_t len)
@@ -214,14 +224,6 @@ void hub_ask_cursor(struct topic *t)
         return;
     t->asking = true;
     reader_cursor(t->hub->bridge->reader, t->thread_id, on_cursor, t);
-}
-
-static bool has_asking(const struct topic *t)
-{
-    LIST_EACH(node, next, &t->subs)
-        if (LIST_ITEM(node, struct sub, node)->state == SUB_ASKING)
-            return true;
-    return false;
 }
 
 void hub_tick(struct hub *h)

@@ -90,7 +90,7 @@ void hub_recheck(struct hub *h, const char *thread_id);
 void hub_recheck_client(struct hub *h, struct client *c);
 /* The thread is no more: all its readers are told so and closed. */
 void hub_gone(struct hub *h, const char *thread_id);
-/* Asks again where Redis did not answer; from the tick, and when it is back. */
+/* Asks again where Redis did not answer; from the tick. */
 void hub_tick(struct hub *h);
 
 /* An answer that pointed at the topic is here: it may go now, if nobody reads it. */

@@ -10,7 +10,6 @@
 #include "bridge/reader.h"
 
 #include "bridge/bridge.h"
-#include "bridge/hub.h"
 #include "bridge/pages.h"
 #include "bridge/state_word.h"
 #include "common/clock.h"
@@ -247,7 +246,7 @@ static void on_ready(struct redis *r, void *arg)
     reader->down = reader->refused = false;
     log_info("reader connected", LOG_S("redis", redis_version(r)),
              LOG_I("reactor", reader->bridge->number));
-    hub_tick(reader->bridge->hub);
+    pages_ready(reader->pages);
 }
 
 static void on_down(struct redis *r, const char *why, void *arg)

@@ -105,8 +105,8 @@ async function replayRound(behind, bridge, round) {
 }
 
 /** All rounds for one bridge, with a stream that misses nothing. @param {Behind} behind
- *  @param {Bridge} bridge @param {Wrong[][]} list */
-async function replayRounds(behind, bridge, list) {
+ *  @param {Steady} steady @param {Bridge} bridge @param {Wrong[][]} list */
+async function replayRounds(behind, steady, bridge, list) {
     const thread = `resp.${bridge.port}`;
     const run = new ScriptRun(behind.stack.redis.client, thread);
     await run.begin();
@@ -118,6 +118,7 @@ async function replayRounds(behind, bridge, list) {
         await run.tokens(`${round[0].row.name} `);
         await until(() => stream.text() === run.text, { what: () => stream.text().slice(-200) });
         await settled();
+        await steady.row(round.map(({ job, row }) => `${row.name} for ${job}`).join(', '), { bridge, streams: 1 });
     }
     assert.equal(stream.events.filter((event) => event.event === 'reset').length, 0);
     return stream;
@@ -129,7 +130,7 @@ export async function replayReplies(behind, full) {
     const { bridges } = behind.stack;
     const all = rounds(full);
     const streams = await Promise.all(bridges.map((bridge, i) =>
-        replayRounds(behind, bridge, all.filter((_, at) => at % bridges.length === i))));
+        replayRounds(behind, steady, bridge, all.filter((_, at) => at % bridges.length === i))));
     for (const stream of streams) stream.close();
     await steady.check();
 }

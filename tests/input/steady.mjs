@@ -61,7 +61,12 @@ export class Steady {
         const steady = new Steady(stack, tokens);
         steady.#thread = await stack.thread();
         await steady.#work(steady.#thread);
-        steady.#history = (await steady.#ask(stack.bridge)).body;
+        // the end is in PostgreSQL first: the history's cursor stands behind it when Redis has it, too
+        await until(async () => {
+            const [[last, [, event]]] = await stack.redis.client.xrevrange(`{thread:${steady.#thread}}:log`, '+', '-', 'COUNT', 1);
+            steady.#history = (await steady.#ask(stack.bridge)).body;
+            return JSON.parse(event).type === 'done' && JSON.parse(steady.#history).cursor === last;
+        }, { what: () => steady.#history });
         const contents = JSON.parse(steady.#history).messages.map((/** @type {any} */ message) => message.content);
         assert.ok(contents.length === 2 && contents[0] === GOOD && contents[1].length > 0, steady.#history);
         await steady.begin();
@@ -147,6 +152,11 @@ export class Steady {
         ];
     }
 
+    /** How many descriptors a daemon has beyond those that it began with. @param {Bridge | Worker} daemon */
+    held({ child }) {
+        return descriptors(child.pid) - (this.#before.get(child.pid)?.descriptors ?? 0);
+    }
+
     /** What differs now, in words; '' when nothing does. */
     async #differs() {
         const words = this.#daemons.flatMap((daemon) => this.#differsOf(daemon, 0));
@@ -162,17 +172,17 @@ export class Steady {
      * Behind a row: a good request to its bridge is answered, and bridge and worker are the
      * processes that they were, with the descriptors and the memory that they had.
      * @param {string} name
-     * @param {{ bridge?: Bridge, streams?: number, worker?: boolean, timeout?: number }} [where]
+     * @param {{ bridge?: Bridge, streams?: number, worker?: boolean | Worker, held?: number, timeout?: number }} [where]
      *   `streams`: connections to the bridge that the area holds itself; `worker`: the row went
-     *   there, too, so a prompt is answered as well
+     *   there, too: true, and a prompt is answered as well, or this one, with `held` more descriptors
      */
-    async row(name, { bridge = this.stack.bridge, streams = 0, worker = false, timeout = ROW_MS } = {}) {
-        const differs = () => [bridge, ...(worker ? this.stack.workers : [])]
-            .flatMap((daemon, i) => this.#differsOf(daemon, i === 0 ? streams : 0)).join('; ');
+    async row(name, { bridge = this.stack.bridge, streams = 0, worker = false, held = 0, timeout = ROW_MS } = {}) {
+        const workers = worker === true ? this.stack.workers : worker ? [worker] : [];
+        const differs = () => [...this.#differsOf(bridge, streams), ...workers.flatMap((one) => this.#differsOf(one, held))].join('; ');
         try {
             assert.ok(bridge.child.running, differs());
             await this.#good(bridge);
-            if (worker) await this.#work(await this.stack.thread());
+            if (worker === true) await this.#work(await this.stack.thread());
             await until(() => differs() === '', { every: 1, timeout, what: differs });
         } catch (error) {
             throw new Error(`behind ${name}: ${/** @type {Error} */ (error).message}`, { cause: error });

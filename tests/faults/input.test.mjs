@@ -17,6 +17,7 @@ import { replayAgents } from '../input/agent.mjs';
 import { metricsOf } from '../input/ask.mjs';
 import { random } from '../input/cases.mjs';
 import { replayBodies, replayEditedRows, replayEqualKeys, replayKept, replayNotifications } from '../input/body.mjs';
+import { replayCuts } from '../input/cuts.mjs';
 import { replayNames, replayPositions } from '../input/cursor.mjs';
 import { replayAfterEnd, replayEvents, replayIds } from '../input/event.mjs';
 import { replaySplit, replayWhole } from '../input/http.mjs';
@@ -120,12 +121,19 @@ clean('PostgreSQL: notifications of strangers', () => replayNotifications(stack,
 clean('PostgreSQL: rows edited by hand', () => replayEditedRows(stack, steady));
 
 test('Redis: replies that are none, cut ones, and single bytes', async (t) => {
-    const behind = await Behind.start();
+    const behind = await Behind.start(FULL ? 10 : 4);
     await t.test('nonsense between the replies', () => replayReplies(behind, FULL));
     await t.test('nonsense for workers, in the middle of runs', async (t) => {
         t.diagnostic(`${await replayWorkers(behind)} times`);
     });
+    await t.test('replies cut at every byte', async (t) => {
+        const { replies, firsts } = await replayCuts(behind, { each: FULL ? Infinity : 6, draw });
+        t.diagnostic(`${replies} replies and ${firsts} first answers`);
+    });
     await t.test('runs in single bytes', () => replayBytewise(behind));
-    await behind.whole();
-    await behind.stop();
+    try {
+        await behind.whole();
+    } finally {
+        await behind.stop();
+    }
 });

@@ -22,7 +22,6 @@ import { Mouths, Talk } from './talk.mjs';
 
 export const READER = { sub: 'ann', read: ['*'] };
 /** what is dropped comes back after a pause, so several wait at once */
-const BRIDGES = 3;
 const WORKERS = 6;
 const PUBLISHERS = 3;
 const JOBS = ['subscribe', 'read', 'publish'];
@@ -103,11 +102,15 @@ export class Behind {
         this.mouths = mouths;
     }
 
-    static async start() {
+    /** @param {number} bridges */
+    static async start(bridges) {
         const stack = await Stack.start({ workers: 0, bridges: 0, env: { ...QUARANTINE, LOG_LEVEL: 'debug' } });
         const proxy = await RespProxy.start(stack.redis.port);
         const env = { REDIS_URL: proxy.url };
-        for (let i = 0; i < BRIDGES; i++) await stack.startBridge({ reactors: 1 }, env); // each connection once
+        await Promise.all(Array.from({ length: bridges }, () => stack.startBridge({
+            reactors: 1, // each connection once
+            'upstream-timeout-ms': 5000, // a cut one is back before anybody is told `busy`
+        }, env)));
         const mouths = await Mouths.start();
         // its lease is renewed late: what `alive` is told then is not mixed up with an answer
         await Promise.all(Array.from({ length: WORKERS }, (_, i) => stack.startWorker({
@@ -125,9 +128,12 @@ export class Behind {
     }
 
     async stop() {
-        await this.stack.stop();
-        await this.proxy.stop();
-        this.mouths.stop();
+        try {
+            await this.stack.stop();
+        } finally { // or the file does not end
+            await this.proxy.stop();
+            this.mouths.stop();
+        }
     }
 
     /** Every connection of a bridge is there, and named. @param {Bridge} bridge */

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, describe, test } from 'node:test';
 import { Stack, until } from './harness.mjs';
-import { replayLegacy, replayLegacyTokens } from '../input/legacy.mjs';
 import { chunk, closes, COMPLETED, dumps, entries, shown, StreamAgent, StreamingClient, SunaWorker } from './lib/suna.mjs';
 
 /** A slow machine is not a silent upstream. */
@@ -414,10 +413,6 @@ describe('one Redis, one bridge, many runs', { concurrency: 4 }, () => {
         assert.ok(!entries(alone).some((data) => data.includes('hello')));
         assert.equal(entries(stream).at(-1), '{"type": "status", "status": "stopped", "message": "Agent run was stopped"}');
     });
-
-    test('asked badly: a clear answer, at the root and below /api', () => replayLegacy(stack));
-
-    test('bad tokens in the address', () => replayLegacyTokens(stack));
 });
 
 test('what is no entry is dropped and counted; a large list is paced by its reader', async () => {

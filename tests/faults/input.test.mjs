@@ -1,7 +1,8 @@
 // Bad input against the running daemons: every row of tests/input/*/cases.json gets the
-// answer that stands beside it, and leaves nothing behind. After each area a good request
-// works, and memory, descriptors and connections are as before (Steady); at the end of the
-// file the harness looks for secrets and sanitizer reports in every log.
+// answer that stands beside it, and leaves nothing behind. After each row a good request is
+// answered by the same process, with the descriptors and the memory that it had; after each area
+// its connections are as before, too, and its log (Steady); at the end of the file the harness
+// looks for secrets and sanitizer reports in every log.
 //
 //   THREADCAST_SEED   the cuts of longer inputs; printed with the first test
 //   THREADCAST_FULL=1 more cuts, a line of 1 GB, each bit of more signatures
@@ -10,15 +11,18 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import path from 'node:path';
 import fs from 'node:fs';
-import { ROOT, Signer, Stack } from '../e2e/harness.mjs';
+import net from 'node:net';
+import { ROOT, Signer, Stack, until } from '../e2e/harness.mjs';
 import { replayAgents } from '../input/agent.mjs';
-import { ask } from '../input/ask.mjs';
-import { bytesOf, casesOf, random } from '../input/cases.mjs';
+import { metricsOf } from '../input/ask.mjs';
+import { random } from '../input/cases.mjs';
 import { replayBodies, replayEditedRows, replayEqualKeys, replayKept, replayNotifications } from '../input/body.mjs';
+import { replayCuts } from '../input/cuts.mjs';
 import { replayNames, replayPositions } from '../input/cursor.mjs';
 import { replayAfterEnd, replayEvents, replayIds } from '../input/event.mjs';
 import { replaySplit, replayWhole } from '../input/http.mjs';
-import { Behind, replayCuts, replayReplies, replayWorker } from '../input/redis.mjs';
+import { replayLegacy, replayLegacyTokens } from '../input/legacy.mjs';
+import { Behind, replayBytewise, replayReplies, replayWorkers } from '../input/redis.mjs';
 import { replayRoutes } from '../input/route.mjs';
 import { QUARANTINE, Steady } from '../input/steady.mjs';
 import { replayFlips, replayTokens } from '../input/token.mjs';
@@ -35,6 +39,8 @@ let steady;
 /** a bridge that checks RS256, an audience and an issuer, and the key's owner
  *  @type {{ bridge: import('../e2e/harness.mjs').Bridge, pem: Signer }} */
 let other;
+/** one that takes ?token= @type {import('../e2e/harness.mjs').Bridge} */
+let older;
 
 async function publicBridge() {
     const pem = new Signer('RS256');
@@ -51,13 +57,24 @@ before(async () => {
         'poll-ms': 20_000, 'lease-ms': 60_000,
         'demo-rate': 0, 'max-attempts': 1, 'metrics-listen': '127.0.0.1:0', agents: `play=exec:/usr/bin/python3 ${PLAYER},wait=exec:tail -f /dev/null` } });
     other = await publicBridge();
+    older = await stack.startBridge({ 'allow-query-token': true });
     await stack.thread('anns', 'ann');
     await stack.thread('bobs', 'bob');
-    // once around, so that pools and caches are as they are in service
-    const made = await ask(stack.bridge.port, 'POST', '/v1/threads/anns/messages', {
-        token: stack.token(), headers: [['Content-Type', 'application/json']], body: '{"content":"warm"}' });
-    await stack.ended(made.json.runId);
-    steady = await Steady.of(stack);
+    const theirs = other.pem.token({ sub: 'ann', aud: 'threadcast', iss: 'https://id.example', exp: Math.floor(Date.now() / 1000) + 3600 });
+    steady = await Steady.of(stack, new Map([[other.bridge, stack.secret(theirs)]]));
+});
+
+test('what looks behind a row: says whose row left something', async () => {
+    const left = net.connect({ port: older.port, host: '127.0.0.1' });
+    await until(async () => (await metricsOf(older.port)).connections === 2);
+    const where = { bridge: older, timeout: 200 };
+    await assert.rejects(steady.row('left', where), /^Error: behind left: not within 200 ms: bridge: \d+ descriptors, not \d+$/);
+    await steady.row('left and known', { ...where, streams: 1 });
+    left.destroy();
+    await steady.row('gone', { bridge: older });
+    steady.tokens.set(older, 'none');
+    await assert.rejects(steady.row('refused', where), /^Error: behind refused: a good request/);
+    steady.tokens.delete(older);
 });
 
 /** A test whose traces must be gone behind it. @param {string} name @param {() => Promise<unknown>} body */
@@ -69,50 +86,54 @@ function clean(name, body) {
     });
 }
 
-clean('HTTP: every row, whole', () => replayWhole(stack.bridge));
+clean('HTTP: every row, whole', () => replayWhole(stack.bridge, steady));
 
 clean(`HTTP: every row, cut (THREADCAST_SEED=${SEED})`, async () => {
-    const count = await replaySplit(stack.bridge, { short: FULL ? 400 : 72, cuts: FULL ? 60 : 6, draw });
+    const count = await replaySplit(stack.bridge, steady, { short: FULL ? 400 : 72, cuts: FULL ? 60 : 6, draw });
     assert.ok(count > 1000, `${count} ways`);
 });
 
-clean('tokens: every row, as a bearer and as a cookie', () => replayTokens(stack, other));
+clean('tokens: every row, as a bearer and as a cookie', () => replayTokens(stack, steady, other));
 
 clean('tokens and tickets: bits turned', async () => {
-    const count = await replayFlips(stack, FULL ? 1 : 5);
+    const count = await replayFlips(stack, steady, FULL ? 1 : 5);
     assert.ok(count > 512, `${count} bits`);
 });
 
-clean('events: what is no event of this thread, or breaks lines', () => replayEvents(stack));
-clean('events: ids that are not the next one', () => replayIds(stack));
+clean('events: what is no event of this thread, or breaks lines', () => replayEvents(stack, steady));
+clean('events: ids that are not the next one', () => replayIds(stack, steady));
 clean('events: nothing behind the end of a run', () => replayAfterEnd(stack));
 
-clean('cursors: what is no position of the thread is reset', () => replayPositions(stack));
-clean('thread ids: what is no name is 400, and never a key', () => replayNames(stack));
+clean('cursors: what is no position of the thread is reset', () => replayPositions(stack, steady));
+clean('thread ids: what is no name is 400, and never a key', () => replayNames(stack, steady));
 
-clean('routes: paths, queries and headers', () => replayRoutes(stack));
+clean('routes: paths, queries and headers', () => replayRoutes(stack, steady));
 
-clean('agents: whatever they say', () => replayAgents(stack, FULL));
+clean('the older interface: asked badly, at the root and below /api', () => replayLegacy(stack, steady, older));
+clean('the older interface: bad tokens in the address', () => replayLegacyTokens(stack, steady, older));
 
-clean('bodies: refused with a stable code, and nothing half done', () => replayBodies(stack, draw));
-clean('bodies: what is kept is kept word for word', () => replayKept(stack));
+clean('agents: whatever they say', () => replayAgents(stack, steady, FULL));
+
+clean('bodies: refused with a stable code, and nothing half done', () => replayBodies(stack, steady, draw));
+clean('bodies: what is kept is kept word for word', () => replayKept(stack, steady));
 clean('bodies: equal keys at once', () => replayEqualKeys(stack));
-clean('PostgreSQL: notifications of strangers', () => replayNotifications(stack));
-clean('PostgreSQL: rows edited by hand', () => replayEditedRows(stack));
+clean('PostgreSQL: notifications of strangers', () => replayNotifications(stack, steady));
+clean('PostgreSQL: rows edited by hand', () => replayEditedRows(stack, steady));
 
 test('Redis: replies that are none, cut ones, and single bytes', async (t) => {
-    const behind = await Behind.start();
+    const behind = await Behind.start(FULL ? 10 : 4);
     await t.test('nonsense between the replies', () => replayReplies(behind, FULL));
-    await t.test('replies cut at every byte', () =>
-        replayCuts(behind, FULL ? Array.from({ length: 40 }, (_, i) => i) : [0, 1, 2, 5, 9, 14]));
-    const bad = casesOf('redis').filter((row) => row.says === 'dropped' && !row.for);
-    await t.test('a run whose worker is told nonsense', () => replayWorker(behind, (link, i) =>
-        behind.proxy.inject(link, bytesOf('redis', bad[i % bad.length])), FULL ? 60 : 12));
-    await t.test('a run whose worker is cut', () => replayWorker(behind, (link, i) =>
-        behind.proxy.cutNext(link, i), FULL ? 40 : 8));
-    behind.proxy.bytewise = true;
-    await t.test('a run in single bytes', () => replayWorker(behind, () => {}, 1));
-    await behind.whole();
-    await behind.stack.stop();
-    await behind.proxy.stop();
+    await t.test('nonsense for workers, in the middle of runs', async (t) => {
+        t.diagnostic(`${await replayWorkers(behind)} times`);
+    });
+    await t.test('replies cut at every byte', async (t) => {
+        const { replies, firsts } = await replayCuts(behind, { each: FULL ? Infinity : 6, draw });
+        t.diagnostic(`${replies} replies and ${firsts} first answers`);
+    });
+    await t.test('runs in single bytes', () => replayBytewise(behind));
+    try {
+        await behind.whole();
+    } finally {
+        await behind.stop();
+    }
 });

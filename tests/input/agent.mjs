@@ -12,6 +12,7 @@ import { ask, metricsOf, metricsPort, rises } from './ask.mjs';
 import { casesOf, made } from './cases.mjs';
 
 /** @typedef {import('../e2e/harness.mjs').Stack} Stack */
+/** @typedef {import('./steady.mjs').Steady} Steady */
 
 /** @param {Stack} stack @param {import('./cases.mjs').Case} row */
 async function replay(stack, row) {
@@ -56,7 +57,10 @@ async function replay(stack, row) {
     }
 }
 
-/** @param {Stack} stack @param {boolean} full */
-export async function replayAgents(stack, full) {
-    for (const row of casesOf('agent').filter((one) => full || !one.full)) await replay(stack, row);
+/** @param {Stack} stack @param {Steady} steady @param {boolean} full */
+export async function replayAgents(stack, steady, full) {
+    for (const row of casesOf('agent').filter((one) => full || !one.full)) {
+        await replay(stack, row);
+        await steady.row(row.name, { worker: true });
+    }
 }

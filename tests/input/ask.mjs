@@ -45,10 +45,11 @@ export async function metricsOf(port) {
     return found;
 }
 
-/** Where the numbers of a stack's worker are. @param {import('../e2e/harness.mjs').Stack} stack */
-export function metricsPort(stack) {
-    const [, port] = /info metrics address="?[\d.]+:(\d+)/.exec(stack.worker.output) ?? [];
-    assert.ok(port, stack.worker.output);
+/** Where the numbers of a stack's worker are.
+ *  @param {import('../e2e/harness.mjs').Stack} stack @param {import('../e2e/harness.mjs').Worker} [worker] */
+export function metricsPort(stack, worker = stack.worker) {
+    const [, port] = /info metrics address="?[\d.]+:(\d+)/.exec(worker.output) ?? [];
+    assert.ok(port, worker.output);
     return Number(port);
 }
 

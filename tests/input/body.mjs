@@ -9,9 +9,9 @@ import assert from 'node:assert/strict';
 import { until } from '../e2e/lib/until.mjs';
 import { ask, metricsOf, metricsPort } from './ask.mjs';
 import { bytesOf, casesOf } from './cases.mjs';
-import { each } from './http.mjs';
 
 /** @typedef {import('../e2e/harness.mjs').Stack} Stack */
+/** @typedef {import('./steady.mjs').Steady} Steady */
 
 /** @param {string} [type] @returns {[string, string]} */
 const json = (type = 'application/json') => ['Content-Type', type];
@@ -23,8 +23,8 @@ const everything = (stack) => stack.pg.query(`select (select count(*) from threa
     (select count(*) from pg_tables where schemaname = 'threadcast')::int as tables`);
 
 /** Every row whole, and cut at places that `draw` chooses.
- *  @param {Stack} stack @param {() => number} draw */
-export async function replayBodies(stack, draw) {
+ *  @param {Stack} stack @param {Steady} steady @param {() => number} draw */
+export async function replayBodies(stack, steady, draw) {
     const thread = await stack.thread();
     const token = stack.token({ sub: 'ann', write: [thread] });
     const [before, keys] = [await everything(stack), await stack.redis.client.dbsize()];
@@ -40,16 +40,18 @@ export async function replayBodies(stack, draw) {
                              `${row.name}, cut at ${cuts}: ${answer.text.slice(-300)}`);
             assert.deepEqual(answer.statuses, [row.status], row.name);
         }
+        await steady.row(row.name);
     }
     assert.deepEqual(await everything(stack), before, 'nothing half done');
     assert.equal(await stack.redis.client.dbsize(), keys, 'no key in Redis');
 }
 
-/** Texts that SQL, JSON, HTML or a shell might take for their own. @param {Stack} stack */
-export async function replayKept(stack) {
+/** Texts that SQL, JSON, HTML or a shell might take for their own.
+ *  @param {Stack} stack @param {Steady} steady */
+export async function replayKept(stack, steady) {
     const token = stack.token();
     const [{ tables }] = await everything(stack);
-    await each(casesOf('body').filter((one) => one.kept), async (row) => {
+    for (const row of casesOf('body').filter((one) => one.kept)) {
         const thread = await stack.thread();
         const text = bytesOf('body', row).toString('utf8');
         const posted = await ask(stack.bridge.port, 'POST', `/v1/threads/${thread}/messages`, {
@@ -61,7 +63,8 @@ export async function replayKept(stack) {
         const [mine] = history.json.messages;
         assert.equal(mine.content, text, row.name);
         assert.deepEqual([mine.metadata[text], mine.metadata.list[0]], [text, text], row.name);
-    }, 4);
+        await steady.row(row.name, { worker: true });
+    }
     assert.equal((await everything(stack))[0].tables, tables, 'all tables are there');
 }
 
@@ -103,20 +106,30 @@ const strangers = (thread, run) => [
 /** As the bridge takes them for a thread's name. @param {string} word */
 const isName = (word) => /^[A-Za-z0-9._-]{1,128}$/.test(word);
 
-/** That a bridge has met each of these words: it has said so of what is no name, and has looked
- *  for, and not found, the threads of the others.
- *  @param {string} said @param {string[]} words @param {string} thread that is there */
-function metBy(said, words, thread) {
-    const lines = (/** @type {string} */ text) => said.split(text).length - 1;
-    const names = words.filter(isName);
-    return [lines(' debug odd notification ') === words.length - names.length,
-            ...names.filter((word) => word !== thread).map((word) => said.includes(` info thread forgotten thread=${word}\n`)),
-    ].every(Boolean);
+/** That a bridge has met a word: it has said so of what is no name, and has looked for, and not
+ *  found, the thread of another. @param {string} said @param {string} word @param {string} thread that is there */
+function metBy(said, word, thread) {
+    const odd = said.split(' debug odd notification ').length - 1;
+    return odd === (isName(word) ? 0 : 1) && (!isName(word) || word === thread || said.includes(` info thread forgotten thread=${word}\n`));
+}
+
+/** On every channel: the worker hears two of them, a bridge one.
+ *  @param {Stack} stack @param {string[]} channels @param {string} word @param {string} thread that is there */
+async function replayWord(stack, channels, word, thread) {
+    const heard = async () => (await metricsOf(metricsPort(stack))).notifies_total;
+    const [before, lines] = [await heard(), stack.bridges.map((bridge) => bridge.output.length)];
+    for (const channel of channels) await stack.pg.query('select pg_notify($1, $2)', [channel, word]);
+    await until(async () => await heard() === before + 2, {
+        what: async () => `the worker has met ${await heard() - before} of 2: ${word.slice(0, 60)}` });
+    for (const [i, bridge] of stack.bridges.entries()) {
+        await until(() => metBy(bridge.output.slice(lines[i]), word, thread), {
+            what: () => `bridge ${i} has met ${word.slice(0, 60)}: ${bridge.output.slice(lines[i])}` });
+    }
 }
 
 /** Notifications that nobody of ours sent, on every channel: each is met, work goes on, and nothing
- *  is forgotten for them. @param {Stack} stack whose worker has the agent `wait` */
-export async function replayNotifications(stack) {
+ *  is forgotten for them. @param {Stack} stack whose worker has the agent `wait` @param {Steady} steady */
+export async function replayNotifications(stack, steady) {
     const thread = await stack.thread();
     const token = stack.token();
     const post = (body = '{"content":"hello"}') => ask(stack.bridge.port, 'POST', `/v1/threads/${thread}/messages`,
@@ -127,16 +140,13 @@ export async function replayNotifications(stack) {
     const length = await stack.redis.client.xlen(log);
     const stream = stack.threadEvents(thread, 'since=now');
     await stream.named('ready');
-    const words = strangers(thread, first.runId);
-    const heard = async () => (await metricsOf(metricsPort(stack))).notifies_total;
-    const [before, lines] = [await heard(), stack.bridges.map((bridge) => bridge.output.length)];
-    for (const channel of await channelsOf(stack))
-        for (const word of words) await stack.pg.query('select pg_notify($1, $2)', [channel, word]);
-    await until(async () => await heard() === before + 2 * words.length, {
-        what: async () => `the worker has met ${await heard() - before} of ${2 * words.length}` });
-    for (const [i, bridge] of stack.bridges.entries()) {
-        await until(() => metBy(bridge.output.slice(lines[i]), words, thread), {
-            what: () => `bridge ${i} has met all of them: ${bridge.output.slice(lines[i])}` });
+    const channels = await channelsOf(stack);
+    for (const word of strangers(thread, first.runId)) {
+        await replayWord(stack, channels, word, thread);
+        for (const bridge of stack.bridges) {
+            const streams = bridge === stack.bridge ? 1 : 0;
+            await steady.row(`the notification ${JSON.stringify(word.slice(0, 60))}`, { bridge, streams, worker: streams === 1 });
+        }
     }
     assert.ok(await stack.redis.client.xlen(log) >= length, 'the log was not forgotten');
     await replayGoodHints(stack, thread, post, stream);
@@ -159,8 +169,8 @@ async function replayGoodHints(stack, thread, post, stream) {
 }
 
 /** Rows that somebody has edited by hand end with an error, and hold nobody up.
- *  @param {Stack} stack */
-export async function replayEditedRows(stack) {
+ *  @param {Stack} stack @param {Steady} steady */
+export async function replayEditedRows(stack, steady) {
     const token = stack.token();
     const edits = [
         [`update messages set content = $2 where id = $1`, ''],
@@ -180,6 +190,7 @@ export async function replayEditedRows(stack) {
         const id = await insertEdited(stack, thread, sql, value);
         const row = await stack.ended(id);
         assert.ok(['done', 'failed'].includes(row.status), `${sql} ${value.slice(0, 40)}: ${row.status}`);
+        await steady.row(`${sql} ${value.slice(0, 40)}`, { worker: true });
     }
     const thread = await stack.thread();
     const posted = await ask(stack.bridge.port, 'POST', `/v1/threads/${thread}/messages`,

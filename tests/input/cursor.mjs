@@ -12,6 +12,7 @@ import { ask } from './ask.mjs';
 import { casesOf, made } from './cases.mjs';
 
 /** @typedef {import('../e2e/harness.mjs').Stack} Stack */
+/** @typedef {import('./steady.mjs').Steady} Steady */
 /** @typedef {{ own: string, theirs: string, gone: string }} Known */
 
 const READER = { sub: 'ann', read: ['cur*'] };
@@ -65,18 +66,20 @@ async function replayPosition(stack, row, known) {
     stream.close();
 }
 
-
-/** @param {Stack} stack */
-export async function replayPositions(stack) {
+/** @param {Stack} stack @param {Steady} steady */
+export async function replayPositions(stack, steady) {
     const known = await prepare(stack);
-    for (const row of casesOf('cursor').filter((one) => one.thread === undefined)) await replayPosition(stack, row, known);
+    for (const row of casesOf('cursor').filter((one) => one.thread === undefined)) {
+        await replayPosition(stack, row, known);
+        await steady.row(row.name);
+    }
     // whether an id was here, is another thread's or of the future: the same words
     assert.equal(unknown.size, 1, [...unknown].join(' | '));
     assert.equal(malformed.size, 1, [...malformed].join(' | '));
 }
 
-/** @param {Stack} stack */
-export async function replayNames(stack) {
+/** @param {Stack} stack @param {Steady} steady */
+export async function replayNames(stack, steady) {
     const token = stack.token({ sub: 'ann', read: ['*'], write: ['*'] });
     const before = await stack.redis.client.dbsize();
     for (const row of casesOf('cursor').filter((one) => one.thread !== undefined)) {
@@ -94,6 +97,7 @@ export async function replayNames(stack) {
             assert.deepEqual([answer.status, answer.code], wanted, `${row.name}: ${method} ${target}`.slice(0, 300));
             assert.equal(answer.statuses.length, 1, row.name);
         }
+        await steady.row(row.name);
     }
     assert.equal(await stack.redis.client.dbsize(), before, 'no name became a key');
 }

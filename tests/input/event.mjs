@@ -14,6 +14,7 @@ import { bytesOf, casesOf } from './cases.mjs';
 
 /** @typedef {import('../e2e/harness.mjs').Stack} Stack */
 /** @typedef {import('../e2e/lib/sse.mjs').SseStream} SseStream */
+/** @typedef {import('./steady.mjs').Steady} Steady */
 
 const READER = { sub: 'ann', read: ['*'] };
 
@@ -62,13 +63,14 @@ async function replayLost(stack, stream, row) {
     assert.ok(rose.redis_down_total >= 1, JSON.stringify(rose));
 }
 
-/** @param {Stack} stack */
-export async function replayEvents(stack) {
+/** @param {Stack} stack @param {Steady} steady */
+export async function replayEvents(stack, steady) {
     const stream = stack.threadEvents('t1', '', READER);
     await stream.named('ready');
     for (const row of casesOf('event').filter((one) => one.id === undefined)) {
         if (row.kind === 'lost') await replayLost(stack, stream, row);
         else await replayRow(stack, stream, row);
+        await steady.row(row.name, { streams: 1 });
     }
     stream.close();
 }
@@ -102,9 +104,12 @@ async function replayId(stack, row) {
     stream.close();
 }
 
-/** @param {Stack} stack */
-export async function replayIds(stack) {
-    for (const row of casesOf('event').filter((one) => one.id !== undefined)) await replayId(stack, row);
+/** @param {Stack} stack @param {Steady} steady */
+export async function replayIds(stack, steady) {
+    for (const row of casesOf('event').filter((one) => one.id !== undefined)) {
+        await replayId(stack, row);
+        await steady.row(row.name);
+    }
 }
 
 /** The script is the only way in, and says no behind an end. @param {Stack} stack */

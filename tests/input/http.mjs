@@ -11,6 +11,7 @@ import { bytesOf, casesOf, splits } from './cases.mjs';
 const AT_ONCE = 24;
 
 /** @typedef {import('./cases.mjs').Case} Case */
+/** @typedef {import('./steady.mjs').Steady} Steady */
 
 /** @param {string} text the body of the first answer */
 function codeOf(text) {
@@ -49,24 +50,32 @@ export async function each(items, work, atOnce = AT_ONCE) {
 /**
  * Every row whole, one after the other: each refusal is counted, once.
  * @param {import('../e2e/harness.mjs').Bridge} bridge
+ * @param {Steady} steady
  */
-export async function replayWhole(bridge) {
+export async function replayWhole(bridge, steady) {
     const refused = async () => (await metricsOf(bridge.port)).http_refused_total;
     for (const row of casesOf('http')) {
         const before = await refused();
         await replay(bridge.port, row, [bytesOf('http', row)]);
         const rise = row.code || row.answers.includes(400) ? 1 : 0;
         assert.equal(await refused() - before, rise, `${row.name}: how often it was counted`);
+        await steady.row(row.name, { bridge });
     }
 }
 
 /**
+ * Every row, the ways to cut it at once.
  * @param {import('../e2e/harness.mjs').Bridge} bridge
+ * @param {Steady} steady
  * @param {{ short: number, cuts: number, draw: () => number }} how
  */
-export async function replaySplit(bridge, how) {
-    const jobs = casesOf('http').flatMap((row) =>
-        splits(bytesOf('http', row), how).map((parts) => ({ row, parts })));
-    await each(jobs, ({ row, parts }) => replay(bridge.port, row, parts));
-    return jobs.length;
+export async function replaySplit(bridge, steady, how) {
+    let count = 0;
+    for (const row of casesOf('http')) {
+        const ways = splits(bytesOf('http', row), how);
+        await each(ways, (parts) => replay(bridge.port, row, parts));
+        await steady.row(`${row.name}, cut`, { bridge });
+        count += ways.length;
+    }
+    return count;
 }

@@ -9,22 +9,29 @@ import { ask } from './ask.mjs';
 import { casesOf, made } from './cases.mjs';
 import { tokenOf } from './token.mjs';
 
-/** @param {import('../e2e/harness.mjs').Stack} stack */
-export async function replayLegacy(stack) {
+/** @typedef {import('../e2e/harness.mjs').Stack} Stack */
+/** @typedef {import('../e2e/harness.mjs').Bridge} Bridge */
+/** @typedef {import('./steady.mjs').Steady} Steady */
+
+/** @param {Stack} stack @param {Steady} steady @param {Bridge} bridge */
+export async function replayLegacy(stack, steady, bridge) {
     const token = stack.token({ sub: 'eve', read: ['agent_run:granted'], write: ['agent_run:granted'] });
-    await Promise.all(casesOf('legacy').flatMap((row) => ['', '/api'].map(async (base) => {
-        const target = base + (typeof row.target === 'string' ? row.target : made(row.target));
-        const answer = await ask(stack.bridge.port, row.method ?? 'GET', target, row.nobody ? {} : { token });
-        assert.deepEqual([answer.statuses, answer.code], [[row.status], row.code], `${base} ${row.name}: ${answer.text}`);
-    })));
+    for (const row of casesOf('legacy')) {
+        for (const base of ['', '/api']) {
+            const target = base + (typeof row.target === 'string' ? row.target : made(row.target));
+            const answer = await ask(bridge.port, row.method ?? 'GET', target, row.nobody ? {} : { token });
+            assert.deepEqual([answer.statuses, answer.code], [[row.status], row.code], `${base} ${row.name}: ${answer.text}`);
+        }
+        await steady.row(row.name, { bridge });
+    }
 }
 
-/** @param {import('../e2e/harness.mjs').Stack} stack whose bridge takes ?token= */
-export async function replayLegacyTokens(stack) {
+/** @param {Stack} stack @param {Steady} steady @param {Bridge} bridge that takes ?token= */
+export async function replayLegacyTokens(stack, steady, bridge) {
     for (const row of casesOf('token').filter((one) => one.bridge !== 'public')) {
         const token = tokenOf(row, stack.signer, stack.signer);
         if (token.split('.')[2]?.length > 8) stack.secret(token.split('.')[2]);
-        const answer = await ask(stack.bridge.port, 'GET', `/agent-run/granted/stream?last_id=x&token=${encodeURIComponent(token)}`);
+        const answer = await ask(bridge.port, 'GET', `/agent-run/granted/stream?last_id=x&token=${encodeURIComponent(token)}`);
         const what = `${row.name}: ${answer.text.slice(0, 300)}`;
         // a good one names nobody who may read that run, or the position is refused; one of 4 KiB is too
         // long for an address
@@ -33,5 +40,6 @@ export async function replayLegacyTokens(stack) {
         assert.equal(answer.statuses.length, 1, what);
         assert.ok(expected.includes(answer.statuses[0]) && answer.code, what);
         if (!good) assert.notEqual(answer.code, 'bad_last_id', `${what}: was let in`);
+        await steady.row(row.name, { bridge });
     }
 }

@@ -10,6 +10,7 @@ import { ask } from './ask.mjs';
 import { casesOf, made } from './cases.mjs';
 
 /** @typedef {import('../e2e/harness.mjs').Stack} Stack */
+/** @typedef {import('./steady.mjs').Steady} Steady */
 
 /** @param {Stack} stack @returns {Record<string, string | undefined>} */
 function tokens(stack) {
@@ -19,8 +20,8 @@ function tokens(stack) {
     return { ann, probe, broken: `${ann.slice(0, -3)}AAA` };
 }
 
-/** Every row, one after the other. @param {Stack} stack */
-export async function replayRoutes(stack) {
+/** Every row, one after the other. @param {Stack} stack @param {Steady} steady */
+export async function replayRoutes(stack, steady) {
     const known = tokens(stack);
     for (const row of casesOf('route')) {
         const [method, target] = row.to.split(' ');
@@ -33,5 +34,6 @@ export async function replayRoutes(stack) {
         if (row.code) assert.equal(answer.code, row.code, what);
         if (row.has) assert.ok(answer.body.includes(row.has), what);
         if (row.hasnot) assert.ok(!answer.body.includes(row.hasnot), what);
+        await steady.row(row.name);
     }
 }

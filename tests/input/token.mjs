@@ -16,6 +16,8 @@ import { each } from './http.mjs';
 
 const WHERE = '/v1/threads/anns/messages';
 
+/** @typedef {import('./steady.mjs').Steady} Steady */
+
 /** @param {string} text */
 function filled(text) {
     const now = Math.floor(Date.now() / 1000);
@@ -65,12 +67,14 @@ const WAYS = {
 
 /**
  * @param {import('../e2e/harness.mjs').Stack} stack
+ * @param {Steady} steady
  * @param {{ bridge: import('../e2e/harness.mjs').Bridge, pem: Signer }} other checks RS256
  */
-export async function replayTokens(stack, other) {
+export async function replayTokens(stack, steady, other) {
     for (const row of casesOf('token')) {
         const token = tokenOf(row, stack.signer, other.pem);
-        const { port } = row.bridge === 'public' ? other.bridge : stack.bridge;
+        const bridge = row.bridge === 'public' ? other.bridge : stack.bridge;
+        const { port } = bridge;
         if (token.split('.')[2]?.length > 8) stack.secret(token.split('.')[2]);
         for (const way of row.ways ?? ['bearer', 'cookie']) {
             const [target, headers] = WAYS[way](token);
@@ -83,8 +87,12 @@ export async function replayTokens(stack, other) {
             const counter = row.counts ?? 'refused_total{reason="auth_refused"}';
             if (row.status !== 200) assert.equal(rose[counter], 1, `${what}: ${JSON.stringify(rose)}`);
         }
+        await steady.row(row.name, { bridge });
     }
 }
+
+/** turned bits between two looks at the bridge */
+const TOGETHER = 24;
 
 /** Bits of a text's base64url parts: all of the last part, of the others every `step`-th.
  *  @param {string[]} parts @param {number} step @returns {string[]} */
@@ -105,9 +113,10 @@ function turned(parts, step) {
  * Each bit of a good token's signature, and of its other parts every `step`-th, turned; and so
  * with a ticket.
  * @param {import('../e2e/harness.mjs').Stack} stack
+ * @param {Steady} steady
  * @param {number} step
  */
-export async function replayFlips(stack, step) {
+export async function replayFlips(stack, steady, step) {
     const { port } = stack.bridge;
     const token = stack.token();
     const made = await ask(port, 'POST', '/v1/tickets', {
@@ -119,9 +128,13 @@ export async function replayFlips(stack, step) {
         ...turned(token.split('.'), step).map((text) => /** @type {any} */ ([WHERE, { token: text }])),
         ...turned(ticket, step).map((text) => /** @type {any} */ ([`/v1/threads/anns/events?ticket=${mark}.${text}`, {}])),
     ];
-    await each(requests, async ([target, options]) => {
-        const answer = await ask(port, 'GET', target, options);
-        assert.deepEqual([answer.status, answer.code], [401, 'token_invalid'], `${target} ${options.token}`);
-    });
+    for (let at = 0; at < requests.length; at += TOGETHER) {
+        const some = requests.slice(at, at + TOGETHER);
+        await each(some, async ([target, options]) => {
+            const answer = await ask(port, 'GET', target, options);
+            assert.deepEqual([answer.status, answer.code], [401, 'token_invalid'], `${target} ${options.token}`);
+        });
+        await steady.row(`turned bits ${at} to ${at + some.length - 1}`);
+    }
     return requests.length;
 }

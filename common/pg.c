@@ -25,6 +25,7 @@ static void pg_destroy(struct pg *p)
     timer_free(p->retry);
     timer_free(p->connect);
     timer_free(p->deadline);
+    timer_free(p->still);
     if (p->later)
         event_free(p->later);
     pg_conninfo_fini(&p->conninfo);
@@ -71,6 +72,7 @@ static void close_connection(struct pg *p)
     p->conn = NULL;
     p->setting_up = false;
     timer_stop(p->connect);
+    timer_stop(p->still);
 }
 
 /* What was sent and has no result: nobody knows. */
@@ -177,8 +179,10 @@ struct pg *pg_new(struct loop *l, const struct pg_options *o, const struct pg_ev
     p->retry = timer_new(l, pg_on_retry, p);
     p->connect = timer_new(l, pg_on_connect_timeout, p);
     p->deadline = timer_new(l, pg_on_deadline, p);
+    p->still = timer_new(l, pg_on_still, p);
     p->later = event_new(loop_base(l), -1, 0, on_later, p);
-    if (!copy_options(p, o) || !p->retry || !p->connect || !p->deadline || !p->later) {
+    if (!copy_options(p, o) || !p->retry || !p->connect || !p->deadline || !p->still ||
+        !p->later) {
         pg_destroy(p);
         return NULL;
     }

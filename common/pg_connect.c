@@ -216,6 +216,8 @@ void pg_ready(struct pg *p)
     p->state = PG_READY;
     p->ready_ms = clock_ms();
     p->counters.ready++;
+    if (p->opt.listen)
+        timer_start(p->still, LISTEN_ASK_MS);
     if (p->ev.on_ready)
         p->ev.on_ready(p, p->arg);
     if (pg_alive(p))

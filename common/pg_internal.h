@@ -13,6 +13,8 @@
 #define PG_WHY_SIZE 400
 #define PG_HOSTS_MAX 8 /* hosts in one URL */
 
+enum { LISTEN_ASK_MS = 3000 };
+
 struct event;
 struct resolve;
 
@@ -58,6 +60,7 @@ struct pg {
     struct event *writing;
     struct event *later; /* send the next, finish going down: soon, from the loop */
     struct timer *retry, *connect, *deadline;
+    struct timer *still;    /* where it listens: asks whether somebody is there */
     int64_t deadline_at_ms; /* when the deadline timer fires */
     struct backoff backoff;
 
@@ -116,6 +119,7 @@ void pg_pump(struct pg *p);  /* sends the next statement when there is none */
 void pg_flush(struct pg *p); /* and writes again when the socket takes it */
 void pg_on_readable(evutil_socket_t fd, short what, void *arg);
 void pg_on_deadline(void *arg);
+void pg_on_still(void *arg);
 void pg_finish(struct pg *p, struct pg_statement *s, enum pg_outcome outcome,
                const PGresult *res, const char *sqlstate, const char *message);
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LISTEN_ANSWER_MS = 5000 };
+
 void pg_finish(struct pg *p, struct pg_statement *s, enum pg_outcome outcome,
                const PGresult *res, const char *sqlstate, const char *message)
 {
@@ -344,4 +346,26 @@ bool pg_script(struct pg *p, const char *sql, int64_t deadline_ms, pg_fn *fn, vo
     if (s)
         s->script = true;
     return ask(p, s, deadline_ms, fn, arg);
+}
+
+/* --- who only listens --- */
+
+/* TCP tells when a host is gone, not when somebody in between takes all and passes
+ * nothing on: then a notification would be missed for ever. */
+static void on_still_there(enum pg_outcome outcome, const struct pg_result *res,
+                           const struct pg_error *err, void *arg)
+{
+    struct pg *p = arg;
+
+    (void)outcome, (void)res, (void)err;
+    if (pg_alive(p) && p->state == PG_READY)
+        timer_start(p->still, LISTEN_ASK_MS);
+}
+
+void pg_on_still(void *arg)
+{
+    struct pg *p = arg;
+
+    if (!pg_query(p, "SELECT 1", 0, NULL, LISTEN_ANSWER_MS, on_still_there, p))
+        timer_start(p->still, LISTEN_ASK_MS);
 }

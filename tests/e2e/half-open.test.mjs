@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
-import { Stack, until } from './harness.mjs';
+import { Proxy, Stack, until } from './harness.mjs';
 import { Deaf } from './lib/deaf.mjs';
 import { balances, Reader } from './lib/ledger.mjs';
 
@@ -133,6 +133,26 @@ describe('gone without a word', { concurrency: true }, () => {
         assert.doesNotMatch(bytes, /\r\n0\r\n\r\n/, 'no last chunk: the story has not ended');
         socket.destroy();
     });
+});
+
+test('who only listens asks, too: an owner who changes behind a swallowed LISTEN is noticed within 10 s', async (t) => {
+    const proxy = await Proxy.start({ path: pgSocket() });
+    t.after(() => proxy.stop());
+    const bridge = await stack.startBridge({}, { DATABASE_LISTEN_URL: pgUrl(proxy.port) });
+    const thread = await stack.thread('swallowed', 'ann');
+    const mine = stack.threadEvents(thread, '', { sub: 'ann', bridge });
+    await mine.named('ready');
+    const lost = async () => (await bridge.metrics()).threadcast_bridge_pg_down_total;
+    proxy.muteServers(); // what is there now: the one connection that listens
+    const from = performance.now();
+    await query(`update threads set owner = 'bob' where id = $1`, [thread]);
+    await mine.end(NOTICED_MS);
+    const took = Math.round(performance.now() - from);
+    t.diagnostic(`after ${took} ms`);
+    assert.ok(took <= NOTICED_MS, `after ${took} ms`);
+    assert.match(bridge.child.output, /warn not listening for changes of owners/);
+    assert.ok(await lost() >= 1);
+    await bridge.stop();
 });
 
 test('somebody in between acknowledges and swallows everything: whoever asks notices within 10 s', { skip: !FULL }, async (t) => {

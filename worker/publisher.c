@@ -120,7 +120,8 @@ static void call_failed(struct publish_call *c, const struct redis_reply *reply)
     call_again(c);
 }
 
-static enum publish_result result_of(const struct redis_reply *reply)
+/* false: no answer of the script's. */
+static bool read_answer(const struct redis_reply *reply, struct publish_answer *ret)
 {
     static const struct {
         const char *name;
@@ -129,10 +130,22 @@ static enum publish_result result_of(const struct redis_reply *reply)
                  {"ENDED", PUBLISH_ENDED}, {"LOST", PUBLISH_LOST},
                  {"GAP", PUBLISH_GAP},     {"TAKEN", PUBLISH_TAKEN}};
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcmp(reply->items[0]->str, names[i].name) == 0)
-            return names[i].result;
-    return PUBLISH_REFUSED;
+    size_t i = 0;
+
+    if (reply->type != REDIS_ARRAY || reply->count == 0 ||
+        reply->items[0]->type != REDIS_STRING)
+        return false;
+    while (i < sizeof(names) / sizeof(names[0]) &&
+           strcmp(reply->items[0]->str, names[i].name) != 0)
+        i++;
+    if (i == sizeof(names) / sizeof(names[0]))
+        return false;
+    ret->result = names[i].result;
+    if (ret->result == PUBLISH_OK && reply->count >= 3) {
+        event_id_parse(reply->items[1]->str, reply->items[1]->len, &ret->first);
+        event_id_parse(reply->items[2]->str, reply->items[2]->len, &ret->last);
+    }
+    return true;
 }
 
 static void call_answered(struct publish_call *c, const struct publish_answer *answer)
@@ -156,32 +169,35 @@ static bool is_permanent(const struct redis_reply *reply)
            !strstr(reply->str, " epoch ") && !strstr(reply->str, " layout ");
 }
 
+/* Carried out or not, the script will know when it is asked again. */
+static void call_lost(struct publish_call *c)
+{
+    c->sent = false;
+    if (!c->fn)
+        call_free(c);
+}
+
 static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg)
 {
     struct publish_call *c = arg;
     struct publish_answer answer = {.result = PUBLISH_REFUSED};
 
-    (void)r;
-    if (!reply) { /* lost: carried out or not, the script will know */
-        c->sent = false;
-        if (!c->fn)
-            call_free(c);
+    if (!reply) {
+        call_lost(c);
         return;
     }
     if (reply->type == REDIS_FAILURE && !is_permanent(reply)) {
         call_failed(c, reply);
         return;
     }
-    if (reply->type == REDIS_FAILURE)
+    if (reply->type == REDIS_FAILURE) {
         log_error("redis refuses for good", LOG_S("run", c->order.run_id),
                   LOG_S("why", reply->str));
-    if (reply->type == REDIS_ARRAY && reply->count > 0 &&
-        reply->items[0]->type == REDIS_STRING) {
-        answer.result = result_of(reply);
-        if (answer.result == PUBLISH_OK && reply->count >= 3) {
-            event_id_parse(reply->items[1]->str, reply->items[1]->len, &answer.first);
-            event_id_parse(reply->items[2]->str, reply->items[2]->len, &answer.last);
-        }
+    } else if (!read_answer(reply,
+                            &answer)) { /* nor will the others be for their calls */
+        redis_drop(r, "an answer that the script does not give");
+        call_lost(c);
+        return;
     }
     call_answered(c, &answer);
 }

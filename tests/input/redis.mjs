@@ -2,8 +2,7 @@
 //
 // A row has bytes, put between the replies on a connection of a bridge and, in the middle
 // of a run, of a worker; `says` is `dropped` (the connection is given up, counted and made anew)
-// or `ignored`; `for` is the job of the connection where it is not any; `reply`: it would pass
-// for the answer to what was asked.
+// or `ignored`; `for` is the job of the connection where it is not any.
 
 import assert from 'node:assert/strict';
 import { Stack } from '../e2e/harness.mjs';
@@ -248,8 +247,7 @@ function workerRounds(crews) {
         [...list].filter(([, rows]) => rows.length > i).map(([name, rows]) => ({ name, row: rows[i] }))));
 }
 
-/** To a publisher in the middle of a call: what would pass for its answer comes behind the answer, all
- *  else in front of it. @param {Behind} behind @param {Crew} crew @param {Link} link @param {Case} row */
+/** To a publisher in the middle of a call, in front of its answer. @param {Behind} behind @param {Crew} crew @param {Link} link @param {Case} row */
 async function tell({ proxy }, crew, link, row) {
     const bytes = bytesOf('redis', row);
     const talk = crew.talks.get(link.name);
@@ -258,7 +256,7 @@ async function tell({ proxy }, crew, link, row) {
         proxy.inject(link, bytes);
         return;
     }
-    link.trick = { of: isEvalsha, [row.reply ? 'behind' : 'before']: bytes };
+    link.trick = { of: isEvalsha, before: bytes };
     talk.speak();
     await until(() => link.trick?.reply, { what: `${row.name} was told to ${link.name}` });
 }

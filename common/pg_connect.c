@@ -174,7 +174,7 @@ void pg_on_connect_timeout(void *arg)
     pg_leave(p);
 }
 
-static void add_listen(struct buf *sql, const struct pg *p)
+void pg_add_listen(struct buf *sql, const struct pg *p)
 {
     const char *channels = p->opt.listen;
     struct buf name;
@@ -202,7 +202,7 @@ bool pg_setup(struct pg *p)
 
     buf_init(&sql);
     if (p->opt.listen)
-        add_listen(&sql, p);
+        pg_add_listen(&sql, p);
     pg_schema_question(&sql, p);
     ok = !sql.failed && PQsendQuery(p->conn, sql.data) == 1;
     p->setting_up = ok;

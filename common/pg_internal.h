@@ -103,6 +103,7 @@ void pg_hosts_fini(struct pg_hosts *h);
 void pg_on_retry(void *arg);
 void pg_on_connect_timeout(void *arg);
 void pg_ready(struct pg *p);
+void pg_add_listen(struct buf *sql, const struct pg *p); /* on all its channels */
 bool pg_setup(struct pg *p); /* sends what comes before READY */
 
 /* pg_schema.c */

@@ -283,7 +283,7 @@ static size_t params_size(int nparams, const char *const *params)
     return size;
 }
 
-static struct pg_statement *statement_new(const struct pg *p, const char *sql,
+static struct pg_statement *statement_new(const char *schema, const char *sql,
                                           int nparams, const char *const *params)
 {
     size_t size = sizeof(struct pg_statement) + (size_t)nparams * sizeof(char *);
@@ -292,7 +292,7 @@ static struct pg_statement *statement_new(const struct pg *p, const char *sql,
     char *at;
 
     buf_init(&text);
-    pg_qualify(&text, sql, p->opt.schema);
+    pg_qualify(&text, sql, schema);
     buf_char(&text, '\0');
     if (!text.failed)
         s = calloc(1, size + text.len + params_size(nparams, params));
@@ -336,12 +336,13 @@ static bool ask(struct pg *p, struct pg_statement *s, int64_t deadline_ms, pg_fn
 bool pg_query(struct pg *p, const char *sql, int nparams, const char *const *params,
               int64_t deadline_ms, pg_fn *fn, void *arg)
 {
-    return ask(p, statement_new(p, sql, nparams, params), deadline_ms, fn, arg);
+    return ask(p, statement_new(p->opt.schema, sql, nparams, params), deadline_ms, fn,
+               arg);
 }
 
 bool pg_script(struct pg *p, const char *sql, int64_t deadline_ms, pg_fn *fn, void *arg)
 {
-    struct pg_statement *s = statement_new(p, sql, 0, NULL);
+    struct pg_statement *s = statement_new(p->opt.schema, sql, 0, NULL);
 
     if (s)
         s->script = true;
@@ -365,7 +366,16 @@ static void on_still_there(enum pg_outcome outcome, const struct pg_result *res,
 void pg_on_still(void *arg)
 {
     struct pg *p = arg;
+    struct pg_statement *s = NULL;
+    struct buf sql;
 
-    if (!pg_query(p, "SELECT 1", 0, NULL, LISTEN_ANSWER_MS, on_still_there, p))
+    buf_init(&sql);
+    pg_add_listen(&sql, p); /* again: that changes nothing */
+    if (!sql.failed)
+        s = statement_new(NULL, sql.data, 0, NULL);
+    if (s)
+        s->script = true;
+    if (!ask(p, s, LISTEN_ANSWER_MS, on_still_there, p))
         timer_start(p->still, LISTEN_ASK_MS);
+    buf_fini(&sql);
 }

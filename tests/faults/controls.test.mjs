@@ -229,6 +229,19 @@ const CONTROLS = [
       from: 'return now >= in->expired_from_ms;', to: 'return now > 0;',
       file: 'e2e/worker-faults.test.mjs', test: 'Postgres is out of reach for longer than a lease',
       fails: /it is still the first attempt\s+2 !== 1/ },
+    { name: 'a lease behind a start of Postgres', daemon: 'worker',
+      from: 'agents_elsewhere(p_worker);\n    v_old uuid[] := \'{}\';\n    v_new uuid[];\n    v_lost jsonb := ' +
+            '\'{"code": "worker_lost", "retryable": true,\n                      "message": "The worker of this run was lost too often."}\';\n' +
+            'BEGIN\n    IF p_expired AND v_now > pg_postmaster_start_time() + v_lease THEN',
+      to: 'agents_elsewhere(p_worker);\n    v_old uuid[] := \'{}\';\n    v_new uuid[];\n    v_lost jsonb := ' +
+          '\'{"code": "worker_lost", "retryable": true,\n                      "message": "The worker of this run was lost too often."}\';\n' +
+          'BEGIN\n    IF p_expired THEN',
+      file: 'e2e/durable.test.mjs', test: 'Postgres has just started',
+      fails: /nobody has taken it over\s+2 !== 1/ },
+    { name: 'a worker that slept renews first', daemon: 'worker', source: 'worker/intake.c',
+      from: 'now - in->renewed_ms > in->w->conf->lease_ms * 2 / 3) {', to: 'now < 0) {',
+      file: 'e2e/durable.test.mjs', test: 'a worker that slept renews',
+      fails: /\+   2,\n\+   1\n/ },
     { name: 'tickets are signed', daemon: 'bridge', source: 'bridge/ticket.c',
       from: 'if (!key_verify(key, text, (size_t)(dot - text), mac, mac_len)) {', to: 'if (!key) {',
       file: 'e2e/auth.test.mjs', test: 'ticket: reads these threads',

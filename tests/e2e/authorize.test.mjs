@@ -198,7 +198,10 @@ test('no failure is a yes: each is told to try again, and none is kept', async (
     assert.ok(await metric('authorize_total{result="failed"}') > bad.length);
     const silent = session({});
     authorizer.answer = () => null;
+    const from = performance.now();
     assert.equal(await get('/v1/threads/anns/messages', silent), '503 busy', 'no answer in time');
+    const took = performance.now() - from;
+    assert.ok(took >= 900 && took < 5000, `--authorize-timeout-ms 1000: after ${took} ms`);
     assert.ok(!stack.bridge.output.includes(silent.headers.Cookie));
 });
 
@@ -223,7 +226,7 @@ test('equal questions share one, others wait in line, and more than that are tol
     for (const answer of await Promise.all([...same, ...waiting])) assert.equal(answer, '200 undefined');
     assert.equal(authorizer.asked.length, 3);
     await get('/v1/threads/anns/messages', fourth, { bridge });
-    assert.ok(await metric('limits_total{limit="authorize-cache-max"}', bridge) >= 1);
+    assert.ok(await metric('limits_total{limit="authorize-cache-max"}', bridge) >= 1, 'at least one answer was thrown away');
     authorizer.answer = () => null;
     const held = stack.threadEvents('anns', '', { ...session({}), bridge });
     await until(() => authorizer.held.length === 1);

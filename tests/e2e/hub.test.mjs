@@ -221,6 +221,14 @@ test('a stream of many threads: every thread, positions, and a resume of all', a
     again.close();
     const tooMany = await stack.request('GET', `/v1/events?${query}&thread=many.32`, reader);
     assert.equal(tooMany.status, 400);
+    const few = await stack.startBridge({ 'max-threads-per-stream': 2 });
+    const three = await few.fetch('/v1/events?thread=a&thread=b&thread=c', {
+        headers: stack.authorization(reader), signal: AbortSignal.timeout(5000) }); // it would be a stream
+    assert.equal(three.status, 400, '--max-threads-per-stream 2');
+    assert.deepEqual((await three.json()).error, { code: 'too_many_threads', message: 'A stream can follow at most 2 threads.' });
+    const ticket = await stack.request('POST', '/v1/tickets', { ...reader, bridge: few, json: { threads: ['a', 'b', 'c'] } });
+    assert.equal(`${ticket.status} ${ticket.json.error?.code}`, '400 bad_threads');
+    await few.stop();
     assert.equal((await stack.request('GET', '/v1/events', reader)).status, 400);
     assert.equal((await stack.request('GET', '/v1/events?thread=a&thread=a', reader)).status, 400);
 });

@@ -163,6 +163,18 @@ export const WORKER = [
       from: 'if (retry_after_s > 0)', to: 'if (retry_after_s < 0)',
       file: 'e2e/openai.test.mjs', test: 'Retry-After is waited',
       fails: /(seconds|a date): asked again after \d+/ },
+    { name: '--retry-ms', daemon: 'worker', source: 'worker/store.c',
+      from: 'decimal(&d[1], w->conf->retry_ms)', to: 'decimal(&d[1], 0)',
+      file: 'e2e/durable.test.mjs', test: 'an error that the agent calls retryable',
+      fails: /0,0: doubled, with jitter/ },
+    { name: 'retries have an end', daemon: 'worker', source: 'worker/store.c',
+      from: 'decimal(&d[3], w->conf->max_attempts)};', to: 'decimal(&d[3], 1000)};',
+      file: 'e2e/durable.test.mjs', test: 'an error that the agent calls retryable',
+      fails: /not within \d+ ms: the end of \S+ is published/ },
+    { name: 'what was said is not asked for again', daemon: 'worker', source: 'worker/agents/openai.c',
+      from: 'f->retryable && !a->said && a->tries', to: 'f->retryable && a->tries',
+      file: 'e2e/openai.test.mjs', test: 'is not asked again in silence',
+      fails: /\+ 'Half ofAll of it'\n- 'All of it'/ },
 ];
 
 /** @type {import('./mutant.mjs').Control[]} */

@@ -267,10 +267,13 @@ void conn_on_limit(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (c->wait == WAIT_REQUEST) {
+        c->b->stats.conn_late++;
         refuse(c, &slow);
         conn_advance(c);
         return;
     }
+    c->b->stats.conn_stalled += c->wait == WAIT_WRITE;
+    c->b->stats.conn_idle += c->wait == WAIT_IDLE;
     conn_die(c, c->wait == WAIT_WRITE  ? "write stalled"
                 : c->wait == WAIT_IDLE ? "idle"
                                        : "done");

@@ -46,8 +46,10 @@ static bool read_threads(struct stream_plan *plan)
         if (name.len != 6 || memcmp(name.at, "thread", 6) != 0)
             continue;
         if (plan->count == max || plan->count == STREAM_THREADS_MAX) {
-            request_error(r, 400, "too_many_threads",
-                          "A stream can follow at most 32 threads.");
+            char message[64];
+            snprintf(message, sizeof(message), "A stream can follow at most %zu threads.",
+                     max < STREAM_THREADS_MAX ? max : STREAM_THREADS_MAX);
+            request_error(r, 400, "too_many_threads", message);
             return false;
         }
         char *id = plan->threads[plan->count].thread_id;

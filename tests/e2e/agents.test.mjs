@@ -49,7 +49,8 @@ print(json.dumps({"type": "done", "content": {"finishReason": "stop"}}), flush=T
             'echo \'{"type":"token","content":"ok"}\'\necho \'{"type":"done","content":{}}\'\n'),
         program('hang', '#!/bin/sh\ntrap "" TERM\necho \'{"type":"token","content":"waiting"}\'\n' +
             '(trap "" TERM; exec tail -f /dev/null) & echo $! > ' + path.join(dir, 'grandchild') + '\n' +
-            'while :; do tail -f /dev/null & wait $!; done\n'),
+            'while :; do tail -f /dev/null & wait $!; done\n')
+            .replace('exec:', 'exec:exec '), // else the shell that starts it dies of SIGTERM in its place
         program('forger', '#!/bin/sh\n' +
             'echo \'{"type":"token","content":"a","runId":"x","threadId":"other","id":"9-9","attempt":7}\'\n' +
             'echo \'{"type":"done","content":{}}\'\necho \'{"type":"token","content":"after the end"}\'\n' +
@@ -253,6 +254,7 @@ test('cancel: SIGTERM, then SIGKILL to the whole group', async () => {
             return true;
         }
     }, { what: `the grandchild ${pid} has gone` });
+    assert.match(stack.worker.output, / warn agent killed /, 'it had not obeyed');
     stream.close();
 });
 

@@ -177,8 +177,8 @@ test("a page of a stranger's name that points here gets no guest", async () => {
 
 test('new guests are limited by address, and counted', async () => {
     const bridge = await stack.startBridge({ 'demo-sessions-per-min': 2, 'trusted-proxies': '127.0.0.1' });
-    const enter = (/** @type {string} */ address) => stack.request('POST', '/v1/demo/session', {
-        ...GUEST, bridge, headers: { 'X-Forwarded-For': address } });
+    const enter = (/** @type {string} */ address, at = bridge) => stack.request('POST', '/v1/demo/session', {
+        ...GUEST, bridge: at, headers: { 'X-Forwarded-For': address } });
     assert.equal((await enter('198.51.100.1')).status, 200);
     assert.equal((await enter('198.51.100.1')).status, 200);
     const third = await enter('198.51.100.1');
@@ -187,6 +187,17 @@ test('new guests are limited by address, and counted', async () => {
     assert.equal((await enter('198.51.100.2')).status, 200);
     const counted = Object.entries(await bridge.metrics()).filter(([name]) => name.includes('demo-sessions'));
     assert.deepEqual(counted.map(([, value]) => value), [1]);
+    /** @param {string[]} addresses @param {import('./harness.mjs').Bridge} [at] */
+    const statuses = async (addresses, at) => {
+        const seen = [];
+        for (const address of addresses) seen.push((await enter(address, at)).status);
+        return seen;
+    };
+    assert.deepEqual(await statuses(['2001:db8:1:2::1', '2001:db8:1:2::2', '2001:db8:1:2:3::', '2001:db8:1:3::1']), [200, 200, 429, 200],
+                     'whoever has one IPv6 address has a network of them');
+    const plain = await stack.startBridge({ 'demo-sessions-per-min': 2 });
+    assert.deepEqual(await statuses(['198.51.100.1', '198.51.100.2', '198.51.100.3'], plain), [200, 200, 429],
+                     'who is no proxy of ours speaks for nobody');
 });
 
 test('a ticket lasts as long as what it stands on', async () => {

@@ -162,6 +162,19 @@ test('answers are kept as long as they may be, for the same question alone', asy
     await until(async () => await get('/v1/threads/anns/messages', brief) === '401 unauthorized', { what: 'its exp' });
     await stream.end();
     assert.equal(stream.events.at(-1)?.json.reason, 'expired', 'a stream ends with it, too');
+    // one that says no end of its own: for --authorize-ttl-s
+    const short = await stack.startBridge({ ...OPTIONS, 'authorize-url': url, 'authorize-ttl-s': 1, 'authorize-refusal-ms': 300 });
+    for (const [said, code, limit] of /** @type {[any, string, number][]} */ ([
+        [{ body: { sub: 'ann' } }, '200 undefined', 1000], [{ status: 403 }, '403 forbidden', 300]])) {
+        const endless = session(said);
+        const from = performance.now(), first = authorizer.asked.length;
+        await until(async () => {
+            assert.equal(await get('/v1/threads/anns/messages', endless, { bridge: short }), code);
+            return authorizer.asked.length === first + 2;
+        }, { timeout: limit + 2000, what: `${code} is asked about again` });
+        assert.ok(performance.now() - from >= limit - 20, `${code} was kept`);
+    }
+    await short.stop();
     // revoked: asked about anew
     await stack.request('POST', '/v1/revoke', { json: { sub: 'ann' }, token: adminToken() });
     const asked = authorizer.asked.length;
@@ -198,7 +211,10 @@ test('no failure is a yes: each is told to try again, and none is kept', async (
     assert.ok(await metric('authorize_total{result="failed"}') > bad.length);
     const silent = session({});
     authorizer.answer = () => null;
+    const from = performance.now();
     assert.equal(await get('/v1/threads/anns/messages', silent), '503 busy', 'no answer in time');
+    const took = performance.now() - from;
+    assert.ok(took >= 900 && took < 5000, `--authorize-timeout-ms 1000: after ${took} ms`);
     assert.ok(!stack.bridge.output.includes(silent.headers.Cookie));
 });
 
@@ -223,7 +239,7 @@ test('equal questions share one, others wait in line, and more than that are tol
     for (const answer of await Promise.all([...same, ...waiting])) assert.equal(answer, '200 undefined');
     assert.equal(authorizer.asked.length, 3);
     await get('/v1/threads/anns/messages', fourth, { bridge });
-    assert.ok(await metric('limits_total{limit="authorize-cache-max"}', bridge) >= 1);
+    assert.ok(await metric('limits_total{limit="authorize-cache-max"}', bridge) >= 1, 'at least one answer was thrown away');
     authorizer.answer = () => null;
     const held = stack.threadEvents('anns', '', { ...session({}), bridge });
     await until(() => authorizer.held.length === 1);

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import pg from 'pg';
-import { Stack, until } from './harness.mjs';
+import { Proxy, Stack, until } from './harness.mjs';
 import { runsOf } from './lib/runs.mjs';
 
 /** @type {Stack} */
@@ -22,6 +22,11 @@ const instanceOf = (worker) => worker.output.match(/ready instance=(\w+)/)[1];
 
 const cancel = async (/** @type {string} */ run) =>
     (await stack.pg.query('select * from cancel_run($1, null)', [run]))[0];
+
+/** A worker takes nothing over for 2 s behind each of its connections. @param {import('./harness.mjs').Worker} worker */
+const settledIn = async (worker) => (await stack.pg.query(
+    `select max(backend_start) + interval '2.2 seconds' < clock_timestamp() as yes from pg_stat_activity where application_name like $1`,
+    [`threadcast-worker:${instanceOf(worker)}%`]))[0].yes;
 
 // --- liveness ---------------------------------------------------------------------------
 
@@ -62,12 +67,13 @@ test('a worker that sleeps does not look alive', async (t) => {
 });
 
 test('a worker that slept renews what is its own before it takes anything over', async (t) => {
-    const worker = await workers(t)({ 'demo-rate': 40 });
+    // its poll is due before its renewal then, and one goes behind the other
+    const worker = await workers(t)({ 'demo-rate': 40, 'poll-ms': 20, 'database-pool': 1 });
     const asked = await begin('my worker naps alone');
     await streams(asked);
     worker.child.kill('SIGSTOP');
     await until(async () => (await stack.pg.query(
-        'select lease_until < clock_timestamp() as over from runs where id = $1', [asked.run]))[0].over,
+        'select lease_until < clock_timestamp() as over from runs where id = $1', [asked.run]))[0].over && await settledIn(worker),
                 { what: 'the lease is over' });
     worker.child.kill('SIGCONT');
     await until(async () => (await stack.pg.query(
@@ -114,6 +120,33 @@ test('Postgres is back for an idle worker first: it waits for those who have run
     await cancel(asked.run);
     const { row } = await endsWell(asked, 'cancelled');
     assert.deepEqual([row.attempt, row.failures], [1, 0]);
+});
+
+test('Postgres has just started: for a lease nobody takes a run over, however late its worker comes', async (t) => {
+    const start = workers(t), lease = { 'lease-ms': 10_000 };
+    const far = await Proxy.start({ path: path.join(stack.pg.dir, '.s.PGSQL.5432') });
+    t.after(() => far.stop());
+    await start({ 'demo-rate': 40, 'database-url': `postgresql://threadcast@127.0.0.1:${far.port}/threadcast`, ...lease });
+    const asked = await begin('my lease passed while nobody could renew it');
+    await streams(asked);
+    far.refuse(true); // its worker does not find back before another one has looked for work
+    far.cutAll();
+    await stack.pg.query(`update runs set lease_until = clock_timestamp() - interval '1 second' where id = $1`, [asked.run]);
+    await stack.pg.restart();
+    const other = await start(lease);
+    await until(() => settledIn(other), { what: 'only the lease holds it back' });
+    const next = await begin('who takes this has looked for those first');
+    await until(async () => (await stack.run(next.run)).worker === instanceOf(other), { what: 'it takes what waits' });
+    const [{ s }] = await stack.pg.query('select extract(epoch from clock_timestamp() - pg_postmaster_start_time())::float8 as s');
+    assert.ok(s < 10, `within a lease of the start, not ${s} s behind it`);
+    assert.equal((await stack.run(asked.run)).attempt, 1, 'nobody has taken it over');
+    far.refuse(false);
+    await until(async () => (await stack.pg.query(
+        'select lease_until > clock_timestamp() as held from runs where id = $1', [asked.run]))[0].held, { what: 'it is renewed' });
+    await cancel(asked.run);
+    const { row } = await endsWell(asked, 'cancelled');
+    assert.deepEqual([row.attempt, row.failures], [1, 0]);
+    t.diagnostic(`it looked ${s.toFixed(1)} s after the start`);
 });
 
 test('with the default lease a dead worker\'s run goes on within 16 seconds', async (t) => {
@@ -250,12 +283,12 @@ test('readers are told that a run waits, and why, before it begins; once', async
 });
 
 test('a switched-off trigger leaves a run waiting; housekeeping lets it go', async (t) => {
-    await workers(t)({ 'housekeeping-ms': 200 });
     const thread = await stack.thread();
     const first = await insert(thread, 'first');
     const second = await insert(thread, 'second');
-    await stack.pg.query('alter table runs disable trigger user');
+    await stack.pg.query('alter table runs disable trigger user'); // before the first can have ended
     t.after(() => stack.pg.query('alter table runs enable trigger user'));
+    await workers(t)({ 'housekeeping-ms': 200 });
     await endsWell(first);
     await endsWell(second);
 });

@@ -1,8 +1,9 @@
 // The request reader against bytes that no browser sends: the expected answer, and close.
 
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import { before, test } from 'node:test';
-import { Stack } from './harness.mjs';
+import { Stack, until } from './harness.mjs';
 import { raw } from './lib/raw.mjs';
 
 /** @type {Stack} */
@@ -121,6 +122,36 @@ test('headers that never end are cut by their own limit', async () => {
     const answer = await raw(port, `GET /healthz HTTP/1.1\r\n${HOST}X-Slow: `);
     assert.ok(answer.closed);
     assert.ok([0, 408].includes(answer.status), answer.text);
+});
+
+test('each wait of a connection has its limit, and its counter', async (t) => {
+    const bridge = await stack.startBridge({ 'request-timeout-ms': 500, 'idle-timeout-ms': 800, 'write-stall-ms': 700 });
+    const closed = async (/** @type {string} */ reason) => { // over a connection that is not kept, and so does not count
+        const { text } = await raw(bridge.port, get('GET /metrics HTTP/1.1', `${HOST}Connection: close\r\n`));
+        return Number(text.split(`\nthreadcast_bridge_connections_closed_total{reason="${reason}"} `)[1]?.split('\n')[0]);
+    };
+    /** How long it keeps a connection that has sent this. */
+    const kept = async (/** @type {string} */ reason, /** @type {string} */ bytes, reads = true) => {
+        let over = false;
+        const socket = net.connect(bridge.port, '127.0.0.1').on('error', () => {}).on('end', () => (over = true));
+        const from = performance.now();
+        if (reads) socket.resume();
+        socket.write(bytes);
+        await until(async () => over || !reads && await closed(reason) === 1, { what: `a connection is closed: ${reason}` });
+        const took = Math.round(performance.now() - from);
+        socket.destroy();
+        return took;
+    };
+    const request = get('GET /healthz HTTP/1.1');
+    const took = await Promise.all([
+        kept('request_timeout', request.slice(0, -2)), kept('request_timeout', post('Content-Length: 500\r\n')),
+        kept('idle', ''), kept('idle', request), kept('stalled', get('GET /metrics HTTP/1.1').repeat(2000), false)]);
+    t.diagnostic(`after ${took} ms`);
+    for (const [i, limit] of [500, 500, 800, 800, 700].entries())
+        assert.ok(took[i] >= limit - 20 && took[i] < limit + 2000, `${took} ms`);
+    assert.deepEqual([await closed('request_timeout'), await closed('stalled')], [2, 1]);
+    assert.ok(await closed('idle') >= 2, 'and one that the harness has kept, perhaps');
+    await bridge.stop();
 });
 
 test('bodies: type, size, JSON', async () => {

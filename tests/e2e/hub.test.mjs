@@ -221,6 +221,14 @@ test('a stream of many threads: every thread, positions, and a resume of all', a
     again.close();
     const tooMany = await stack.request('GET', `/v1/events?${query}&thread=many.32`, reader);
     assert.equal(tooMany.status, 400);
+    const few = await stack.startBridge({ 'max-threads-per-stream': 2 });
+    const three = await few.fetch('/v1/events?thread=a&thread=b&thread=c', {
+        headers: stack.authorization(reader), signal: AbortSignal.timeout(5000) }); // it would be a stream
+    assert.equal(three.status, 400, '--max-threads-per-stream 2');
+    assert.deepEqual((await three.json()).error, { code: 'too_many_threads', message: 'A stream can follow at most 2 threads.' });
+    const ticket = await stack.request('POST', '/v1/tickets', { ...reader, bridge: few, json: { threads: ['a', 'b', 'c'] } });
+    assert.equal(`${ticket.status} ${ticket.json.error?.code}`, '400 bad_threads');
+    await few.stop();
     assert.equal((await stack.request('GET', '/v1/events', reader)).status, 400);
     assert.equal((await stack.request('GET', '/v1/events?thread=a&thread=a', reader)).status, 400);
 });
@@ -367,7 +375,7 @@ test('an ending stream does not wait for a reader that drips', async () => {
     await run.begin();
     for (let i = 0; i < 60; i++) await blocks(run, 1, 100_000);
     await until(() => /client closed .*thread=drip reason="?token ended/.test(bridge.output), {
-        what: 'it is closed although it does not read' });
+        timeout: 20_000, what: 'it is closed although it does not read' }); // its token has 6 s
     stream.close();
 });
 
@@ -415,6 +423,27 @@ test('questions about live runs are asked a few at once, the others wait and get
     await until(async () => await waiting() === 2, { what: 'one is asked, two wait' });
     proxy.release();
     for (const stream of second) await stream.named('ready');
+    assert.equal(await waiting(), 0);
+    for (const stream of [...first, ...second]) stream.close();
+    await bridge.stop();
+});
+
+test('logs are read a few at once, the others wait and get their replay', async (t) => {
+    const proxy = await Proxy.start({ port: stack.redis.port });
+    t.after(() => proxy.stop());
+    const bridge = await stack.startBridge({ 'upstream-timeout-ms': 20_000, reactors: 1, 'replay-concurrency': 1 },
+                                           { REDIS_URL: `redis://127.0.0.1:${proxy.port}` });
+    const threads = ['read-1', 'read-2', 'read-3'];
+    const first = threads.map((thread) => stack.threadEvents(thread, '', { ...reader, bridge }));
+    for (const stream of first) await stream.named('ready');
+    for (const thread of threads) await new ScriptRun(stack.redis.client, thread).begin();
+    for (const stream of first) await stream.type('status'); // all that is left is the log
+    const waiting = async () => (await bridge.metrics()).threadcast_bridge_replays_waiting;
+    proxy.hold();
+    const second = threads.map((thread) => stack.threadEvents(thread, 'since=0', { ...reader, bridge }));
+    await until(async () => await waiting() === 2, { what: 'one is read, two wait' });
+    proxy.release();
+    for (const stream of second) await stream.type('status');
     assert.equal(await waiting(), 0);
     for (const stream of [...first, ...second]) stream.close();
     await bridge.stop();

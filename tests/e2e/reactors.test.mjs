@@ -291,7 +291,7 @@ test('--max-stream-age-ms: bye, not all at once, and the next one resumes by id'
     const streams = Array.from({ length: 20 }, () => stack.threadEvents('age', '', { ...reader, bridge }));
     await Promise.all(streams.map((s) => until(() => s.text() === run.text)));
     await Promise.all(streams.map(async (s) => {
-        const bye = await s.named('bye');
+        const bye = await s.named('bye', 20_000); // due after 8 s
         assert.match(bye.data, /old/);
         assert.ok(Number(s.retry) > 0);
         assert.equal(await s.end(), 'fin');

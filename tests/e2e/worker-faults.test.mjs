@@ -257,19 +257,24 @@ test('Postgres is out of reach for longer than a lease: who has the run renews i
     await start({ 'demo-rate': 40, ...by(far) });
     const asked = await begin('its lease passes while nobody can see it');
     await streams(asked);
-    const other = await start(by(near));
+    // it hears of work all the time and asks for none by itself: what holds it back begins when its pool is back
+    const other = await start({ ...by(near), 'database-listen-url': stack.pg.url, 'poll-ms': 60_000 });
     const [, instance] = other.output.match(/ready instance=(\w+)/);
     for (const proxy of [near, far]) {
         proxy.refuse(true);
         proxy.cutAll();
     }
-    await until(async () => (await stack.pg.query('select lease_until < now() as over from runs where id = $1', [asked.run]))[0].over,
+    // longer than the 2 s that a lease which ends meanwhile holds the other one back for
+    await until(async () => (await stack.pg.query(
+        `select lease_until < now() - interval '2.2 seconds' as over from runs where id = $1`, [asked.run]))[0].over,
                 { what: 'its lease has passed' });
     const [{ now }] = await stack.pg.query('select now()');
     near.refuse(false);
-    await until(async () => (await stack.pg.query(
-        `select 1 from pg_stat_activity where application_name = $1 and query like '%claim_runs%' and state = 'idle' and backend_start > $2`,
-        [`threadcast-worker:${instance}`, now])).length > 0, { what: 'the other one is back, and has looked for work' });
+    await until(async () => (await stack.pg.query( // and has had the time to renew what it does not have: a third of a lease
+        `select 1 from pg_stat_activity where application_name = $1 and backend_start > $2 and backend_start < now() - interval '0.9 seconds'`,
+        [`threadcast-worker:${instance}`, now])).length > 0, { what: 'the other one is back' });
+    const next = await begin('who takes this has looked for others\' first');
+    await until(async () => (await stack.run(next.run)).worker === instance, { what: 'it has looked for work' });
     far.refuse(false); // who has it comes back later than that
     const { row } = await endsWell(asked);
     assert.equal(row.attempt, 1, 'it is still the first attempt');

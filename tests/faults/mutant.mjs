@@ -17,6 +17,12 @@ import { BIN, ROOT } from '../e2e/harness.mjs';
  * @property {string} to in a program: at most as long as `from`
  */
 
+/**
+ * @typedef {Mutation & { name: string, file?: string, test: string, fails: RegExp, always?: boolean }} Control
+ *   file, test: below tests/, and a pattern of the test's name (of a unit test: its name);
+ *   fails: what that test has to say when it sees it, for a crash or a wrong port is no proof
+ */
+
 /** @param {string} text @param {Mutation} mutation */
 function changed(text, { source, daemon, from, to }) {
     const parts = text.split(from);

@@ -25,12 +25,14 @@ static void payloads_that_are_no_claims(void **state)
         for (int i = 0; i < levels; i++)
             buf_char(&deep, ']');
         buf_char(&deep, '}');
+        assert_false(deep.failed);
         assert_claims(deep.data, levels == 31 ? "" : "malformed");
         buf_fini(&deep);
     }
     buf_init(&deep);
     for (int i = 0; i < 3000; i++)
         buf_char(&deep, '[');
+    assert_false(deep.failed);
     assert_claims(deep.data, "malformed");
     buf_fini(&deep);
     buf_init(&deep); /* braces inside of strings are no levels */
@@ -38,6 +40,7 @@ static void payloads_that_are_no_claims(void **state)
     for (int i = 0; i < 100; i++)
         buf_char(&deep, '{');
     buf_str(&deep, "\"}");
+    assert_false(deep.failed);
     assert_claims(deep.data, "");
     buf_fini(&deep);
 }
@@ -123,6 +126,7 @@ static void subjects_are_required_and_clean(void **state)
         for (size_t i = 0; i < n; i++)
             buf_char(&b, 'a');
         buf_str(&b, "\"}");
+        assert_false(b.failed);
         assert_claims(b.data, n <= 256 ? "" : "subject");
         buf_fini(&b);
     }

@@ -41,6 +41,7 @@ static void every_seed_has_its_verdict(void **state)
         wanted ? accepted++ : refused++;
         for (size_t n = 0; n < len && len < 8192; n++) {
             char *cut = malloc(n + 1); /* its own end, for the sanitizer */
+            assert_non_null(cut);
             memcpy(cut, data, n);
             bool ok = token_input(cut, n);
             free(cut);

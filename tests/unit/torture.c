@@ -311,8 +311,8 @@ static bool is_null_of_the_test(const struct outcome *o)
     return top != NULL;
 }
 
-/* A start that has no memory for its control structures ends the process in one of these;
- * nothing else may. (Without AddressSanitizer nobody knows the names.) */
+/* A start without memory for its control structures (or a fuzz target's keys) ends the
+ * process in one of these; nothing else may. (Only AddressSanitizer knows the names.) */
 static bool is_given_up(const struct outcome *o)
 {
     const char *at = strstr(o->said, "\n#aborted ");
@@ -321,7 +321,7 @@ static bool is_given_up(const struct outcome *o)
         strstr(o->said, "Sanitizer") || strstr(o->said, "runtime error"))
         return false;
 #ifdef WITH_ASAN
-    static const char *const may[] = {"conf_load", "loop_on_turn_end"};
+    static const char *const may[] = {"conf_load", "loop_on_turn_end", "make_keys"};
     char name[128] = "";
     char *pc = (char *)(uintptr_t)strtoull(at + 10, NULL, 16);
     __sanitizer_symbolize_pc(pc - 1, "%f", name, sizeof(name));

@@ -193,8 +193,8 @@ static void on_reply(struct redis *r, const struct redis_reply *reply, void *arg
     if (reply->type == REDIS_FAILURE) {
         log_error("redis refuses for good", LOG_S("run", c->order.run_id),
                   LOG_S("why", reply->str));
-    } else if (!read_answer(reply,
-                            &answer)) { /* nor will the others be for their calls */
+    } else if (!read_answer(reply, &answer)) {
+        /* nor will the next ones be those to their calls */
         redis_drop(r, "an answer that the script does not give");
         call_lost(c);
         return;

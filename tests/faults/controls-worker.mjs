@@ -11,7 +11,7 @@ export const WORKER = [
       fails: /not within \d+ ms: worker says .*a later attempt is known in redis/ },
     { name: 'an answer that is none costs the connection, not the run', daemon: 'worker', source: 'worker/publisher.c',
       from: '} else if (!read_answer(reply, &answer)) {', to: '} else if (!read_answer(reply, &answer) && !c) {',
-      file: 'faults/input.test.mjs', test: '^Redis',
+      file: 'faults/input.test.mjs', test: '^Redis', daily: true,
       fails: /publish_refused/ },
     { name: 'a requeue that is overtaken is one', daemon: 'worker', source: 'worker/run_retry.c',
       from: 'if (r->state == RUN_ENDING && r->end.asked) {', to: 'if (r->state == RUN_ENDING && !r->id[0]) {',

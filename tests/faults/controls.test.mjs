@@ -60,7 +60,7 @@ function outcome(control, bin) {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
     const done = ended(process.execPath, ['--test', `--test-reporter=${REPORTER}`, '--test-reporter-destination=stdout',
                                           '--test-name-pattern', control.test, path.join(ROOT, 'tests', control.file ?? '')],
-                       { ...env, THREADCAST_BIN: bin, THREADCAST_PATIENCE_MS: '8000' });
+                       { ...env, ...control.daily && { THREADCAST_FULL: undefined }, THREADCAST_BIN: bin, THREADCAST_PATIENCE_MS: '8000' });
     /** @type {Ran[]} */
     const ran = done.output.split('\n').filter((line) => line.startsWith('{"name":')).map((line) => JSON.parse(line));
     return { ...done, ran };

@@ -18,9 +18,10 @@ import { BIN, ROOT } from '../e2e/harness.mjs';
  */
 
 /**
- * @typedef {Mutation & { name: string, file?: string, test: string, fails: RegExp, always?: boolean, tries?: number }} Control
+ * @typedef {Mutation & { name: string, file?: string, test: string, fails: RegExp, always?: boolean, daily?: boolean, tries?: number }} Control
  *   file, test: below tests/, and a pattern of the test's name (of a unit test: its name);
  *   fails: what that test has to say when it sees it, for a crash or a wrong port is no proof
+ *   daily: the test's short version, its long one is too long
  *   tries: of how many runs one has to see it, where chance takes part (1)
  */
 

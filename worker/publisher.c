@@ -129,7 +129,6 @@ static bool read_answer(const struct redis_reply *reply, struct publish_answer *
     } names[] = {{"OK", PUBLISH_OK},       {"FENCED", PUBLISH_FENCED},
                  {"ENDED", PUBLISH_ENDED}, {"LOST", PUBLISH_LOST},
                  {"GAP", PUBLISH_GAP},     {"TAKEN", PUBLISH_TAKEN}};
-
     size_t i = 0;
 
     if (reply->type != REDIS_ARRAY || reply->count == 0 ||

@@ -10,6 +10,17 @@ const FULL = Boolean(process.env.THREADCAST_FULL);
 const READERS = FULL ? 2000 : 200;
 const RESTARTS = FULL ? 20 : 4;
 
+/** Everything has ended, and nobody has missed anything; answers what the readers counted. @param {World} world */
+async function unharmed(world) {
+    await world.endPosting();
+    await world.settle();
+    const status = await world.farm.status();
+    const verdict = await check(world, []);
+    assert.deepEqual(verdict.wrong, [], counterexample(verdict, []));
+    assert.equal(status.resets, 0, 'no position was lost');
+    return status;
+}
+
 test(`${RESTARTS} rolling restarts under ${READERS} readers: nothing is lost, nobody is turned away`, { timeout: 600_000 }, async (t) => {
     const world = await World.start({ seed: 1, threads: READERS / 10, readers: READERS,
                                       bridge: { 'drain-ms': 1000, 'retry-ms': 300 } });
@@ -24,12 +35,7 @@ test(`${RESTARTS} rolling restarts under ${READERS} readers: nothing is lost, no
         assert.equal(old.child.code, 0, old.child.tail());
         await world.farm.reached(({ live, events }) => live >= READERS && events > before.events, 60_000);
     }
-    await world.endPosting();
-    await world.settle();
-    const status = await world.farm.status();
-    const verdict = await check(world, []);
-    assert.deepEqual(verdict.wrong, [], counterexample(verdict, []));
-    assert.equal(status.resets, 0, 'no position was lost');
+    const status = await unharmed(world);
     assert.equal(status.failed, 0, 'no connection was refused');
     assert.ok(status.byes >= READERS / 2, `said good-bye: ${status.byes}`);
     t.diagnostic(`${RESTARTS} restarts, ${READERS} readers, ${world.ledger.length} prompts, ${status.events} events, ` +
@@ -61,12 +67,7 @@ test(`${KILLS} kills of a bridge under ${KILLED_READERS} readers in mid-run: eac
         midRun = Math.min(midRun, before.open);
         assert.deepEqual(world.farm.violations.slice(0, 1), [], `kill ${i + 1}`);
     }
-    await world.endPosting();
-    await world.settle();
-    const status = await world.farm.status();
-    const verdict = await check(world, []);
-    assert.deepEqual(verdict.wrong, [], counterexample(verdict, []));
-    assert.equal(status.resets, 0, 'no position was lost');
+    const status = await unharmed(world);
     assert.equal(status.byes, 0, 'nobody was told before');
     t.diagnostic(`${KILLS} kills, ${KILLED_READERS} readers, ${moved} of them cut off, ${midRun} in mid-run at the least, ` +
                  `${world.ledger.length} prompts, ${status.events} events, ${status.reconnects} reconnects, 0 lost`);

@@ -238,6 +238,8 @@ test('owners that change while nobody listens are noticed when somebody does aga
     const thread = await stack.thread();
     const stream = stack.threadEvents(thread);
     await stream.named('ready');
+    await until(async () => (await stack.pg.query(
+        `select 1 from pg_stat_activity where application_name like 'threadcast-bridge:%:listen'`)).length > 0, { what: 'somebody listens' });
     // in one go: the listener has gone before there is anything to hear
     const [{ gone }] = await stack.pg.query(`
         select count(pg_terminate_backend(pid, 5000))::int as gone from pg_stat_activity

@@ -77,11 +77,17 @@ test('one line says where it listens; connections to Redis tell the reactors apa
 });
 
 test('the pool of connections to Postgres is of the process, and one of them listens', async () => {
-    const rows = await stack.pg.query(`select application_name as name from pg_stat_activity
-                                       where application_name like 'threadcast-bridge:%'`);
-    const listening = rows.filter(({ name }) => name.endsWith(':listen'));
-    assert.equal(listening.length, 1);
-    assert.equal(rows.length - listening.length, 4, 'the default of --database-pool');
+    let listening = -1;
+    let others = -1;
+    await until(async () => { // a bridge serves before the last of them is there
+        const rows = await stack.pg.query(`select application_name as name from pg_stat_activity
+                                           where application_name like 'threadcast-bridge:%'`);
+        listening = rows.filter(({ name }) => name.endsWith(':listen')).length;
+        others = rows.length - listening;
+        return listening >= 1 && others >= 4;
+    }, { what: () => `all are there: ${listening} listen, ${others} others` });
+    assert.equal(listening, 1);
+    assert.equal(others, 4, 'the default of --database-pool');
 });
 
 test('--max-clients, per address and per user count in all reactors together', async (t) => {

@@ -61,8 +61,10 @@ test('connections are named and have one job each', async (t) => {
     const names = [...list.matchAll(/ name=(threadcast-worker:\S+)/g)].map((m) => m[1]).sort();
     assert.deepEqual(names, ['alive', 'control', 'publish-0', 'publish-1', 'publish-2']
         .map((job) => `threadcast-worker:${instance}:${job}`));
-    const rows = await stack.pg.query(`select application_name from pg_stat_activity where application_name like 'threadcast-worker%'`);
-    assert.ok(rows.some((row) => row.application_name === `threadcast-worker:${instance}:listen`));
+    // work is found by the poll, too: a worker is ready, and may have ended a run, before LISTEN is
+    await until(async () => (await stack.pg.query(`select 1 from pg_stat_activity where application_name = $1`,
+                                                  [`threadcast-worker:${instance}:listen`])).length === 1,
+                { what: () => `one connection listens; the worker said\n${worker.child.tail()}` });
 });
 
 test('a long run begins anew, folded, before its beginning is trimmed away', async (t) => {

@@ -22,6 +22,32 @@ test('grants open streams and publish; without them 403', async () => {
     stream.close();
 });
 
+test('--history-ttl-s: what is published over HTTP goes so long after the last event', async () => {
+    const bridge = await stack.startBridge({ 'history-ttl-s': 100 });
+    const published = await stack.publish('kept', { type: 'token', content: 'x' }, { bridge });
+    assert.ok(published.status < 300, published.text);
+    const left = await stack.redis.client.pttl('{thread:kept}:log');
+    assert.ok(left > 70_000 && left <= 100_000, `it goes in ${left} ms`);
+    await bridge.stop();
+});
+
+test('--history-max-events and --history-max-bytes of the bridge: the oldest go', async () => {
+    const bridge = await stack.startBridge({ 'history-max-events': 20, 'history-max-bytes': 65536, 'client-queue-bytes': 65536 });
+    const kept = async (/** @type {string} */ thread, /** @type {number} */ count, /** @type {number} */ size) => {
+        for (let i = 0; i < count; i++) {
+            const published = await stack.publish(thread, { type: 'token', content: 'x'.repeat(size) }, { bridge });
+            assert.ok(published.status < 300, published.text);
+        }
+        const entries = await stack.redis.client.xrange(`{thread:${thread}}:log`, '-', '+');
+        return entries.map(([, fields]) => fields[1].length);
+    };
+    const many = await kept('many', 50, 1);
+    assert.ok(many.length >= 10 && many.length <= 20, `${many.length} events`);
+    const bytes = (await kept('large', 15, 10_000)).reduce((sum, length) => sum + length, 0);
+    assert.ok(bytes >= 40_000 && bytes <= 65536, `${bytes} bytes`);
+    await bridge.stop();
+});
+
 test('a run of any publisher streams', async () => {
     const run = new ScriptRun(stack.redis.client, 'any');
     await run.begin();

@@ -99,6 +99,30 @@ test('--demo makes a key of its own, and guests outlive a restart', async () => 
     assert.equal(answer.status, 200);
 });
 
+test('--guest-ttl-s: a guest\'s cookie, and what it says, last so long', async () => {
+    const bridge = await stack.startBridge({ 'guest-ttl-s': 60 });
+    const guest = await stack.request('POST', '/v1/demo/session', { ...GUEST, bridge });
+    const cookie = String(guest.headers.get('set-cookie'));
+    assert.match(cookie, /; Max-Age=60(;|$)/i);
+    const left = guest.json.expiresAt - Date.now();
+    assert.ok(left > 30_000 && left <= 60_000, `it lasts ${left} ms`);
+    const headers = { Cookie: stack.secret(cookie.split(';')[0]) };
+    const thread = (await stack.request('POST', '/v1/threads', { ...GUEST, bridge, headers })).json.id;
+    const stream = stack.threadEvents(thread, '', { token: null, bridge, headers });
+    await stream.named('ready');
+    if (!process.env.THREADCAST_FULL) { // the rest takes its minute
+        stream.close();
+        await bridge.stop();
+        return;
+    }
+    await stream.end(left + 5000);
+    assert.equal(stream.events.at(-1)?.event, 'auth');
+    assert.ok(Date.now() >= guest.json.expiresAt, 'not before');
+    const answer = await stack.request('GET', `/v1/threads/${thread}/messages`, { token: null, bridge, headers });
+    assert.equal(`${answer.status} ${answer.json.error?.code}`, '401 token_expired');
+    await bridge.stop();
+});
+
 test('audience and issuer, when configured', async () => {
     const bridge = await stack.startBridge({}, { JWT_AUDIENCE: 'chat', JWT_ISSUER: 'https://id.example' });
     const status = async (/** @type {object} */ claims) => (await stack.request('GET', '/v1/threads', {

@@ -354,6 +354,13 @@ test('an error that the agent calls retryable: later, from the beginning, then n
     assert.deepEqual([bad.all.at(-1).content.code, bad.row.attempt, bad.text], ['busy', 3, 'half']);
 });
 
+test('--retry-max-ms: no attempt is longer away than that', async (t) => {
+    await workers(t)({ 'retry-ms': 40, 'retry-max-ms': 60, 'max-attempts': 6, agents: script('never', `${FAILS}\n`) });
+    const { all } = await endsWell(await begin('hello', 'never'), 'failed');
+    const ms = all.filter((event) => event.content.status === 'queued').map((event) => event.content.retryInMs);
+    assert.ok(ms.length >= 3 && Math.max(...ms) <= 60, `waits of ${ms} ms`);
+});
+
 test('a run that waits for another attempt can be cancelled, and holds its thread', async (t) => {
     await workers(t)({ 'retry-ms': 3600000, 'retry-max-ms': 86400000, agents: script('fails', `${FAILS}\n`) });
     const thread = await stack.thread();
@@ -418,4 +425,9 @@ test('what is too old is deleted, and nothing else', async (t) => {
                                                   [[unpublished.message, going.message]])).length === 0,
                 { what: 'a worker does it, when they have ended' });
     assert.equal((await stack.pg.query('select key from idempotency where thread_id = $1', [thread]))[0].key, 'new');
+    const late = await insert(await stack.thread(), 'its run goes first');
+    await endsWell(late);
+    await stack.pg.query(`update runs set ended_at = now() - interval '6 days' where id = $1`, [late.run]);
+    await until(async () => !await stack.run(late.run), { what: 'a worker lets its run go' });
+    assert.equal((await stack.pg.query('select 1 from messages where id = $1', [late.reply])).length, 1, 'its answer stays');
 });

@@ -11,6 +11,7 @@ const stack = await Stack.start({ workers: 0, bridge: { 'worker-lease-ms': 500, 
 test('an end that was published a moment ago is asked about again', async () => {
     const thread = await stack.thread();
     const { runId } = await stack.post(thread, 'which Redis will forget');
+    const published = performance.now();
     await stack.pg.query(`update threadcast.runs set status = 'done', ended_at = clock_timestamp(),
                           end_events = '[]', end_published_at = clock_timestamp() where id = $1`, [runId]);
     const run = new ScriptRun(stack.redis.client, thread, { run: runId, worker: 'w1' });
@@ -19,6 +20,8 @@ test('an end that was published a moment ago is asked about again', async () => 
     const stream = stack.threadEvents(thread);
     await stream.type('status');
     await until(async () => !(await stack.run(runId)).end_published_at, { what: 'a worker may publish it again' });
+    const took = performance.now() - published;
+    assert.ok(took >= 5000, `after ${Math.round(took)} ms: whoever found it live may have looked before it ended`);
     await until(async () => (await stack.bridge.metrics()).threadcast_bridge_ends_forgotten_total === 1);
     assert.equal(stream.ending, '');
     assert.match(stack.bridge.output, / warn redis has forgotten ends that were published thread=/);

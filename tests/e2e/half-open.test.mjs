@@ -175,5 +175,5 @@ test('somebody in between acknowledges and swallows everything: whoever asks not
     t.diagnostic(`a prompt is taken after ${taken} ms, begins after ${begun} ms`);
     inTime([await pool, { what: 'a prompt is taken again', took: taken }]);
     assert.ok(begun <= NOTICED_MS + 2500, `it begins after ${begun} ms`);
-    assert.equal((await stack.ended(receipt.runId)).status, 'done');
+    assert.equal((await stack.ended(receipt.runId, 30_000)).status, 'done');
 });

@@ -215,6 +215,7 @@ test('while no key has come it is not ready, and says "later", not "no"', async 
     late.instead = () => {}; // takes the question, and is silent
     await late.start();
     const starting = stack.startBridge({ 'jwks-wait-ms': 100, 'jwks-timeout-ms': 200, 'jwks-min-interval-s': 1, demo: true }, { JWT_JWKS_URL: late.url });
+    starting.catch(() => {}); // awaited below
     const bridge = stack.bridges[stack.bridges.length - 1];
     await until(() => bridge.port);
     const ready = await bridge.fetch('/readyz');

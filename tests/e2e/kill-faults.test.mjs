@@ -102,6 +102,9 @@ test('a worker sleeps past its lease: refused by Redis, and by Postgres', async 
     assert.deepEqual(await late.call('end', [late.event('done', { finishReason: 'stop' })], 999), ['FENCED', '2']);
     assert.equal(row.attempt, 2);
     assert.equal((await ends(asked)).failures, 1);
+    const attempts = (await stack.redis.client.xrange(`{thread:${asked.thread}}:log`, '-', '+'))
+        .map(([, fields]) => JSON.parse(fields[1])).filter((event) => event.runId === asked.run).map((event) => event.attempt);
+    assert.deepEqual(attempts, [...attempts].sort((a, b) => a - b), 'nothing of the first attempt behind the second');
     assert.equal((await late.call('publish', [late.event('token', 'mine')], 999))[0], 'ENDED');
 });
 

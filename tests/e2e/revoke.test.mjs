@@ -205,6 +205,26 @@ test('--max-revocations: one more is refused, and counted', async () => {
     await until(async () => (await stack.bridge.metrics()).threadcast_bridge_revocations >= 8);
 });
 
+test('--revocation-ttl-s: one counts so long, and then makes room', async () => {
+    const key = 'brief:threadcast:revoked';
+    await stack.redis.client.hset(key, 's:old', Date.now() - 90_000, 's:recent', Date.now() - 20_000, 'n', 2);
+    const bridge = await stack.startBridge({ 'redis-prefix': 'brief:', 'drain-ms': 500, 'max-revocations': 2,
+                                             'revocation-ttl-s': 60, 'ticket-max-s': 60 });
+    const status = async (/** @type {string} */ sub) =>
+        (await stack.request('GET', '/v1/threads', { token: token(sub, { iat: now() - 300 }), bridge })).status;
+    assert.equal(await status('recent'), 401, 'it counts');
+    assert.equal(await status('old'), 200, 'its time is over');
+    const answer = await revoke({ sub: 'next' }, { bridge });
+    assert.equal(answer.status, 200, answer.text);
+    const left = answer.json.until - Date.now(); // from the end of this second
+    assert.ok(left > 40_000 && left <= 61_000, `it counts for ${left} ms`);
+    assert.deepEqual((await stack.redis.client.hkeys(key)).sort(), ['n', 's:next', 's:recent'], 'the old one has made room');
+    const all = await stack.redis.client.pttl(key);
+    assert.ok(all > 40_000 && all <= 60_000, `all of them go in ${all} ms`);
+    assert.equal((await revoke({ sub: 'one more' }, { bridge })).status, 503, 'who counts makes no room');
+    await bridge.stop();
+});
+
 test('a changed owner and a deleted thread: every reader who is lost hears why', async () => {
     for (const [change, mine, granted] of /** @type {[string, RegExp, RegExp | null][]} */ ([
         ["update threads set owner = 'bob' where id = $1", /^forbidden$/, null],

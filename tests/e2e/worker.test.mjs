@@ -16,7 +16,7 @@ before(async () => {
     stack = await Stack.start({ workers: 0, bridges: 0 });
 });
 
-const { workers, begin, events, streams, endsWell } = runsOf(() => stack);
+const { workers, ask, begin, events, streams, endsWell } = runsOf(() => stack);
 
 // --- the life of a run -------------------------------------------------------------------
 
@@ -78,6 +78,30 @@ test('a long run begins anew, folded, before its beginning is trimmed away', asy
     const folded = counting(all);
     assert.ok(folded.some((event) => event.content?.kind === 'tool_result'), 'the tool step is still there');
     assert.ok(folded.some((event) => event.content?.kind === 'reasoning'), 'so is the reasoning');
+});
+
+test('--history-max-bytes: what a thread\'s log holds, however many runs it has had', async (t) => {
+    const file = path.join(stack.dir, 'large.py');
+    fs.writeFileSync(file, `import json
+for i in range(15):
+    print(json.dumps({"type": "token", "content": "x" * 2000}))
+`);
+    await workers(t)({ 'history-max-bytes': 65536, agents: `large=exec:python3 ${file}` });
+    const thread = await stack.thread();
+    for (let i = 0; i < 4; i++) await endsWell(await ask(thread, 'say much', 'large'));
+    const entries = await stack.redis.client.xrange(`{thread:${thread}}:log`, '-', '+');
+    const bytes = entries.reduce((sum, [, fields]) => sum + fields[1].length, 0);
+    assert.ok(bytes >= 30_000 && bytes <= 65536, `${bytes} bytes`);
+});
+
+test('--history-ttl-s: a thread\'s log and state go so long after its last event', async (t) => {
+    await workers(t)({ 'history-ttl-s': 100 });
+    const asked = await begin('kept for a while');
+    await endsWell(asked);
+    for (const key of [`{thread:${asked.thread}}:log`, `{thread:${asked.thread}}:state`]) {
+        const left = await stack.redis.client.pttl(key);
+        assert.ok(left > 70_000 && left <= 100_000, `${key} goes in ${left} ms`);
+    }
 });
 
 test('no NOTIFY: the poll finds the work', async (t) => {

@@ -15,6 +15,7 @@ import { BIN, ROOT } from '../e2e/harness.mjs';
  * @property {string} [source] the file that is changed; none: what the program embeds (Lua, SQL)
  * @property {string} from must be there exactly once
  * @property {string} to in a program: at most as long as `from`
+ * @property {{ source?: string, from: string, to: string }[]} [also] other files, or what is embedded: what stands in for it
  */
 
 /**
@@ -35,31 +36,40 @@ function changed(text, { source, daemon, from, to }) {
 /** @param {string[]} words as cmake quotes them */
 const shell = (words, cwd) => execFileSync('/bin/sh', ['-c', words.join(' ')], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
 
-/** @param {Mutation} mutation @param {string} dir @param {string} out */
-function compile(mutation, dir, out) {
-    const build = path.dirname(BIN);
-    const source = path.join(ROOT, mutation.source ?? '');
+/** @param {Mutation} mutation */
+const placesOf = (mutation) => [mutation, ...mutation.also ?? []];
+
+/** Answers the object file. @param {{ source?: string, from: string, to: string }} place @param {string} build @param {string} dir */
+function compile(place, build, dir) {
+    const source = path.join(ROOT, place.source ?? '');
     const units = JSON.parse(fs.readFileSync(path.join(build, 'compile_commands.json'), 'utf8'));
     const unit = units.find(({ file }) => file === source);
-    if (!unit) throw new Error(`${build} does not compile ${mutation.source}`);
+    if (!unit) throw new Error(`${build} does not compile ${place.source}`);
     const copy = path.join(dir, path.basename(source));
     const object = `${copy}.o`;
-    fs.writeFileSync(copy, changed(fs.readFileSync(source, 'utf8'), mutation));
+    fs.writeFileSync(copy, changed(fs.readFileSync(source, 'utf8'), place));
     shell([unit.command.replace(/-o \S+\.o/, `-o ${object}`).replace(unit.file, copy).replace('ccache ', ''),
            '-Wno-error'], unit.directory);
-    const target = mutation.unit ? `tests/${mutation.unit}` : `bin/threadcast-${mutation.daemon}`;
-    const link = execFileSync('ninja', ['-C', build, '-t', 'commands', target], { encoding: 'utf8' })
-        .trim().split('\n').filter((line) => !line.startsWith('ninja:')).at(-1) ?? '';
-    // its symbols come first, so the library's own file is not looked at
-    shell([link.replace(`-o ${target}`, `-o ${out} ${object}`)], build);
+    return object;
 }
 
-/** @param {Mutation} mutation @param {string} program @param {string} out */
-function patch(mutation, program, out) {
-    const { from, to } = mutation;
+/** @param {Mutation} mutation @param {string} dir @param {string} out */
+function link(mutation, dir, out) {
+    const build = path.dirname(BIN);
+    const objects = placesOf(mutation).filter(({ source }) => source).map((place) => compile(place, build, dir));
+    const target = mutation.unit ? `tests/${mutation.unit}` : `bin/threadcast-${mutation.daemon}`;
+    const command = execFileSync('ninja', ['-C', build, '-t', 'commands', target], { encoding: 'utf8' })
+        .trim().split('\n').filter((line) => !line.startsWith('ninja:')).at(-1) ?? '';
+    // its symbols come first, so the library's own file is not looked at
+    shell([command.replace(`-o ${target}`, `-o ${out} ${objects.join(' ')}`)], build);
+}
+
+/** @param {{ from: string, to: string }} place @param {string} program @param {string} out */
+function patch(place, program, out) {
+    const { from, to } = place;
     if (to.length > from.length) throw new Error(`longer than what it replaces: ${to}`);
     const text = fs.readFileSync(program).toString('latin1');
-    fs.writeFileSync(out, changed(text, { ...mutation, to: to.padEnd(from.length) }), 'latin1');
+    fs.writeFileSync(out, changed(text, { source: program, from, to: to.padEnd(from.length) }), 'latin1');
     fs.chmodSync(out, 0o755);
 }
 
@@ -74,7 +84,10 @@ export function mutant(mutation) {
         if (name !== `threadcast-${mutation.daemon}`) fs.symlinkSync(path.join(BIN, name), path.join(dir, name));
     }
     const out = path.join(dir, mutation.unit ?? `threadcast-${mutation.daemon}`);
-    if (mutation.source) compile(mutation, dir, out);
-    else patch(mutation, path.join(BIN, `threadcast-${mutation.daemon}`), out);
+    const from = path.join(BIN, `threadcast-${mutation.daemon}`);
+    const embedded = placesOf(mutation).filter(({ source }) => !source);
+    const linked = embedded.length < placesOf(mutation).length;
+    if (linked) link(mutation, dir, out);
+    embedded.forEach((place, i) => patch(place, linked || i ? out : from, out));
     return { dir, remove: () => fs.rmSync(dir, { recursive: true, force: true }) };
 }

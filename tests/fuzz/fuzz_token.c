@@ -22,6 +22,9 @@ static struct key *keys[4];
 static struct keyset *sets[4];
 static struct keyset *mixed; /* all of them; the public ones are an issuer's, too */
 static struct key *ticket_key;
+/* Many keys at once have not accepted what one of them accepts, or something else. With
+ * little memory that is no fault: some may have been asked before it was short. */
+static bool mixed_differ;
 
 static void make_keys(void)
 {
@@ -93,7 +96,6 @@ static bool try_token(const struct keyset *set, const char *text, size_t len)
     return check_identity(id, false);
 }
 
-/* Many keys at once accept what one of them accepts, and nothing else. */
 static void check_mixed(const char *text, size_t len)
 {
     bool any = false;
@@ -101,7 +103,7 @@ static void check_mixed(const char *text, size_t len)
     for (int i = 0; i < 4; i++)
         any |= try_token(sets[i], text, len);
     if (try_token(mixed, text, len) != any)
-        abort();
+        mixed_differ = true;
 }
 
 static bool try_signed(const char *text, size_t len)
@@ -234,5 +236,7 @@ bool token_input(const char *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     token_input((const char *)data, size);
+    if (mixed_differ)
+        abort();
     return 0;
 }

@@ -176,6 +176,7 @@ static void test_not_asked_for_ever(void **state)
                                                    .bounded = true,
                                                    .each = each};
     char word[8] = "again";
+    bool room;
 
     (void)state;
     conf.max_rounds = 2;
@@ -183,7 +184,10 @@ static void test_not_asked_for_ever(void **state)
     pthread_mutex_lock(&gate);
     ask("first");
     ask("second");
-    assert_false(round_room(all[0]));
+    room = round_room(all[0]);
+    if (room) /* else what follows waits for ever */
+        pthread_mutex_unlock(&gate);
+    assert_false(room);
     conf.upstream_timeout_ms = 60000; /* nobody waits so long for it */
     assert_true(round_ask(all[0], &bounded, word, word));
     loop_run(all[0]->loop);

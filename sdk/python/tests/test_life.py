@@ -65,6 +65,9 @@ class Names(unittest.TestCase):
 
 
 class Lives(WithRedis):
+    # otherwise what was acknowledged may be gone with a server that is killed
+    OPTIONS = ("--appendfsync", "always")
+
     def keys(self):
         return self.client.keys("*threadcast:worker:*")
 

@@ -437,7 +437,8 @@ describe('frames', () => {
         const thread = await stack.thread();
         await stack.pg.query(`insert into messages (thread_id, role, content, metadata) select $1, 'assistant',
             'Message ' || n || repeat(' with some words in it', 1 + n % 9), '{}' from generate_series(1, 5000) n`, [thread]);
-        await Visit.during(browser, `${web.origin}/element`, async ({ page }) => {
+        await Visit.during(browser, `${web.origin}/element`, async (visit) => {
+            const { page } = visit;
             await page.evaluate(([src, id, token]) => {
                 const element = document.createElement('threadcast-thread');
                 Object.assign(element, { src, thread: id, token });
@@ -468,6 +469,8 @@ describe('frames', () => {
             assert.equal(await messages.last().locator('.text').textContent(), run.text);
             assert.equal(await messages.count(), 5001);
             assert.ok(report.p50 < 50 && report.busy < 0.9, describeFrames(report));
+            // its prompt may be asked for (behind a pause, for one): there is none, nor a row of it
+            visit.complaints = visit.complaints.filter((text) => !text.includes(`/v1/runs/${run.id}`));
         });
     }));
 });

@@ -64,7 +64,7 @@ describe('behind a development server', { skip: SKIP }, () => {
         fs.mkdirSync(DIR, { recursive: true });
         if (!fs.existsSync(path.join(DIR, 'node_modules/next'))) {
             const { code, stderr } = await run('npm', ['install', '--prefix', DIR, '--no-audit', '--no-fund', ...PACKAGES],
-                                               { timeout: 600_000 });
+                                               { timeout: 600_000, env: process.env }); // its registry, a proxy
             assert.equal(code, 0, stderr);
         }
         stack = await Stack.start({ bridges: 0, worker: { agent: 'demo', 'demo-rate': 100 } });

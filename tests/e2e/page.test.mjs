@@ -57,7 +57,7 @@ describe('the page', () => {
             assert.equal(user, PROMPT);
             assert.match(
                 (await visitor.view().locator('.detail').textContent()) ?? '',
-                /first event \d+ ms .*first token/,
+                /first event [\d.]+ m?s .*first token [\d.]+ m?s/,
             );
             await visitor.view().locator('.steps:not([hidden]) summary').click();
             assert.ok((await visitor.view().locator('.step-reasoning').count()) > 0, 'there was reasoning');

@@ -161,6 +161,8 @@ for (const [name, flags, reason] of MODES) {
 /** @type {[string, string[]][]} */
 const EVENTS = [['large ones', FULL ? ['--text', '1000'] : ['--text', '2000', '--seconds', '3']], // their sockets are full soon
                 ['tokens', ['--script', path.join(ROOT, 'common/publish.lua'), '--rate', '1000', '--text', '40']]]; // merged, many to one
+// as they come to be in life: a few who sleep on each of many threads (the figures of docs/BENCHMARKS.md are of these settings)
+if (FULL) EVENTS.push(['large ones of 200 threads', ['--text', '12288', '--threads', '200', '--readers', '200', '--rate', '400', '--warm', '5', '--seconds', '3']]);
 for (const [name, more] of EVENTS) {
     test(`${MANY} readers who never read, on the threads of the others: ${name}`, async (t) => {
         const before = fds(), cut = await streamsCut('stalled'), stalled = [...more, '--stalled', String(MANY)];

@@ -5,7 +5,6 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
 import { Child, run } from './process.mjs';
@@ -198,9 +197,9 @@ export class Postgres {
         const initdb = postgresProgram('initdb');
         const { stdout } = await run(initdb, ['--version']);
         const tag = stdout.replace(/[^0-9.]+/g, '').slice(0, 12);
-        const final = path.join(os.tmpdir(), `threadcast-e2e-${process.getuid?.()}-pg${tag}`);
+        const final = `/var/tmp/threadcast-e2e-${process.getuid?.()}-pg${tag}`; // for the next time, too
         if (fs.existsSync(final)) return final;
-        const fresh = fs.mkdtempSync(path.join(os.tmpdir(), 'threadcast-initdb-'));
+        const fresh = fs.mkdtempSync('/var/tmp/threadcast-initdb-');
         fs.chmodSync(fresh, 0o755);
         if (this.#user.uid !== undefined) fs.chownSync(fresh, this.#user.uid, this.#user.gid);
         const made = path.join(fresh, 'data');

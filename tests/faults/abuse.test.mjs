@@ -1,8 +1,9 @@
 // Clients that hold on to what they get: slow headers, slow bodies, slow reading, ranges
 // without end, readers who never read. They are cut by their own limits, which is asserted
-// while they attack where these are short, and readers who read notice nothing: rounds without and with the abuse take turns, and the medians of
-// their percentiles are printed side by side with all of them (figures of a busy machine
-// prove nothing, so none is a condition). THREADCAST_FULL=1: 2,000 connections each, the
+// while they attack where these are short, and readers who read notice nothing: rounds
+// without and with the abuse take turns, and the medians of their percentiles are printed
+// side by side with all of them (figures of a busy machine prove nothing, so none is a
+// condition). THREADCAST_FULL=1: 2,000 connections each, the
 // bridge's limits as delivered, in rounds enough to quote (THREADCAST_ROUNDS: so many), and
 // with a control: what the abuse does to readers of a server that it does not concern (a
 // second bridge), or that does nothing (the floor), through the kernel and the cores that

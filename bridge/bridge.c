@@ -163,6 +163,7 @@ struct bridge *bridge_new(struct reactors *rs, size_t number,
     b->statics = rs->files->app;
     b->client_files = rs->files->client;
     b->limits = rs->limits;
+    b->gather = rs->gather;
     b->revoked = rs->revoked;
     list_init(&b->empty.node);
     list_init(&b->forgetting);

@@ -17,6 +17,7 @@ struct auth;
 struct authorize;
 struct clients;
 struct feed;
+struct gather;
 struct hub;
 struct keyring;
 struct keywait;
@@ -46,6 +47,7 @@ struct bridge {
     const struct statics *statics;      /* NULL without --demo */
     const struct statics *client_files; /* NULL: none are installed */
     struct limits *limits;
+    struct gather *gather;
     struct revoked *revoked; /* NULL with --auth none */
     struct loop *loop;
     struct auth *auth;           /* its own, with the keys that all have */

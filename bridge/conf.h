@@ -51,6 +51,7 @@ struct bridge_conf {
     int64_t history_max_events, history_max_bytes, history_ttl_s;
     /* process */
     int64_t reactors; /* 0: one for each core */
+    int64_t gather_readers;
     int64_t max_rounds;
     int64_t hang_ms;
     int64_t drain_ms, shutdown_delay_ms;

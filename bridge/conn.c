@@ -26,20 +26,15 @@
 
 /* --- the end ------------------------------------------------------------------------ */
 
-/* The descriptor goes at once unless it was given away, the memory at the turn's end. */
-void conn_die(struct conn *c, const char *why)
+/* The memory goes at the turn's end. */
+static void conn_end(struct conn *c, const char *why)
 {
     struct request *r = c->request;
 
-    if (c->state == CONN_DEAD)
-        return;
     c->state = CONN_DEAD;
     event_del(&c->readable);
     event_del(&c->writable);
     event_del(&c->limit);
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = -1;
     c->request = NULL;
     if (r) {
         r->conn = NULL;
@@ -49,8 +44,28 @@ void conn_die(struct conn *c, const char *why)
     list_push(&c->b->conns_dead, &c->node);
     c->b->conn_count--;
     c->b->stats.connections--;
-    limits_connection_give(c->b->limits);
     log_debug("connection closed", LOG_S("address", c->address), LOG_S("reason", why));
+}
+
+/* The descriptor goes at once unless it was given away. */
+void conn_die(struct conn *c, const char *why)
+{
+    if (c->state == CONN_DEAD)
+        return;
+    conn_end(c, why);
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+    limits_connection_give(c->b->limits);
+}
+
+int conn_let_go(struct conn *c, const char *why)
+{
+    int fd = c->fd;
+
+    conn_end(c, why); /* before the descriptor has another owner */
+    c->fd = -1;
+    return fd;
 }
 
 /* The end of a turn. */
@@ -62,6 +77,7 @@ static void conns_reap(void *arg)
     slice_end(&b->slice);
     while ((node = list_pop(&b->conns_dead))) {
         struct conn *c = LIST_ITEM(node, struct conn, node);
+        conn_unplace(c); /* its stream is counted by now */
         buf_fini(&c->in);
         buf_fini(&c->out);
         free(c);
@@ -112,6 +128,7 @@ static int64_t wait_limit_ms(const struct conn *c, enum conn_wait wait)
     case WAIT_PEER:
         return LINGER_MS;
     case WAIT_NONE:
+    case WAIT_TURN:
     case WAIT_ANSWER: /* routes have deadlines of their own */
         break;
     }
@@ -199,27 +216,16 @@ static enum connection_room take_room(struct bridge *b, bool lent)
     return lent && room != ROOM_NONE ? ROOM_SCARCE : room;
 }
 
-bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len,
-                 unsigned flags)
+struct conn *conn_new(struct bridge *b, int fd)
 {
-    enum connection_room room = take_room(b, (flags & CONN_LENT) != 0);
-    struct conn *c = NULL;
+    struct conn *c = calloc(1, sizeof *c);
 
-    if (room == ROOM_NONE)
-        goto fail;
-    c = calloc(1, sizeof *c);
-    if (!c) {
-        limits_connection_give(b->limits);
-        goto fail;
-    }
+    if (!c)
+        return NULL;
     c->b = b;
     c->fd = fd;
-    c->overloaded = room != ROOM;
-    c->scarce = room == ROOM_SCARCE;
-    c->admin = (flags & CONN_ADMIN) != 0;
     buf_init(&c->in);
     buf_init(&c->out);
-    address_host(addr, len, c->address);
     event_assign(&c->readable, loop_base(b->loop), fd, EV_READ | EV_PERSIST,
                  conn_on_readable, c);
     event_assign(&c->writable, loop_base(b->loop), fd, EV_WRITE | EV_PERSIST,
@@ -228,12 +234,27 @@ bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_
     list_push(&b->conns, &c->node);
     b->conn_count++;
     b->stats.connections++;
+    return c;
+}
+
+bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len,
+                 unsigned flags)
+{
+    enum connection_room room = take_room(b, (flags & CONN_LENT) != 0);
+    struct conn *c = room == ROOM_NONE ? NULL : conn_new(b, fd);
+
+    if (!c) {
+        if (room != ROOM_NONE)
+            limits_connection_give(b->limits);
+        close(fd);
+        return false;
+    }
+    c->overloaded = room != ROOM;
+    c->scarce = room == ROOM_SCARCE;
+    c->admin = (flags & CONN_ADMIN) != 0;
+    address_host(addr, len, c->address);
     conn_settle(c);
     return true;
-
-fail:
-    close(fd);
-    return false;
 }
 
 int conn_detach(struct request *r)

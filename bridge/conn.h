@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 struct bridge;
@@ -36,6 +37,13 @@ void conn_respond(struct conn *c, const struct request *r, const char *data, siz
  * client has gone, unread pipelined bytes are waiting): then the request has been
  * answered or the connection closed. */
 int conn_detach(struct request *r);
+
+/* Could its connection go to another reactor? */
+bool conn_movable(const struct request *r);
+/* It goes, with what it has sent; `r` is over. `place`: in b->gather, taken by the
+ * caller, given back when it has arrived. false: no memory, and nothing has happened.
+ * (conn_move.c) */
+bool conn_move(struct request *r, struct bridge *to, uint32_t place);
 const char *conn_address(const struct conn *c); /* the peer's "127.0.0.1" */
 
 /* Draining: idle ones are closed, busy ones close after their answer; those that have

@@ -17,7 +17,15 @@
 enum conn_state { CONN_HEAD, CONN_BODY, CONN_BUSY, CONN_LINGER, CONN_DEAD };
 
 /* What the connection waits for, and so which limit runs. */
-enum conn_wait { WAIT_NONE, WAIT_IDLE, WAIT_REQUEST, WAIT_ANSWER, WAIT_WRITE, WAIT_PEER };
+enum conn_wait {
+    WAIT_NONE,
+    WAIT_IDLE,
+    WAIT_REQUEST,
+    WAIT_ANSWER,
+    WAIT_WRITE,
+    WAIT_PEER,
+    WAIT_TURN /* it came from another reactor, in a turn that had no time for it */
+};
 
 struct conn {
     struct list node; /* in b->conns, then b->conns_dead */
@@ -30,6 +38,7 @@ struct conn {
     size_t out_at;           /* bytes of `out` already written */
     size_t scan;             /* how far http_read has looked into `in` */
     struct request *request; /* from its whole head until its answer; a reference */
+    uint32_t place;          /* in b->gather */
     size_t lingered;         /* bytes thrown away */
     bool eof;                /* the peer has closed its side */
     bool close_after;        /* after what is in `out` */
@@ -37,11 +46,18 @@ struct conn {
     bool scarce;             /* few descriptors are left: soon answered, soon gone */
     bool admin;              /* came in at --admin-listen */
     bool served;             /* has asked something before */
+    bool moved;              /* has come from another reactor, … */
+    bool placed;             /* … and counts as a reader to be, at `place` */
     bool advancing;          /* conn_advance is on the stack */
     char address[ADDRESS_SIZE];
 };
 
 /* conn.c */
+/* Has its place among the process's connections, which dying gives back. NULL: no memory,
+ * and the descriptor and the place are still the caller's. */
+struct conn *conn_new(struct bridge *b, int fd);
+/* Dies, but its descriptor, which is returned, and its place live on. */
+int conn_let_go(struct conn *c, const char *why);
 void conn_die(struct conn *c, const char *why);
 /* Everything is written: FIN, then a bounded wait for the peer's. */
 void conn_linger(struct conn *c);
@@ -57,7 +73,14 @@ static inline bool conn_out_pending(const struct conn *c)
     return c->out_at < c->out.len;
 }
 
-/* conn_io.c: what libevent calls */
+/* conn_move.c */
+/* What it has come for has begun, or never will. */
+void conn_unplace(struct conn *c);
+
+/* conn_io.c */
+/* With a request in `in` that another reactor has read: now, or in the next turn. */
+void conn_arrived(struct conn *c);
+/* what libevent calls */
 void conn_on_readable(evutil_socket_t fd, short what, void *arg);
 void conn_on_writable(evutil_socket_t fd, short what, void *arg);
 void conn_on_limit(evutil_socket_t fd, short what, void *arg);

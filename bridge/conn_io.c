@@ -52,6 +52,7 @@ void conn_respond(struct conn *c, const struct request *r, const char *data, siz
         return;
     c->request = NULL;
     mine->conn = NULL;
+    conn_unplace(c);
     c->close_after = !r->http.keep_alive || (c->eof && c->in.len == 0);
     c->state = CONN_HEAD;
     if (len > 0)
@@ -115,6 +116,7 @@ static void take_head(struct conn *c, size_t head_len)
         conn_die(c, "out of memory");
         return;
     }
+    r->head_len = head_len;
     buf_consume(&c->in, head_len);
     c->scan = 0;
     c->state = CONN_BODY;
@@ -202,6 +204,16 @@ static void conn_advance(struct conn *c)
     conn_settle(c);
 }
 
+void conn_arrived(struct conn *c)
+{
+    if (slice_take(&c->b->slice, STEPS_A_TURN)) {
+        conn_advance(c);
+        return;
+    }
+    c->wait = WAIT_TURN;
+    conn_limit_again(c);
+}
+
 static void throw_away(struct conn *c)
 {
     char bytes[READ_SIZE];
@@ -264,6 +276,10 @@ void conn_on_limit(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (!slice_take(&c->b->slice, STEPS_A_TURN)) {
         conn_limit_again(c);
+        return;
+    }
+    if (c->wait == WAIT_TURN) {
+        conn_advance(c);
         return;
     }
     if (c->wait == WAIT_REQUEST) {

@@ -12,6 +12,7 @@
 #include "bridge/bridge.h"
 #include "bridge/clients.h"
 #include "bridge/feed.h"
+#include "bridge/gather.h"
 #include "bridge/pages.h"
 #include "bridge/sub.h"
 #include "common/clock.h"
@@ -64,6 +65,7 @@ static struct topic *topic_new(struct hub *h, const char *thread_id)
     t->run_live = true; /* a reader may come with a position behind a run's last event */
     list_init(&t->subs);
     memcpy(t->thread_id, thread_id, len + 1);
+    t->place = gather_place(h->bridge->gather, thread_id, len);
     if (!strmap_set(h->topics, t->thread_id, len, t)) {
         free(t);
         return NULL;
@@ -123,6 +125,7 @@ bool hub_join(struct hub *h, struct sub *s, const char *thread_id)
     s->topic = t;
     s->state = SUB_WAITING;
     list_push(&t->subs, &s->node);
+    gather_joined(h->bridge->gather, t->place);
     if (t->state == TOPIC_AWAY)
         topic_subscribe(t);
     else if (t->state == TOPIC_SUBSCRIBED)
@@ -141,6 +144,7 @@ void hub_leave(struct sub *s)
         t->fill = NULL;
     }
     list_remove(&s->node);
+    gather_left(t->hub->bridge->gather, t->place);
     s->topic = NULL;
     topic_drop(t);
 }

@@ -43,6 +43,7 @@ struct topic {
     uint32_t generation; /* counts subscriptions: a page read before one proves nothing */
     uint32_t fill_generation;
     uint32_t recorded; /* the subscription whose live runs Postgres was asked about */
+    uint32_t place;    /* in bridge->gather */
     char thread_id[];  /* as long as it is: there is one of these for every thread */
 };
 

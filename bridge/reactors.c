@@ -6,6 +6,7 @@
 #include "bridge/reactors.h"
 
 #include "bridge/bridge.h"
+#include "bridge/gather.h"
 #include "bridge/keyring.h"
 #include "bridge/limits.h"
 #include "bridge/listener.h"
@@ -164,11 +165,12 @@ struct reactors *reactors_new(const struct bridge_conf *conf, struct auth *auth,
         return NULL;
     }
     rs->limits = limits_new(conf, descriptors(conf, rs->count));
+    rs->gather = gather_new(rs->count, conf->gather_readers);
     rs->all = calloc(rs->count, sizeof(struct bridge *));
     rs->reports = calloc(rs->count, sizeof(*rs->reports));
     if (conf->auth != AUTH_MODE_NONE)
         rs->revoked = revoked_new(conf->revocation_ttl_s * 1000);
-    if (!rs->limits || !rs->all || !rs->reports ||
+    if (!rs->limits || !rs->gather || !rs->all || !rs->reports ||
         (!rs->revoked && conf->auth != AUTH_MODE_NONE))
         buf_str(err, "out of memory");
     else if (make(rs, err))
@@ -201,6 +203,7 @@ void reactors_free(struct reactors *rs)
     for (size_t i = 0; i < rs->made; i++)
         bridge_free(rs->all[i]);
     limits_free(rs->limits);
+    gather_free(rs->gather);
     revoked_free(rs->revoked);
     free(rs->reports);
     free(rs->all);

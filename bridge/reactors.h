@@ -15,6 +15,7 @@ struct auth;
 struct bridge;
 struct bridge_conf;
 struct bridge_files;
+struct gather;
 struct limits;
 struct report;
 struct revoked;
@@ -26,8 +27,9 @@ struct reactors {
     const struct bridge_conf *conf; /* borrowed, like the two below; immutable */
     struct auth *auth;              /* each gets a copy */
     const struct bridge_files *files;
-    struct limits *limits;   /* of the process */
-    struct revoked *revoked; /* of the process; NULL with --auth none */
+    struct limits *limits; /* of the process, like the two below */
+    struct gather *gather;
+    struct revoked *revoked; /* NULL with --auth none */
     struct report *reports;  /* what each said of itself last (metrics.c) */
     struct bridge **all;
     size_t count, made;

@@ -25,7 +25,8 @@ struct request {
     struct bridge *bridge;
     struct conn *conn; /* NULL: the client has gone */
     struct http_request http;
-    char *head;       /* owns the bytes that `http` points into */
+    char *head; /* owns the bytes that `http` points into */
+    size_t head_len;
     const char *body; /* owned; NUL-terminated */
     size_t body_len;
     char param[THREAD_ID_MAX + 1]; /* the <id> of the path, decoded; "" when none */

@@ -1,12 +1,39 @@
 /* route_stream: GET /v1/threads/<id>/events and GET /v1/events?thread=…&thread=… */
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
+#include "bridge/conn.h"
+#include "bridge/gather.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
 #include "bridge/stream.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* true: its connection has gone to its thread's home, where it is asked for again, and
+ * this request is over. */
+static bool goes_home(struct request *r)
+{
+    struct bridge *b = r->bridge;
+    struct gather *g = b->gather;
+    uint32_t place;
+    size_t home;
+
+    if (b->reactors->count < 2 || b->draining || !conn_movable(r))
+        return false;
+    place = gather_place(g, r->param, strlen(r->param));
+    home = gather_home(g, place);
+    if (home == b->number)
+        return false;
+    if (!gather_admit(g, place)) {
+        b->stats.limit_gather++;
+        return false;
+    }
+    if (conn_move(r, b->reactors->all[home], place))
+        return true;
+    gather_left(g, place);
+    return false;
+}
 
 static void open_now(struct stream_plan *plan)
 {
@@ -15,6 +42,8 @@ static void open_now(struct stream_plan *plan)
 
 void route_thread_events(struct request *r)
 {
+    if (goes_home(r))
+        return;
     if (!auth_require(r, true))
         return;
     struct stream_plan *plan = stream_plan_new(r);

@@ -1,6 +1,8 @@
-/* strmap: open addressing with linear probing. The hash is SipHash-1-3 with a seed per
+/* strmap: open addressing with linear probing. The hash has a seed per
  * map, because names come from peers, who must not be able to choose collisions. */
 #include "common/strmap.h"
+
+#include "common/siphash.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -25,51 +27,6 @@ struct strmap {
 };
 
 static char grave[1];
-
-static uint64_t rotl(uint64_t x, int b)
-{
-    return (x << b) | (x >> (64 - b));
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[1] = rotl(v[1], 13) ^ v[0];
-    v[0] = rotl(v[0], 32);
-    v[2] += v[3];
-    v[3] = rotl(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = rotl(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = rotl(v[1], 17) ^ v[2];
-    v[2] = rotl(v[2], 32);
-}
-
-static uint32_t hash_of(const struct strmap *m, const char *key, size_t len)
-{
-    uint64_t v[4] = {m->seed[0] ^ UINT64_C(0x736f6d6570736575),
-                     m->seed[1] ^ UINT64_C(0x646f72616e646f6d),
-                     m->seed[0] ^ UINT64_C(0x6c7967656e657261),
-                     m->seed[1] ^ UINT64_C(0x7465646279746573)};
-    uint64_t last = (uint64_t)len << 56, word = 0;
-    size_t whole = len & ~(size_t)7;
-
-    for (size_t i = 0; i < whole; i += 8) {
-        memcpy(&word, key + i, 8);
-        v[3] ^= word;
-        sip_round(v);
-        v[0] ^= word;
-    }
-    for (size_t i = whole; i < len; i++)
-        last |= (uint64_t)(unsigned char)key[i] << (8 * (i - whole));
-    v[3] ^= last;
-    sip_round(v);
-    v[0] ^= last;
-    v[2] ^= 0xFF;
-    for (int i = 0; i < 3; i++)
-        sip_round(v);
-    return (uint32_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
-}
 
 struct strmap *strmap_new(void)
 {
@@ -135,7 +92,7 @@ static struct slot *find(const struct strmap *m, const char *key, size_t len,
 
 void *strmap_get(const struct strmap *m, const char *key, size_t key_len)
 {
-    struct slot *s = find(m, key, key_len, hash_of(m, key, key_len));
+    struct slot *s = find(m, key, key_len, siphash(m->seed, key, key_len));
 
     return s ? s->value : NULL;
 }
@@ -190,7 +147,7 @@ static char *key_copy(const char *key, size_t len)
 
 bool strmap_set(struct strmap *m, const char *key, size_t key_len, void *value)
 {
-    uint32_t hash = hash_of(m, key, key_len);
+    uint32_t hash = siphash(m->seed, key, key_len);
     struct slot *s = find(m, key, key_len, hash);
 
     if (s) {
@@ -211,7 +168,7 @@ bool strmap_set(struct strmap *m, const char *key, size_t key_len, void *value)
 
 void *strmap_remove(struct strmap *m, const char *key, size_t key_len)
 {
-    struct slot *s = find(m, key, key_len, hash_of(m, key, key_len));
+    struct slot *s = find(m, key, key_len, siphash(m->seed, key, key_len));
     void *value;
     size_t i;
 

@@ -14,7 +14,8 @@ const REACTORS = 3;
 let stack;
 before(async () => {
     stack = await Stack.start({ demo: true, workers: 0,
-                                bridge: { reactors: REACTORS, 'drain-ms': 500, 'keepalive-ms': 1000 } });
+                                bridge: { reactors: REACTORS, 'drain-ms': 500, 'keepalive-ms': 1000,
+                                          'gather-readers': 0 } }); // they are in all of them (gather.test.mjs)
 });
 
 const reader = { read: ['*'] };

@@ -11,6 +11,7 @@
 #include "bridge/conn.h"
 #include "bridge/feed.h"
 #include "bridge/forgotten.h"
+#include "bridge/gather.h"
 #include "bridge/hub.h"
 #include "bridge/limits.h"
 #include "bridge/publisher.h"
@@ -260,9 +261,11 @@ void world_begin(void)
     ann.refs = 1;
     world.owner = world.publisher_up = true;
     world.lost_messages = question_count = 0;
-    bridge = (struct bridge){
-        .conf = &conf, .reactors = &reactors, .limits = limits_new(&conf, 0)};
-    MUST(bridge.limits && (bridge.clients = clients_new(&bridge)) &&
+    bridge = (struct bridge){.conf = &conf,
+                             .reactors = &reactors,
+                             .limits = limits_new(&conf, 0),
+                             .gather = gather_new(1, 1)};
+    MUST(bridge.limits && bridge.gather && (bridge.clients = clients_new(&bridge)) &&
          (bridge.hub = hub_new(&bridge)) && (bridge.reader = reader_new(&bridge)) &&
          (bridge.feed = feed_new(&bridge)) && (bridge.watch = watch_new(&bridge)));
     bridge.clients->late_most = 1;
@@ -314,6 +317,13 @@ void world_end(void)
     hub_free(bridge.hub);
     reader_free(bridge.reader);
     limits_free(bridge.limits);
+    for (int i = 0; i < TRUTH_THREADS; i++) { /* whoever came has left */
+        const char *name = truth.threads[i].name;
+        uint32_t place = gather_place(bridge.gather, name, strlen(name));
+        MUST(gather_admit(bridge.gather, place));
+        gather_left(bridge.gather, place);
+    }
+    gather_free(bridge.gather);
     for (int i = 0; i < HOST_SOCKETS; i++)
         MUST(!host.sockets[i].used);
     MUST(ann.refs == 1 && host.allocated == 0);

@@ -1,0 +1,97 @@
+/* conn_move: a connection goes from its reactor to another one with the request that it
+ * has sent, which is read there once more, as if it had come there first. At most once,
+ * and before anybody was asked about it; its place among the process's connections stays
+ * its own. */
+#include "bridge/bridge.h"
+#include "bridge/conn_internal.h"
+#include "bridge/gather.h"
+#include "bridge/limits.h"
+#include "bridge/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A connection on its way. */
+struct move {
+    struct letter letter;
+    struct bridge *to;
+    uint32_t place; /* of its thread, where it is counted meanwhile */
+    int fd;
+    bool overloaded;
+    char address[ADDRESS_SIZE];
+    struct buf in; /* what it has sent */
+};
+
+static void move_free(struct move *m)
+{
+    buf_fini(&m->in);
+    free(m);
+}
+
+bool conn_movable(const struct request *r)
+{
+    const struct conn *c = r->conn;
+
+    return c && !r->answered && !c->moved && !c->eof && !c->scarce && !c->admin &&
+           r->keys == KEYS_UNASKED && r->authorized == AUTHORIZE_UNASKED;
+}
+
+void conn_unplace(struct conn *c)
+{
+    if (c->placed)
+        gather_left(c->b->gather, c->place);
+    c->placed = false;
+}
+
+/* In the other reactor's thread. */
+static void on_arrived(struct letter *letter)
+{
+    struct move *m = LIST_ITEM(letter, struct move, letter);
+    struct bridge *b = m->to;
+    struct conn *c = b->clients ? conn_new(b, m->fd) : NULL; /* else it has ended */
+
+    if (c) {
+        c->moved = c->placed = true;
+        c->place = m->place;
+        c->overloaded = m->overloaded;
+        memcpy(c->address, m->address, sizeof(c->address));
+        buf_fini(&c->in);
+        c->in = m->in;
+        buf_init(&m->in);
+        conn_arrived(c);
+    } else {
+        gather_left(b->gather, m->place);
+        close(m->fd);
+        limits_connection_give(b->limits);
+    }
+    move_free(m);
+}
+
+bool conn_move(struct request *r, struct bridge *to, uint32_t place)
+{
+    struct conn *c = r->conn;
+    struct move *m = calloc(1, sizeof(*m));
+
+    if (!m)
+        return false;
+    m->letter.fn = on_arrived;
+    m->to = to;
+    m->place = place;
+    m->overloaded = c->overloaded;
+    memcpy(m->address, c->address, sizeof(m->address));
+    buf_init(&m->in);
+    buf_add(&m->in, r->head, r->head_len);
+    if (c->in.len)
+        buf_add(&m->in, c->in.data, c->in.len);
+    if (m->in.failed) {
+        move_free(m);
+        return false;
+    }
+    r->answered = true;
+    r->bridge->stats.http_requests--; /* it is counted where it is answered */
+    r->bridge->stats.connections_moved++;
+    m->fd = conn_let_go(c, "moved");
+    mailbox_post(to->mailbox, &m->letter);
+    return true;
+}

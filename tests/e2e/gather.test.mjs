@@ -1,0 +1,128 @@
+// The readers of a thread meet in one reactor while they are few: Redis has one subscriber for
+// each thread. Where a reader has come in makes no difference to anybody, and nothing of it
+// stays when it has left.
+
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { Stack, until } from './harness.mjs';
+import { ScriptRun } from './lib/publisher.mjs';
+import { raw } from './lib/raw.mjs';
+
+const REACTORS = 3;
+const READER = { read: ['*'] };
+const OPTIONS = { reactors: REACTORS, 'drain-ms': 500 };
+/** @type {Stack} */
+let stack;
+before(async () => {
+    stack = await Stack.start({ workers: 0, bridge: OPTIONS });
+});
+
+/** @param {string} name */
+async function metric(name, bridge = stack.bridge) {
+    return (await bridge.metrics())[`threadcast_bridge_${name}`];
+}
+const moved = (bridge = stack.bridge) => metric('connections_moved_total', bridge);
+const met = (bridge = stack.bridge) => metric('limits_total{limit="gather-readers"}', bridge);
+
+/** Streams that are live. @param {number} count @param {(i: number) => string} thread @param {any} [options] */
+async function live(count, thread, options = {}) {
+    const streams = Array.from({ length: count }, (_, i) => stack.threadEvents(thread(i), '', { ...READER, ...options }));
+    await Promise.all(streams.map((stream) => stream.named('ready')));
+    return streams;
+}
+
+/** @param {import('./harness.mjs').SseStream[]} streams */
+async function leave(streams, bridge = stack.bridge) {
+    for (const stream of streams) stream.close();
+    await until(async () => await metric('clients', bridge) === 0, { what: 'all have left' });
+}
+
+/** How many connections of bridges hear each. @param {string[]} threads @returns {Promise<number[]>} */
+async function subscribers(threads) {
+    const counts = await stack.redis.client.pubsub('NUMSUB', ...threads.map((id) => `thread:${id}`));
+    return counts.filter((_, i) => i % 2).map(Number);
+}
+
+test('six readers each of twenty threads: one subscriber a thread, and all get everything', async () => {
+    const threads = Array.from({ length: 20 }, (_, i) => `few${i}`);
+    const asked = await metric('http_requests_total');
+    const streams = await live(120, (i) => threads[i % 20]);
+    assert.deepEqual(await subscribers(threads), threads.map(() => 1));
+    const went = await moved();
+    assert.ok(went >= 40 && went <= 110, `of 120 readers two thirds come in elsewhere: ${went} have moved`);
+    assert.equal(await metric('http_requests_total') - asked, 120 + 2, 'each request counts once (and two for metrics)');
+    for (const thread of threads.slice(0, 3)) {
+        const run = new ScriptRun(stack.redis.client, thread);
+        await run.begin();
+        for (let i = 0; i < 50; i++) await run.tokens(`${i} `);
+        await Promise.all(streams.filter((_, i) => threads[i % 20] === thread)
+            .map((s) => until(() => s.text() === run.text, { what: 'the whole text' })));
+    }
+    await leave(streams);
+    assert.deepEqual(await subscribers(threads), threads.map(() => 0));
+    assert.equal(await met(), 0);
+});
+
+test('--gather-readers: those who are too many stay where they are, and a place is free again behind who leaves', async () => {
+    const bridge = await stack.startBridge({ ...OPTIONS, 'gather-readers': 5 });
+    let streams = await live(60, () => 'crowd', { bridge });
+    assert.ok(await met(bridge) > 20, `${await met(bridge)} met the limit`);
+    assert.ok(await moved(bridge) <= 5, `${await moved(bridge)} have moved`);
+    assert.ok((await subscribers(['crowd']))[0] >= 2);
+    await leave(streams, bridge);
+    const [before, full] = [await moved(bridge), await met(bridge)];
+    for (let i = 0; i < 30; i++) await leave(await live(4, () => 'crowd', { bridge }), bridge);
+    assert.ok(await moved(bridge) - before > 30, `${await moved(bridge) - before} of 120 have moved`);
+    assert.equal(await met(bridge), full, 'four at a time are not too many');
+    streams = await live(60, () => 'crowd', { bridge });
+    const run = new ScriptRun(stack.redis.client, 'crowd');
+    await run.begin();
+    await run.tokens('to all');
+    await Promise.all(streams.map((s) => until(() => s.text() === 'to all', { what: 'the text' })));
+    for (const stream of streams) stream.close();
+    await bridge.stop();
+});
+
+test('who is refused, or goes before the answer, leaves no place behind', async () => {
+    const bridge = await stack.startBridge({ ...OPTIONS, 'gather-readers': 2, 'max-connections': 20 });
+    const request = (/** @type {string} */ token, more = '') => `GET /v1/threads/refused/events HTTP/1.1\r\nHost: localhost\r\n` +
+        `Authorization: Bearer ${token}\r\n\r\n${more}`;
+    const [stranger, friend] = [stack.token({ read: ['other'] }), stack.token({ read: ['refused'] })];
+    for (let i = 0; i < 20; i++) {
+        const { text } = await raw(bridge.port, request(stranger), { enough: (all) => all.includes('"forbidden"') });
+        assert.match(text, /^HTTP\/1\.1 403 /);
+        const cut = await raw(bridge.port, request(friend, 'x'), { enough: (all) => all.includes('"pipelined"') });
+        assert.match(cut.text, /^HTTP\/1\.1 400 /);
+        await raw(bridge.port, request(friend), { enough: () => true }).catch(() => {});
+    }
+    await until(async () => await metric('clients', bridge) === 0, { what: 'nobody is left' });
+    assert.ok(await moved(bridge) > 20, `${await moved(bridge)} of 60 have moved`);
+    const full = await met(bridge);
+    for (let i = 0; i < 10; i++) await leave(await live(1, () => 'refused', { bridge }), bridge);
+    assert.equal(await met(bridge), full, 'one at a time is not too many');
+    const answer = await bridge.fetch('/v1/session', { method: 'DELETE', headers: { Connection: 'close' } });
+    assert.equal(answer.status, 204, 'their places among the connections are free, too');
+    await until(async () => await metric('connections', bridge) <= 3, { what: 'no connection is left but ours' });
+    await bridge.stop();
+});
+
+test('a connection that has asked for something else before moves, too', async () => {
+    const began = await moved();
+    for (let i = 0; i < 20; i++) {
+        const { text } = await raw(stack.bridge.port, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n' +
+            `GET /v1/threads/later${i}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${stack.token(READER)}\r\n\r\n`,
+                                   { enough: (all) => all.includes('event: ready') });
+        assert.match(text, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok\n?HTTP\/1\.1 200 OK\r\n[^]*event: ready/);
+    }
+    assert.ok(await moved() - began > 5, `${await moved() - began} of 20 have moved`);
+    await leave([]);
+});
+
+test('--gather-readers 0: nobody moves', async () => {
+    const bridge = await stack.startBridge({ ...OPTIONS, 'gather-readers': 0 });
+    const streams = await live(40, () => 'apart', { bridge });
+    assert.equal(await moved(bridge), 0);
+    assert.ok((await subscribers(['apart']))[0] >= 2);
+    await leave(streams, bridge);
+    await bridge.stop();
+});

@@ -21,7 +21,7 @@ before(async () => {
     await issuer.start();
     // the refresh is far away: what is fetched is fetched because somebody asked
     stack = await Stack.start({ postgres: false, env: { JWT_JWKS_URL: issuer.url },
-                                bridge: { reactors: 2, 'jwks-refresh-s': 3600, 'jwks-min-interval-s': 1,
+                                bridge: { reactors: 2, 'gather-readers': 0, 'jwks-refresh-s': 3600, 'jwks-min-interval-s': 1,
                                           'jwks-timeout-ms': 300, 'jwks-wait-ms': 20_000 } });
 });
 after(() => issuer.stop());

@@ -7,7 +7,7 @@ import { before, test } from 'node:test';
 import { claimsOf, Stack, until } from './harness.mjs';
 
 const WITHIN_MS = 5000;
-const BRIDGE = { reactors: 2, 'drain-ms': 500, 'max-revocations': 8, 'redis-prefix': 'acme:' };
+const BRIDGE = { reactors: 2, 'gather-readers': 0, 'drain-ms': 500, 'max-revocations': 8, 'redis-prefix': 'acme:' };
 /** @type {Stack} */
 let stack;
 /** @type {import('./harness.mjs').Bridge[]} those that are there from the beginning */

@@ -207,7 +207,7 @@ function holdReactor(bridge, number) {
 }
 
 test('a reactor that hangs makes /healthz say so, and takes nobody else along', async (t) => {
-    const bridge = await stack.startBridge({ reactors: 2, 'hang-ms': 500, 'drain-ms': 500 });
+    const bridge = await stack.startBridge({ reactors: 2, 'gather-readers': 0, 'hang-ms': 500, 'drain-ms': 500 });
     const streams = await live(20, 'hang', { bridge });
     const counts = await spread(bridge);
     const { held, release } = await holdReactor(bridge, 1);
@@ -237,8 +237,30 @@ test('a reactor that hangs makes /healthz say so, and takes nobody else along', 
     await bridge.stop();
 });
 
+test('nobody is brought to a reactor that hangs', async (t) => {
+    const MANY = 200; // the kernel deals them out: 100 come to the other one, whose threads are in both
+    const bridge = await stack.startBridge({ reactors: 2, 'drain-ms': 500 });
+    const { held, release } = await holdReactor(bridge, 1);
+    if (!held) {
+        t.skip('this machine does not let one process hold a thread of another');
+        return;
+    }
+    try {
+        await until(async () => {
+            const text = await (await ask('/metrics', bridge)).text();
+            return Number(/reactor_silence_seconds\{reactor="1"\} (\S+)/.exec(text)?.[1]) > 1.1;
+        }, { what: 'it has been silent for more than a second' });
+        const streams = Array.from({ length: MANY }, (_, i) => stack.threadEvents(`calm${i}`, '', { ...reader, bridge }));
+        const served = () => streams.filter((s) => s.events.length > 0).length;
+        await until(() => served() >= MANY * 3 / 8, { what: () => `about half are served: ${served()} of ${MANY}` });
+    } finally {
+        await release();
+    }
+    await bridge.stop();
+});
+
 test('SIGTERM with a reactor that hangs: the others drain, then the process ends without it', async (t) => {
-    const bridge = await stack.startBridge({ reactors: 2, 'drain-ms': 200 });
+    const bridge = await stack.startBridge({ reactors: 2, 'gather-readers': 0, 'drain-ms': 200 });
     bridge.forgiven = true;
     const streams = await live(20, 'stuck', { bridge });
     const [free] = await spread(bridge);

@@ -50,7 +50,9 @@ static void on_turn_end(void *arg)
 static void stop_when_empty(void *arg)
 {
     struct bridge *b = arg;
-    if ((clients_empty(b->clients) && !conns_count(b)) || clock_ms() > b->stop_at_ms)
+    bool empty =
+        !atomic_load(&b->arriving) && clients_empty(b->clients) && !conns_count(b);
+    if (empty || clock_ms() > b->stop_at_ms)
         reactors_empty(b);
     else
         timer_start(b->drain_check, DRAIN_CHECK_MS);

@@ -11,6 +11,7 @@
 #include "common/mailbox.h"
 #include "common/names.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct auth;
@@ -73,6 +74,8 @@ struct bridge {
     void (*on_hint)(struct bridge *b, const char *data, size_t len);
     struct list conns;      /* struct conn: HTTP connections (conn.c: conns_init/_fini) */
     struct list conns_dead; /* closed in this turn, freed at its end */
+    struct list conns_line; /* those that a turn had no time for, in their order */
+    atomic_uint arriving;   /* connections on their way here; from any thread */
     size_t conn_count;
     struct slice slice;       /* of this turn: steps of connections */
     struct strmap *questions; /* access.c: ownership asked for; NULL when there is none */

@@ -11,6 +11,7 @@
 
 #include "bridge/bridge.h"
 #include "bridge/conn_internal.h"
+#include "bridge/gather.h"
 #include "bridge/limits.h"
 #include "bridge/request.h"
 #include "common/log.h"
@@ -32,6 +33,8 @@ static void conn_end(struct conn *c, const char *why)
     struct request *r = c->request;
 
     c->state = CONN_DEAD;
+    if (c->placed)
+        gather_left(c->b->gather, c->place);
     event_del(&c->readable);
     event_del(&c->writable);
     event_del(&c->limit);
@@ -40,6 +43,7 @@ static void conn_end(struct conn *c, const char *why)
         r->conn = NULL;
         request_unref(r);
     }
+    list_remove(&c->line);
     list_remove(&c->node);
     list_push(&c->b->conns_dead, &c->node);
     c->b->conn_count--;
@@ -75,9 +79,9 @@ static void conns_reap(void *arg)
     struct list *node;
 
     slice_end(&b->slice);
+    conns_pump(b);
     while ((node = list_pop(&b->conns_dead))) {
         struct conn *c = LIST_ITEM(node, struct conn, node);
-        conn_unplace(c); /* its stream is counted by now */
         buf_fini(&c->in);
         buf_fini(&c->out);
         free(c);
@@ -155,11 +159,6 @@ static void want(struct event *ev, bool wanted)
         event_del(ev);
 }
 
-void conn_limit_again(struct conn *c)
-{
-    set_limit(c, 1);
-}
-
 void conn_wrote(struct conn *c)
 {
     if (c->wait == WAIT_WRITE)
@@ -193,6 +192,7 @@ void conns_init(struct bridge *b)
 {
     list_init(&b->conns);
     list_init(&b->conns_dead);
+    list_init(&b->conns_line);
     b->conn_count = 0;
     loop_on_turn_end(b->loop, conns_reap, b);
 }
@@ -224,6 +224,7 @@ struct conn *conn_new(struct bridge *b, int fd)
         return NULL;
     c->b = b;
     c->fd = fd;
+    list_init(&c->line);
     buf_init(&c->in);
     buf_init(&c->out);
     event_assign(&c->readable, loop_base(b->loop), fd, EV_READ | EV_PERSIST,

@@ -41,7 +41,8 @@ int conn_detach(struct request *r);
 /* Could its connection go to another reactor? */
 bool conn_movable(const struct request *r);
 /* It goes, with what it has sent; `r` is over. `place`: in b->gather, taken by the
- * caller, given back when it has arrived. false: no memory, and nothing has happened.
+ * caller, given back when what it asked for has begun, or never will. false: no memory,
+ * too many are on their way, or we are leaving, and nothing has happened.
  * (conn_move.c) */
 bool conn_move(struct request *r, struct bridge *to, uint32_t place);
 const char *conn_address(const struct conn *c); /* the peer's "127.0.0.1" */

@@ -24,11 +24,12 @@ enum conn_wait {
     WAIT_ANSWER,
     WAIT_WRITE,
     WAIT_PEER,
-    WAIT_TURN /* it came from another reactor, in a turn that had no time for it */
+    WAIT_TURN /* it has come from another reactor and stands in line */
 };
 
 struct conn {
     struct list node; /* in b->conns, then b->conns_dead */
+    struct list line; /* in b->conns_line, or nowhere */
     struct bridge *b;
     int fd;
     enum conn_state state;
@@ -47,7 +48,9 @@ struct conn {
     bool admin;              /* came in at --admin-listen */
     bool served;             /* has asked something before */
     bool moved;              /* has come from another reactor, … */
-    bool placed;             /* … and counts as a reader to be, at `place` */
+    bool placed;             /* … and counts as a reader to be, at `place`, until its
+                                request does */
+    bool due;                /* its limit has come while it stands in line */
     bool advancing;          /* conn_advance is on the stack */
     char address[ADDRESS_SIZE];
 };
@@ -65,21 +68,17 @@ void conn_linger(struct conn *c);
 void conn_settle(struct conn *c);
 /* The stall limit begins again. */
 void conn_wrote(struct conn *c);
-/* Its limit has come in a turn that had no time for it. */
-void conn_limit_again(struct conn *c);
 
 static inline bool conn_out_pending(const struct conn *c)
 {
     return c->out_at < c->out.len;
 }
 
-/* conn_move.c */
-/* What it has come for has begun, or never will. */
-void conn_unplace(struct conn *c);
-
 /* conn_io.c */
-/* With a request in `in` that another reactor has read: now, or in the next turn. */
+/* With a request in `in` that another reactor has read. */
 void conn_arrived(struct conn *c);
+/* The end of a turn: some of those in line. */
+void conns_pump(struct bridge *b);
 /* what libevent calls */
 void conn_on_readable(evutil_socket_t fd, short what, void *arg);
 void conn_on_writable(evutil_socket_t fd, short what, void *arg);

@@ -3,6 +3,7 @@
  * (conn_advance), however a route answers. Never parses (http.c), never decides
  * (routes.c). */
 #include "bridge/bridge.h"
+#include "bridge/clients.h"
 #include "bridge/conn_internal.h"
 #include "bridge/request.h"
 #include "bridge/routes.h"
@@ -14,7 +15,10 @@
 
 #define READ_SIZE 4096
 #define LINGER_BYTES (1024u * 1024)
-#define STEPS_A_TURN 16 /* each is a token checked, or a descriptor closed */
+/* Steps of a turn: each is a token checked, or a descriptor closed. Who comes when there
+ * are none left stands in line, or those that libevent names first would be all. */
+#define STEPS_A_TURN 10
+#define STEPS_IN_LINE 6
 
 static void conn_advance(struct conn *c);
 
@@ -52,7 +56,6 @@ void conn_respond(struct conn *c, const struct request *r, const char *data, siz
         return;
     c->request = NULL;
     mine->conn = NULL;
-    conn_unplace(c);
     c->close_after = !r->http.keep_alive || (c->eof && c->in.len == 0);
     c->state = CONN_HEAD;
     if (len > 0)
@@ -77,6 +80,10 @@ static struct request *begin_request(struct conn *c)
     c->request->overloaded = c->overloaded;
     c->request->scarce = c->scarce;
     c->request->admin = c->admin;
+    c->request->moved = c->moved;
+    c->request->placed = c->placed;
+    c->request->place = c->place;
+    c->placed = false;
     return c->request;
 }
 
@@ -204,16 +211,6 @@ static void conn_advance(struct conn *c)
     conn_settle(c);
 }
 
-void conn_arrived(struct conn *c)
-{
-    if (slice_take(&c->b->slice, STEPS_A_TURN)) {
-        conn_advance(c);
-        return;
-    }
-    c->wait = WAIT_TURN;
-    conn_limit_again(c);
-}
-
 static void throw_away(struct conn *c)
 {
     char bytes[READ_SIZE];
@@ -227,14 +224,10 @@ static void throw_away(struct conn *c)
         conn_die(c, "done");
 }
 
-void conn_on_readable(evutil_socket_t fd, short what, void *arg)
+static void read_some(struct conn *c)
 {
-    struct conn *c = arg;
     ssize_t n;
 
-    (void)what;
-    if (!slice_take(&c->b->slice, STEPS_A_TURN))
-        return; /* what it sent is still there in the next turn */
     if (c->state == CONN_LINGER) {
         throw_away(c);
         return;
@@ -243,7 +236,7 @@ void conn_on_readable(evutil_socket_t fd, short what, void *arg)
         conn_die(c, "out of memory");
         return;
     }
-    n = recv(fd, c->in.data + c->in.len, READ_SIZE, 0);
+    n = recv(c->fd, c->in.data + c->in.len, READ_SIZE, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n < 0) {
@@ -254,6 +247,76 @@ void conn_on_readable(evutil_socket_t fd, short what, void *arg)
         c->eof = true; /* maybe only half: what it asked is still answered */
     c->in.len += (size_t)n;
     conn_advance(c);
+}
+
+/* Its time is over. */
+static void meet_limit(struct conn *c)
+{
+    static const struct http_refusal slow = {408, "request_timeout",
+                                             "The request took too long to arrive."};
+
+    if (c->wait == WAIT_REQUEST) {
+        c->b->stats.conn_late++;
+        refuse(c, &slow);
+        conn_advance(c);
+        return;
+    }
+    c->b->stats.conn_stalled += c->wait == WAIT_WRITE;
+    c->b->stats.conn_idle += c->wait == WAIT_IDLE;
+    conn_die(c, c->wait == WAIT_WRITE  ? "write stalled"
+                : c->wait == WAIT_IDLE ? "idle"
+                                       : "done");
+}
+
+/* --- a turn's steps ----------------------------------------------------------------- */
+
+static bool has_step(struct conn *c)
+{
+    if (!list_linked(&c->line) && slice_take(&c->b->slice, STEPS_A_TURN))
+        return true;
+    if (!list_linked(&c->line))
+        list_push(&c->b->conns_line, &c->line);
+    return false;
+}
+
+static void step_in_line(struct conn *c)
+{
+    bool due = c->due && !event_pending(&c->limit, EV_TIMEOUT, NULL);
+
+    c->due = false;
+    if (due)
+        meet_limit(c);
+    else if (c->wait == WAIT_TURN)
+        conn_advance(c);
+    else if (event_pending(&c->readable, EV_READ, NULL))
+        read_some(c);
+}
+
+void conns_pump(struct bridge *b)
+{
+    struct list *node;
+
+    for (int i = 0; i < STEPS_IN_LINE && (node = list_pop(&b->conns_line)); i++)
+        step_in_line(LIST_ITEM(node, struct conn, line));
+    if (!list_empty(&b->conns_line) && b->clients)
+        clients_soon(b->clients);
+}
+
+void conn_arrived(struct conn *c)
+{
+    c->wait = WAIT_TURN;
+    if (has_step(c))
+        conn_advance(c);
+}
+
+void conn_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct conn *c = arg;
+
+    (void)fd;
+    (void)what;
+    if (has_step(c))
+        read_some(c);
 }
 
 void conn_on_writable(evutil_socket_t fd, short what, void *arg)
@@ -268,29 +331,13 @@ void conn_on_writable(evutil_socket_t fd, short what, void *arg)
 
 void conn_on_limit(evutil_socket_t fd, short what, void *arg)
 {
-    static const struct http_refusal slow = {408, "request_timeout",
-                                             "The request took too long to arrive."};
     struct conn *c = arg;
 
     (void)fd;
     (void)what;
-    if (!slice_take(&c->b->slice, STEPS_A_TURN)) {
-        conn_limit_again(c);
+    c->due = true;
+    if (!has_step(c))
         return;
-    }
-    if (c->wait == WAIT_TURN) {
-        conn_advance(c);
-        return;
-    }
-    if (c->wait == WAIT_REQUEST) {
-        c->b->stats.conn_late++;
-        refuse(c, &slow);
-        conn_advance(c);
-        return;
-    }
-    c->b->stats.conn_stalled += c->wait == WAIT_WRITE;
-    c->b->stats.conn_idle += c->wait == WAIT_IDLE;
-    conn_die(c, c->wait == WAIT_WRITE  ? "write stalled"
-                : c->wait == WAIT_IDLE ? "idle"
-                                       : "done");
+    c->due = false;
+    meet_limit(c);
 }

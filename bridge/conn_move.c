@@ -8,9 +8,12 @@
 #include "bridge/limits.h"
 #include "bridge/request.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { ARRIVING_MAX = 256 }; /* not taken in yet by one reactor; the others stay */
 
 /* A connection on its way. */
 struct move {
@@ -37,13 +40,6 @@ bool conn_movable(const struct request *r)
            r->keys == KEYS_UNASKED && r->authorized == AUTHORIZE_UNASKED;
 }
 
-void conn_unplace(struct conn *c)
-{
-    if (c->placed)
-        gather_left(c->b->gather, c->place);
-    c->placed = false;
-}
-
 /* In the other reactor's thread. */
 static void on_arrived(struct letter *letter)
 {
@@ -51,6 +47,7 @@ static void on_arrived(struct letter *letter)
     struct bridge *b = m->to;
     struct conn *c = b->clients ? conn_new(b, m->fd) : NULL; /* else it has ended */
 
+    atomic_fetch_sub(&b->arriving, 1);
     if (c) {
         c->moved = c->placed = true;
         c->place = m->place;
@@ -66,6 +63,17 @@ static void on_arrived(struct letter *letter)
         limits_connection_give(b->limits);
     }
     move_free(m);
+}
+
+/* Either we see that the process is leaving, or who counts its last connections sees that
+ * one is on its way (bridge.c: stop_when_empty). */
+static bool may_arrive(struct bridge *to)
+{
+    if (atomic_fetch_add(&to->arriving, 1) < ARRIVING_MAX &&
+        !atomic_load(&to->reactors->leaving))
+        return true;
+    atomic_fetch_sub(&to->arriving, 1);
+    return false;
 }
 
 bool conn_move(struct request *r, struct bridge *to, uint32_t place)
@@ -85,6 +93,10 @@ bool conn_move(struct request *r, struct bridge *to, uint32_t place)
     if (c->in.len)
         buf_add(&m->in, c->in.data, c->in.len);
     if (m->in.failed) {
+        move_free(m);
+        return false;
+    }
+    if (!may_arrive(to)) {
         move_free(m);
         return false;
     }

@@ -75,6 +75,7 @@ static void on_drain(void *arg)
     static const struct round_kind drain = {.each = drain_one};
     struct reactors *rs = arg;
 
+    atomic_store(&rs->leaving, true);
     log_info("draining", LOG_I("streams", limits_streams(rs->limits)));
     timer_start(rs->overdue,
                 rs->conf->shutdown_delay_ms + rs->conf->drain_ms + OVERDUE_MS);

@@ -36,6 +36,7 @@ struct reactors {
     size_t empty; /* of a drain: those that have nobody left; number 0's thread */
     struct timer *overdue;
     pthread_mutex_t lock; /* of `reports` */
+    atomic_bool leaving;  /* a drain has begun; from any thread */
     atomic_uint advised;  /* enum advice: what was said; from any thread */
     char instance[INSTANCE_SIZE];
     unsigned char pseudonym_key[32]; /* random: names of subjects for /debug/streams */

@@ -6,6 +6,7 @@
 #include "bridge/auth.h"
 #include "bridge/bridge.h"
 #include "bridge/conn.h"
+#include "bridge/gather.h"
 #include "bridge/origin.h"
 #include "common/clock.h"
 #include "common/json.h"
@@ -42,6 +43,8 @@ void request_unref(struct request *r)
 {
     if (--r->refs > 0)
         return;
+    if (r->placed) /* what it opened is counted by now */
+        gather_left(r->bridge->gather, r->place);
     identity_unref(r->identity);
     identity_unref(r->authorized_as);
     if (r->state_free)

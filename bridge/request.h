@@ -42,8 +42,11 @@ struct request {
     bool overloaded; /* one connection too many: only a stream may still take it over */
     bool scarce;     /* not even that: few descriptors are left */
     bool admin;      /* came in at --admin-listen */
-    bool anyone;     /* what is answered is public: any origin may have it */
-    bool stream;     /* a transient refusal is `busy`, not 503 */
+    bool moved;      /* its connection came from another reactor, for a stream alone */
+    bool placed;     /* and counts as a reader to be, at `place` in b->gather */
+    uint32_t place;
+    bool anyone; /* what is answered is public: any origin may have it */
+    bool stream; /* a transient refusal is `busy`, not 503 */
     enum request_keys keys;
     void (*wait)(struct request *r);  /* when nobody can say yet who asks; may be NULL */
     void (*again)(struct request *r); /* after that: its route from the beginning */

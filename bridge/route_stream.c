@@ -28,14 +28,14 @@ static bool goes_home(struct request *r)
     uint32_t place;
     size_t home;
 
-    if (b->reactors->count < 2 || b->draining || !conn_movable(r))
+    if (b->reactors->count < 2 || !b->conf->gather_readers || !conn_movable(r))
         return false;
     place = gather_place(g, r->param, strlen(r->param));
     home = gather_home(g, place);
     if (home == b->number || is_silent(b->reactors->all[home]))
         return false;
     if (!gather_admit(g, place)) {
-        b->stats.limit_gather++;
+        b->stats.gather_full++;
         return false;
     }
     if (conn_move(r, b->reactors->all[home], place))

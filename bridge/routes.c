@@ -270,7 +270,7 @@ void routes_dispatch(struct request *r)
     const struct route *route;
     struct buf allow;
 
-    if (r->overloaded)
+    if (r->overloaded || r->moved)
         r->http.keep_alive = false;
     request_trace(r);
     buf_init(&allow);

@@ -19,7 +19,7 @@ struct bridge_stats {
         authorize_shared, authorize_waiting, limit_authorize_queue, limit_authorize_cache;
     uint64_t limit_revocations, revocations, revocations_made;
     uint64_t limit_demo_sessions, limit_descriptors, limit_rounds, reserve_lent;
-    uint64_t connections_moved, limit_gather;
+    uint64_t connections_moved, gather_full;
     uint64_t jwks_fetched, jwks_failed, jwks_waits, jwks_wait_over, limit_jwks_asked;
     uint64_t jwks_keys, jwks_skipped, jwks_age_s; /* number 0's alone */
     /* streams */

@@ -1,4 +1,4 @@
-/* siphash: SipHash-1-3, the two halves of its 64 bits folded by xor. */
+/* siphash: SipHash-1-3, the lower half of its 64 bits. */
 #include "common/siphash.h"
 
 #include <string.h>

@@ -22,7 +22,7 @@ async function metric(name, bridge = stack.bridge) {
     return (await bridge.metrics())[`threadcast_bridge_${name}`];
 }
 const moved = (bridge = stack.bridge) => metric('connections_moved_total', bridge);
-const met = (bridge = stack.bridge) => metric('limits_total{limit="gather-readers"}', bridge);
+const met = (bridge = stack.bridge) => metric('gather_full_total', bridge);
 
 /** Streams that are live. @param {number} count @param {(i: number) => string} thread @param {any} [options] */
 async function live(count, thread, options = {}) {
@@ -88,15 +88,18 @@ test('who is refused, or goes before the answer, leaves no place behind', async 
     const request = (/** @type {string} */ token, more = '') => `GET /v1/threads/refused/events HTTP/1.1\r\nHost: localhost\r\n` +
         `Authorization: Bearer ${token}\r\n\r\n${more}`;
     const [stranger, friend] = [stack.token({ read: ['other'] }), stack.token({ read: ['refused'] })];
+    let closed = 0;
     for (let i = 0; i < 20; i++) {
         const { text } = await raw(bridge.port, request(stranger), { enough: (all) => all.includes('"forbidden"') });
         assert.match(text, /^HTTP\/1\.1 403 /);
+        closed += Number(/\r\nConnection: close\r\n/i.test(text));
         const cut = await raw(bridge.port, request(friend, 'x'), { enough: (all) => all.includes('"pipelined"') });
         assert.match(cut.text, /^HTTP\/1\.1 400 /);
         await raw(bridge.port, request(friend), { enough: () => true }).catch(() => {});
     }
     await until(async () => await metric('clients', bridge) === 0, { what: 'nobody is left' });
     assert.ok(await moved(bridge) > 20, `${await moved(bridge)} of 60 have moved`);
+    assert.ok(closed > 5 && closed < 20, `${closed} of 20: who has moved for a stream that it does not get must not stay`);
     const full = await met(bridge);
     for (let i = 0; i < 10; i++) await leave(await live(1, () => 'refused', { bridge }), bridge);
     assert.equal(await met(bridge), full, 'one at a time is not too many');
@@ -121,7 +124,7 @@ test('a connection that has asked for something else before moves, too', async (
 test('--gather-readers 0: nobody moves', async () => {
     const bridge = await stack.startBridge({ ...OPTIONS, 'gather-readers': 0 });
     const streams = await live(40, () => 'apart', { bridge });
-    assert.equal(await moved(bridge), 0);
+    assert.deepEqual([await moved(bridge), await met(bridge)], [0, 0]);
     assert.ok((await subscribers(['apart']))[0] >= 2);
     await leave(streams, bridge);
     await bridge.stop();

@@ -363,10 +363,9 @@ static const struct conf_option options[] = {
         "Event loops, each on a thread with its own listening socket and connections to "
         "Redis; 0: one for each core that the process may use."),
     INT("gather-readers", gather_readers, "16", 0, 1000000, NULL,
-        "While a thread has no more readers than this, who asks for its stream is served "
-        "by "
-        "the same event loop, so that Redis sends its events once; more stay where they "
-        "came in. 0: all do."),
+        "While a thread has no more readers than this, who asks for its stream is "
+        "served by the same event loop, so that Redis sends its events once; more stay "
+        "where they came in. 0: all do."),
     INT("hang-ms", hang_ms, "5000", 500, DAY_MS, "ms",
         "/healthz says no when a loop has not turned for so long."),
     INT("drain-ms", drain_ms, "10000", 0, 3600000, "ms",

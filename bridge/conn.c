@@ -143,6 +143,7 @@ static void set_limit(struct conn *c, int64_t ms)
 {
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
 
+    c->due = false;
     if (ms > 0)
         event_add(&c->limit, &tv);
     else

@@ -50,7 +50,7 @@ struct conn {
     bool moved;              /* has come from another reactor, … */
     bool placed;             /* … and counts as a reader to be, at `place`, until its
                                 request does */
-    bool due;                /* its limit has come while it stands in line */
+    bool due;                /* its limit has come; not when another begins */
     bool advancing;          /* conn_advance is on the stack */
     char address[ADDRESS_SIZE];
 };

@@ -255,6 +255,7 @@ static void meet_limit(struct conn *c)
     static const struct http_refusal slow = {408, "request_timeout",
                                              "The request took too long to arrive."};
 
+    c->due = false;
     if (c->wait == WAIT_REQUEST) {
         c->b->stats.conn_late++;
         refuse(c, &slow);
@@ -281,10 +282,7 @@ static bool has_step(struct conn *c)
 
 static void step_in_line(struct conn *c)
 {
-    bool due = c->due && !event_pending(&c->limit, EV_TIMEOUT, NULL);
-
-    c->due = false;
-    if (due)
+    if (c->due)
         meet_limit(c);
     else if (c->wait == WAIT_TURN)
         conn_advance(c);
@@ -336,8 +334,6 @@ void conn_on_limit(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     c->due = true;
-    if (!has_step(c))
-        return;
-    c->due = false;
-    meet_limit(c);
+    if (has_step(c))
+        meet_limit(c);
 }

@@ -141,24 +141,32 @@ describe('subscribers', { concurrency: true }, () => {
         await each(all, (reader) => reader.ended);
     });
 
-    test('a token that ends: `auth`, and on with the next', async () => {
-        const short = stack.token({ read: ['*'], seconds: 4 }), ends = Date.now() + 4000;
-        const all = readers.open(second.url(''), { thread: 'u1', tokens: [short, ...tokens] });
-        await each(all, (reader) => {
-            if (!reader.noticed('ready').length) return false;
-            const [auth, confirmed] = reader.noticed('auth');
-            // who came late, on a busy machine, was let in on the leeway and hears of it later
-            if (auth ? auth.data.expiresAt > ends + 2000 : Date.now() > ends + 2000) return true;
-            // lengthened where the bridge knows how, else opened again
-            return auth?.data.connection ? confirmed?.data.expiresAt > ends : reader.noticed('open').length === 2;
-        });
-        await until(() => Date.now() > ends);
-        await threadcast.run(client, 'u1', (run) => { run.token('x'); });
+    /** Which kinds of readers have gone on, the right way, when their token ended: a machine that stands
+     *  still for longer than the notice is given lets them be late. @param {string} thread @param {number} seconds */
+    async function wentOn(thread, seconds) {
+        const short = stack.token({ read: ['*'], seconds }), ends = Date.now() + seconds * 1000;
+        const all = readers.open(second.url(''), { thread, tokens: [short, ...tokens], silenceMs: 20_000 });
+        // lengthened where the bridge knows how, else opened again
+        const right = (/** @type {any} */ reader) => {
+            const [auth, confirmed] = reader.noticed('auth'), opened = reader.noticed('open').length;
+            return auth?.data.connection ? confirmed?.data.expiresAt > ends && opened === 1 : auth && opened === 2;
+        };
+        await each(all, (reader) => reader.noticed('ready').length && (right(reader) || Date.now() > ends + 2000));
+        await until(() => Date.now() > ends, { timeout: seconds * 1000 + 1000 });
+        await threadcast.run(client, thread, (run) => { run.token('x'); });
         await each(all, (reader) => reader.events.some(isEnd));
-        for (const reader of all) {
-            if (reader.noticed('auth')[0]?.data.connection) assert.equal(reader.noticed('open').length, 1, reader.story);
-            reader.close();
+        const kinds = all.filter(right).map(({ kind }) => kind);
+        for (const reader of all) reader.close();
+        return kinds;
+    }
+
+    test('a token that ends: `auth`, and on with the next', async () => {
+        const kinds = new Set();
+        for (const seconds of [4, 8, 16]) {
+            for (const kind of await wentOn(`u${seconds}`, seconds)) kinds.add(kind);
+            if (kinds.size === 3) return;
         }
+        assert.fail(`only ${[...kinds].join()} have gone on`);
     });
 
     test('busy: later, and in turn', async () => {

@@ -108,7 +108,8 @@ export class Behind {
         const env = { REDIS_URL: proxy.url };
         await Promise.all(Array.from({ length: bridges }, () => stack.startBridge({
             reactors: 1, // each connection once
-            'upstream-timeout-ms': 5000, // a cut one is back before anybody is told `busy`
+            // a cut one is back before anybody is told `busy`, also where a machine stands still for seconds
+            'upstream-timeout-ms': 15_000,
         }, env)));
         const mouths = await Mouths.start();
         // its lease is renewed late: what `alive` is told then is not mixed up with an answer

@@ -2,6 +2,10 @@
  * be served, however much the others ask for. */
 #include "test_conn_peer.h"
 
+#include "bridge/conn_internal.h"
+#include "bridge/round.h"
+#include "common/mailbox.h"
+
 /* No turn is long because many come, or are sent away, at once: it serves 16 of them. */
 
 static uint64_t served, most;
@@ -119,12 +123,97 @@ static void test_nobody_is_kept_in(void **state)
     peer_free(&p);
 }
 
+/* --- a limit that another has replaced --- */
+
+#define METRICS "GET /metrics HTTP/1.1\r\n" H "\r\n"
+
+static struct bridge beside;
+
+/* A second reactor, which answers when it is told to. */
+static void begin_beside(void)
+{
+    static struct bridge *both[] = {&bridge, &beside};
+    static struct report reports[COUNT(both)];
+
+    conf.max_rounds = 2;
+    conf.upstream_timeout_ms = 60000;
+    beside = bridge;
+    beside.number = 1;
+    beside.loop = loop_new();
+    beside.mailbox = mailbox_new(beside.loop);
+    bridge.mailbox = mailbox_new(bridge.loop);
+    reactors.all = both;
+    reactors.reports = reports;
+    reactors.count = COUNT(both);
+}
+
+static void end_beside(void)
+{
+    mailbox_free(bridge.mailbox);
+    mailbox_free(beside.mailbox);
+    loop_free(beside.loop);
+    reactors.all = only;
+    reactors.reports = &report;
+    reactors.count = COUNT(only);
+}
+
+static bool line_is_empty(struct peer *p, const void *arg)
+{
+    (void)p;
+    (void)arg;
+    return list_empty(&bridge.conns_line);
+}
+
+static bool waits_for(struct peer *p, const void *wait)
+{
+    (void)p;
+    return LIST_ITEM(bridge.conns.next, struct conn, node)->wait ==
+           *(const enum conn_wait *)wait;
+}
+
+/* Its limit comes in a turn that is full, when it waits for room to write; before it is
+ * its turn there is room, and what it asked next waits for an answer, which no limit
+ * ends. */
+static void test_a_limit_that_is_no_more(void **state)
+{
+    static const enum conn_wait answer = WAIT_ANSWER, room = WAIT_WRITE;
+    static const size_t two = 2;
+    struct peer p = peer_new();
+    struct conn *c = LIST_ITEM(bridge.conns.next, struct conn, node);
+
+    (void)state;
+    begin_beside();
+    assert_return_code(
+        setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int)), errno);
+    peer_say(&p, METRICS METRICS);
+    pump(NULL, waits_for, &answer);
+    assert_true(mailbox_deliver(beside.mailbox));
+    pump(NULL, waits_for, &room);
+    while (slice_take(&bridge.slice, 16))
+        ;
+    conn_on_limit(c->fd, EV_TIMEOUT, c);
+    assert_true(list_linked(&c->line));
+    while (c->wait == WAIT_WRITE) {
+        peer_read(&p);
+        conn_on_writable(c->fd, EV_WRITE, c);
+    }
+    assert_int_equal(c->wait, WAIT_ANSWER);
+    pump(NULL, line_is_empty, NULL);
+    assert_true(mailbox_deliver(beside.mailbox));
+    pump(&p, has_answers, &two);
+    assert_int_equal(bridge.stats.conn_stalled, 0);
+    peer_free(&p);
+    pump(NULL, no_conns, NULL);
+    end_beside();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_crowd_in_many_turns),
         TEST(test_nobody_is_kept_out),
         TEST(test_nobody_is_kept_in),
+        TEST(test_a_limit_that_is_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 
 COLOURS = {"floor": "#9aa0a6", "threadcast": "#0b6e4f", "threadcast-bare": "#5fb49c",
-           "nchan": "#3c6e9f", "webdis": "#b5651d", "node": "#c9a227", "fastapi": "#a23b72"}
+           "nchan": "#3c6e9f", "webdis": "#b5651d", "mercure": "#7a4fa3",
+           "mercure-local": "#b79ad1", "centrifuge": "#d1495b", "node": "#c9a227", "fastapi": "#a23b72"}
 LATENCY = (200, 1000, 5000)
 READERS = (100, 1000, 5000, 20000)
 THREADS = (1, 10, 100, 1000, 10000)

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#define CURSOR_BYTES 40
+#define CURSOR_BYTES 64
 
 struct readers_conf {
     int port;

@@ -192,6 +192,34 @@ function startFastApi({ port, redisPort }) {
     return { children: [child], live: ['--path', '/t{}'], publish: byPublish };
 }
 
+/** built from tests/bench/peers/go */
+const goProgram = (/** @type {string} */ name) => path.join(ROOT, 'build/bench-peers-go', name);
+
+/** The module's version, where its program was built. @param {string} program @param {string} module */
+const goVersion = (program, module) => fs.existsSync(goProgram(program))
+    ? fs.readFileSync(goProgram('versions'), 'utf8').match(new RegExp(`^${module} (.*)$`, 'm'))?.[1] ?? '' : '';
+
+/** @param {Place} place @param {string} history a file, or - */
+function startMercure({ port }, history) {
+    const signer = new Signer('HS256');
+    /** @param {Record<string, string[]>} mercure */
+    const bearer = (mercure) => `Authorization: Bearer ${signer.token(claimsOf('bench', { mercure }))}`;
+    return { children: [launch('mercure', goProgram('mercure'), [String(port), history, signer.secret])],
+             live: ['--path', '/.well-known/mercure?topic=t{}', '--header', bearer({ subscribe: ['*'] })],
+             publish: ['--post-port', String(port), '--post-path', '/.well-known/mercure', '--post-before', 'topic=t{}&private=on&data=',
+                       '--post-header', `Content-Type: application/x-www-form-urlencoded\r\n${bearer({ publish: ['*'] })}`] };
+}
+
+/** @param {Place} place */
+function startCentrifuge({ port, redisPort }) {
+    const signer = new Signer('HS256');
+    const token = signer.token(claimsOf('bench', { read: ['t*'] }));
+    const connect = encodeURIComponent(JSON.stringify({ id: 1, connect: {} }));
+    return { children: [launch('centrifuge', goProgram('centrifuge'), [String(port), String(redisPort), signer.secret])],
+             live: ['--path', `/sse?thread=t{}&cf_connect=${connect}`, '--header', `Authorization: Bearer ${token}`],
+             publish: ['--post-port', String(port), '--post-path', '/publish?thread=t{}'] };
+}
+
 const moduleVersions = `import fastapi, uvicorn, redis, hiredis, uvloop, httptools
 print('FastAPI', fastapi.__version__, 'uvicorn', uvicorn.__version__, 'redis-py', redis.__version__)`;
 
@@ -228,6 +256,18 @@ export const PEERS = [
     { name: 'webdis', title: 'webdis', most: Math.min(10_000, MOST_READERS / 2),
       does: 'a connection to Redis for each reader, JSON without SSE framing; no auth, no resume, no checks',
       version: () => packaged('webdis'), start: startWebdis },
+    { name: 'mercure', title: 'Mercure', most: MOST_READERS, resumes: true,
+      does: 'the hub as a Go handler, with the history it has by default: a file of its own, synced with each event; JWT, topics checked for '
+          + 'each event; published over HTTP, which its figures include; resume by id',
+      version: () => goVersion('mercure', 'github.com/dunglas/mercure'),
+      start: (place) => startMercure(place, path.join(place.dir, 'mercure.db')) },
+    { name: 'mercure-local', title: 'Mercure, no history', most: MOST_READERS,
+      does: 'the same with its local transport: no ids to come back with, nothing kept, nobody else may publish',
+      version: () => goVersion('mercure', 'github.com/dunglas/mercure'), start: (place) => startMercure(place, '-') },
+    { name: 'centrifuge', title: 'Centrifuge', most: MOST_READERS,
+      does: "the library that Centrifugo is made of, its SSE handler and its Redis broker with a history, in a server of sixty lines; JWT, "
+          + 'grants checked for each stream; published over HTTP, which its figures include; does not resume by Last-Event-ID',
+      version: () => goVersion('centrifuge', 'github.com/centrifugal/centrifuge'), start: startCentrifuge },
     { name: 'node', title: 'Node + ioredis', most: MOST_READERS,
       does: 'no auth, no resume, no checks, no limit for slow readers',
       version: () => `Node ${process.version}`, start: startNode },

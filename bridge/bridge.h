@@ -76,6 +76,7 @@ struct bridge {
     struct list conns_dead; /* closed in this turn, freed at its end */
     struct list conns_line; /* those that a turn had no time for, in their order */
     atomic_uint arriving;   /* connections on their way here; from any thread */
+    atomic_bool hears;      /* its subscriptions stand; for any thread */
     size_t conn_count;
     struct slice slice;       /* of this turn: steps of connections */
     struct strmap *questions; /* access.c: ownership asked for; NULL when there is none */

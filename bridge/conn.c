@@ -23,7 +23,8 @@
 
 #define PIPELINE_MAX (16u * 1024) /* bytes read ahead while a request is answered */
 #define LINGER_MS 2000
-#define HURRY_MS 900 /* for who came last: no descriptors are left, or we are leaving */
+/* for who came last: there are too many, no descriptors are left, or we are leaving */
+#define HURRY_MS 900
 
 /* --- the end ------------------------------------------------------------------------ */
 
@@ -33,6 +34,7 @@ static void conn_end(struct conn *c, const char *why)
     struct request *r = c->request;
 
     c->state = CONN_DEAD;
+    conn_taken_in(c);
     if (c->placed)
         gather_left(c->b->gather, c->place);
     event_del(&c->readable);
@@ -115,7 +117,9 @@ static enum conn_wait conn_waits_for(const struct conn *c)
 
 static int64_t in_hurry(const struct conn *c, int64_t ms)
 {
-    return (c->scarce || c->b->leaving) && ms > HURRY_MS ? HURRY_MS : ms;
+    bool hurry = c->scarce || c->overloaded || c->b->leaving;
+
+    return hurry && ms > HURRY_MS ? HURRY_MS : ms;
 }
 
 static int64_t wait_limit_ms(const struct conn *c, enum conn_wait wait)
@@ -206,9 +210,9 @@ void conns_fini(struct bridge *b)
 }
 
 /* Is there room for it in the process? */
-static enum connection_room take_room(struct bridge *b, bool lent)
+static enum connection_room take_room(struct bridge *b, bool admin, bool lent)
 {
-    enum connection_room room = limits_connection_take(b->limits);
+    enum connection_room room = limits_connection_take(b->limits, admin);
 
     if (room == ROOM_SHORT || room == ROOM_NONE)
         b->stats.limit_connections++;
@@ -242,7 +246,8 @@ struct conn *conn_new(struct bridge *b, int fd)
 bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_t len,
                  unsigned flags)
 {
-    enum connection_room room = take_room(b, (flags & CONN_LENT) != 0);
+    bool admin = flags & CONN_ADMIN;
+    enum connection_room room = take_room(b, admin, flags & CONN_LENT);
     struct conn *c = room == ROOM_NONE ? NULL : conn_new(b, fd);
 
     if (!c) {
@@ -253,7 +258,7 @@ bool conn_accept(struct bridge *b, int fd, const struct sockaddr *addr, socklen_
     }
     c->overloaded = room != ROOM;
     c->scarce = room == ROOM_SCARCE;
-    c->admin = (flags & CONN_ADMIN) != 0;
+    c->admin = admin;
     address_host(addr, len, c->address);
     conn_settle(c);
     return true;
@@ -295,7 +300,7 @@ void conns_drain(struct bridge *b)
         struct conn *c = LIST_ITEM(node, struct conn, node);
         if (c->wait != WAIT_IDLE)
             continue;
-        if (c->served) {
+        if (c->requests && !list_linked(&c->line)) {
             conn_linger(c);
             conn_settle(c);
         } else { /* what it asks may be on its way */

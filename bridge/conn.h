@@ -51,5 +51,7 @@ const char *conn_address(const struct conn *c); /* the peer's "127.0.0.1" */
  * not asked anything yet get a moment for it. */
 void conns_drain(struct bridge *b);
 size_t conns_count(const struct bridge *b);
+/* More of them wait to be served than a turn serves. */
+bool conns_crowded(const struct bridge *b);
 
 #endif

@@ -41,15 +41,18 @@ struct conn {
     struct request *request; /* from its whole head until its answer; a reference */
     uint32_t place;          /* in b->gather */
     size_t lingered;         /* bytes thrown away */
+    uint64_t requests;       /* that it has asked */
     bool eof;                /* the peer has closed its side */
     bool close_after;        /* after what is in `out` */
     bool overloaded;         /* above max_connections */
     bool scarce;             /* few descriptors are left: soon answered, soon gone */
     bool admin;              /* came in at --admin-listen */
-    bool served;             /* has asked something before */
+    bool arriving;           /* has not had its first step since, and counts as one who
+                                is on the way */
     bool moved;              /* has come from another reactor, … */
     bool placed;             /* … and counts as a reader to be, at `place`, until its
                                 request does */
+    bool more;               /* what is in `in` may be whole requests: it is in line */
     bool due;                /* its limit has come; not when another begins */
     bool advancing;          /* conn_advance is on the stack */
     char address[ADDRESS_SIZE];
@@ -77,6 +80,8 @@ static inline bool conn_out_pending(const struct conn *c)
 /* conn_io.c */
 /* With a request in `in` that another reactor has read. */
 void conn_arrived(struct conn *c);
+/* conn_move.c: it is no longer on the way. */
+void conn_taken_in(struct conn *c);
 /* The end of a turn: some of those in line. */
 void conns_pump(struct bridge *b);
 /* what libevent calls */

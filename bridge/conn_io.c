@@ -19,8 +19,15 @@
  * are none left stands in line, or those that libevent names first would be all. */
 #define STEPS_A_TURN 10
 #define STEPS_IN_LINE 6
+#define REQUESTS_A_STEP 8 /* of a pipeline; the others stand in line */
 
 static void conn_advance(struct conn *c);
+
+static void stand_in_line(struct conn *c)
+{
+    if (!list_linked(&c->line))
+        list_push(&c->b->conns_line, &c->line);
+}
 
 /* --- writing ------------------------------------------------------------------------ */
 
@@ -171,7 +178,7 @@ static bool read_body(struct conn *c)
         return false;
     c->state = CONN_BUSY;
     c->wait = WAIT_NONE; /* the next request gets a limit of its own */
-    c->served = true;
+    c->requests++;
     c->b->stats.http_requests++;
     request_ref(r); /* it may be answered, and dropped by us, inside */
     routes_dispatch(r);
@@ -197,16 +204,25 @@ static bool conn_step(struct conn *c)
     return false;
 }
 
+static bool reads_on(const struct conn *c)
+{
+    return (c->state == CONN_HEAD || c->state == CONN_BODY) && !conn_out_pending(c);
+}
+
 static void conn_advance(struct conn *c)
 {
+    uint64_t most = c->requests + REQUESTS_A_STEP;
+
     if (c->advancing)
         return;
     c->advancing = true;
-    while (conn_step(c))
+    while (c->requests < most && conn_step(c))
         ;
     c->advancing = false;
-    if (c->eof && (c->state == CONN_HEAD || c->state == CONN_BODY) &&
-        !conn_out_pending(c))
+    c->more = c->requests == most && reads_on(c) && c->in.len > 0;
+    if (c->more)
+        stand_in_line(c);
+    else if (c->eof && reads_on(c))
         conn_die(c, "client closed");
     conn_settle(c);
 }
@@ -275,19 +291,25 @@ static bool has_step(struct conn *c)
 {
     if (!list_linked(&c->line) && slice_take(&c->b->slice, STEPS_A_TURN))
         return true;
-    if (!list_linked(&c->line))
-        list_push(&c->b->conns_line, &c->line);
+    stand_in_line(c);
     return false;
 }
 
+/* What has arrived counts before the limit that was waited for. */
 static void step_in_line(struct conn *c)
 {
-    if (c->due)
-        meet_limit(c);
-    else if (c->wait == WAIT_TURN)
+    conn_taken_in(c);
+    if (c->wait == WAIT_TURN || c->more)
         conn_advance(c);
     else if (event_pending(&c->readable, EV_READ, NULL))
         read_some(c);
+    if (c->due && c->state != CONN_DEAD)
+        meet_limit(c);
+}
+
+bool conns_crowded(const struct bridge *b)
+{
+    return list_longer(&b->conns_line, STEPS_A_TURN + STEPS_IN_LINE);
 }
 
 void conns_pump(struct bridge *b)
@@ -303,8 +325,10 @@ void conns_pump(struct bridge *b)
 void conn_arrived(struct conn *c)
 {
     c->wait = WAIT_TURN;
-    if (has_step(c))
-        conn_advance(c);
+    if (!has_step(c))
+        return;
+    conn_taken_in(c);
+    conn_advance(c);
 }
 
 void conn_on_readable(evutil_socket_t fd, short what, void *arg)
@@ -324,7 +348,11 @@ void conn_on_writable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     conn_flush(c);
-    conn_advance(c);
+    c->more = reads_on(c) && c->in.len > 0;
+    if (!c->more || has_step(c))
+        conn_advance(c);
+    else
+        conn_settle(c);
 }
 
 void conn_on_limit(evutil_socket_t fd, short what, void *arg)

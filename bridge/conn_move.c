@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ARRIVING_MAX = 256 }; /* not taken in yet by one reactor; the others stay */
+enum { ARRIVING_MAX = 256 }; /* not served yet by one reactor; the others stay */
 
 /* A connection on its way. */
 struct move {
@@ -47,9 +47,8 @@ static void on_arrived(struct letter *letter)
     struct bridge *b = m->to;
     struct conn *c = b->clients ? conn_new(b, m->fd) : NULL; /* else it has ended */
 
-    atomic_fetch_sub(&b->arriving, 1);
     if (c) {
-        c->moved = c->placed = true;
+        c->moved = c->placed = c->arriving = true;
         c->place = m->place;
         c->overloaded = m->overloaded;
         memcpy(c->address, m->address, sizeof(c->address));
@@ -58,6 +57,7 @@ static void on_arrived(struct letter *letter)
         buf_init(&m->in);
         conn_arrived(c);
     } else {
+        atomic_fetch_sub(&b->arriving, 1);
         gather_left(b->gather, m->place);
         close(m->fd);
         limits_connection_give(b->limits);
@@ -65,14 +65,22 @@ static void on_arrived(struct letter *letter)
     move_free(m);
 }
 
+void conn_taken_in(struct conn *c)
+{
+    if (c->arriving)
+        atomic_fetch_sub(&c->b->arriving, 1);
+    c->arriving = false;
+}
+
 /* Either we see that the process is leaving, or who counts its last connections sees that
  * one is on its way (bridge.c: stop_when_empty). */
-static bool may_arrive(struct bridge *to)
+static bool may_arrive(struct bridge *from, struct bridge *to)
 {
     if (atomic_fetch_add(&to->arriving, 1) < ARRIVING_MAX &&
         !atomic_load(&to->reactors->leaving))
         return true;
     atomic_fetch_sub(&to->arriving, 1);
+    from->stats.gather_full++;
     return false;
 }
 
@@ -96,7 +104,7 @@ bool conn_move(struct request *r, struct bridge *to, uint32_t place)
         move_free(m);
         return false;
     }
-    if (!may_arrive(to)) {
+    if (!may_arrive(r->bridge, to)) {
         move_free(m);
         return false;
     }

@@ -80,6 +80,7 @@ static void on_ready(struct redis *r, void *arg)
     listen_own(f);
     log_info("subscriber connected", LOG_S("redis", redis_version(r)),
              LOG_I("reactor", f->bridge->number));
+    atomic_store(&f->bridge->hears, true);
     hub_feed_ready(f->bridge->hub);
 }
 
@@ -96,6 +97,7 @@ static void on_down(struct redis *r, const char *why, void *arg)
                  LOG_I("reactor", f->bridge->number));
     f->down = true;
     f->refused |= refused;
+    atomic_store(&f->bridge->hears, false);
     hub_feed_down(f->bridge->hub);
 }
 

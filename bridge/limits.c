@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ADMIN_ROOM = 32 }; /* for --admin-listen alone */
+
 /* How many streams somebody has; gone with the last. */
 struct limit_holder {
     size_t streams;
@@ -170,12 +172,13 @@ size_t limits_streams(struct limits *l)
 
 /* --- connections -------------------------------------------------------------------- */
 
-static enum connection_room find_room(const struct limits *l)
+static enum connection_room find_room(const struct limits *l, bool admin)
 {
     size_t max = (size_t)l->conf->max_connections;
 
-    /* as many again may still ask, to be told, or to become a stream */
-    if (l->connections >= 2 * max)
+    /* as many again may still ask, to be told, or to become a stream; and the public door
+     * must not shut the other one */
+    if (l->connections >= 2 * max + (admin ? ADMIN_ROOM : 0))
         return ROOM_NONE;
     if (l->reserves_lent > 0)
         return ROOM_SCARCE;
@@ -184,10 +187,10 @@ static enum connection_room find_room(const struct limits *l)
     return l->connections >= max ? ROOM_SHORT : ROOM;
 }
 
-enum connection_room limits_connection_take(struct limits *l)
+enum connection_room limits_connection_take(struct limits *l, bool admin)
 {
     pthread_mutex_lock(&l->lock);
-    enum connection_room room = find_room(l);
+    enum connection_room room = find_room(l, admin);
     if (room != ROOM_NONE)
         l->connections++;
     pthread_mutex_unlock(&l->lock);

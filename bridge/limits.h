@@ -47,7 +47,8 @@ enum connection_room {
     ROOM_SCARCE, /* few descriptors are left: may only be told so */
     ROOM_NONE,   /* not even that */
 };
-enum connection_room limits_connection_take(struct limits *l); /* ROOM_NONE: not taken */
+/* `admin`: of --admin-listen. ROOM_NONE: not taken. */
+enum connection_room limits_connection_take(struct limits *l, bool admin);
 void limits_connection_give(struct limits *l);
 /* A reactor has lent its reserve (+1), has it back (-1): while one has, every new
  * connection is ROOM_SCARCE, so that the next free descriptor stays one. */

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define ACCEPTS_A_TURN 16
+#define ACCEPTS_IN_A_CROWD 2
 #define PAUSE_MS 100
 #define LOOK_MS 5
 #define WARN_EVERY_MS 60000
@@ -158,13 +159,16 @@ void listener_turn_end(struct listener *l)
 
 /* ------------------------------------------------------------------------------------ */
 
+/* Not faster than they are served: who waits in the kernel is not turned away. */
 static void on_ready(evutil_socket_t fd, short what, void *arg)
 {
     struct listener *l = arg;
+    bool crowd = !l->admin && conns_crowded(l->b);
+    int most = crowd ? ACCEPTS_IN_A_CROWD : ACCEPTS_A_TURN;
 
     (void)fd;
     (void)what;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+    for (int i = 0; i < most; i++) {
         switch (take_one(l, false)) {
         case ACCEPTED:
         case ACCEPT_BAD_LUCK:

@@ -8,15 +8,16 @@
 #include "bridge/stream.h"
 #include "common/loop.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { SILENT_MS = 1000 }; /* ten heartbeats of a loop */
 
-/* Who hangs gets nobody more. */
-static bool is_silent(const struct bridge *b)
+/* Who hangs, or hears nothing of Redis, gets nobody more. */
+static bool is_well(const struct bridge *b)
 {
-    return loop_silence_ms(b->loop) > SILENT_MS;
+    return loop_silence_ms(b->loop) <= SILENT_MS && atomic_load(&b->hears);
 }
 
 /* true: its connection has gone to its thread's home, where it is asked for again, and
@@ -32,7 +33,7 @@ static bool goes_home(struct request *r)
         return false;
     place = gather_place(g, r->param, strlen(r->param));
     home = gather_home(g, place);
-    if (home == b->number || is_silent(b->reactors->all[home]))
+    if (home == b->number || !is_well(b->reactors->all[home]))
         return false;
     if (!gather_admit(g, place)) {
         b->stats.gather_full++;

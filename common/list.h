@@ -63,6 +63,17 @@ static inline bool list_linked(const struct list *node)
     return node->next != node;
 }
 
+/* Has it more than `most` items? Looks at no more of them. */
+static inline bool list_longer(const struct list *head, size_t most)
+{
+    size_t n = 0;
+
+    for (const struct list *node = head->next; node != head && n <= most;
+         node = node->next)
+        n++;
+    return n > most;
+}
+
 static inline struct list *list_pop(struct list *head)
 {
     struct list *node = list_next(head);

@@ -28,6 +28,23 @@ const reader = { read: ['*'] };
 /** @param {string} to @param {RequestInit} [init] */
 const inside = (to, init) => fetch(`http://${admin}${to}`, init);
 
+test('the public door is full, and this one stays open', async (t) => {
+    const bridge = await stack.startBridge({ 'admin-listen': '127.0.0.1:0', reactors: 1, 'drain-ms': 0, 'max-connections': 5 });
+    const [, door] = await bridge.child.line(/ info admin listening address=(\S+)/);
+    const crowd = Array.from({ length: 20 }, () => net.connect(bridge.port, '127.0.0.1').on('error', () => {}));
+    t.after(() => crowd.forEach((socket) => socket.destroy()));
+    await until(async () => {
+        const text = await (await fetch(`http://${door}/metrics`)).text();
+        return Number(/^threadcast_bridge_accepted_total (\d+)$/m.exec(text)?.[1]) > crowd.length;
+    }, { what: 'all of them have come in' });
+    for (let i = 0; i < 10; i++) {
+        const answer = await fetch(`http://${door}/healthz`, { headers: { Connection: 'close' } });
+        assert.equal(answer.status, 200);
+    }
+    for (const socket of crowd) socket.destroy();
+    await bridge.stop();
+});
+
 /** The lines of /debug/streams: what it listed, and its last line. @param {string} [query] */
 async function streams(query = '') {
     const response = await inside(`/debug/streams${query}`);

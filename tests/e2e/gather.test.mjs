@@ -3,10 +3,13 @@
 // stays when it has left.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { before, test } from 'node:test';
 import { Stack, until } from './harness.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 import { raw } from './lib/raw.mjs';
+import { instanceOf } from '../input/redis.mjs';
+import { RespProxy } from '../input/resp-proxy.mjs';
 
 const REACTORS = 3;
 const READER = { read: ['*'] };
@@ -119,6 +122,51 @@ test('a connection that has asked for something else before moves, too', async (
     }
     assert.ok(await moved() - began > 5, `${await moved() - began} of 20 have moved`);
     await leave([]);
+});
+
+/** Connections to a port whose other side is done with the handshake. @param {number} port */
+const connected = (port) => fs.readFileSync('/proc/net/tcp', 'utf8')
+    .split(`:${port.toString(16).toUpperCase().padStart(4, '0')} 01 `).length - 1;
+
+test('a storm: who comes faster than requests are read waits in the kernel, and nobody is turned away', async () => {
+    const COUNT = 1000;
+    const bridge = await stack.startBridge({ ...OPTIONS, 'max-connections': 192, 'max-streams-per-user': 0 });
+    bridge.child.kill('SIGSTOP');
+    const streams = Array.from({ length: COUNT }, (_, i) => stack.threadEvents(`storm${i}`, '', { ...READER, bridge }));
+    await until(() => connected(bridge.port) === COUNT, { what: () => `${connected(bridge.port)} are there` });
+    bridge.child.kill('SIGCONT');
+    await Promise.all(streams.map((stream) => stream.named('ready')));
+    assert.ok(await moved(bridge) > COUNT / 3);
+    assert.equal(await metric('limits_total{limit="max-connections"}', bridge) ?? 0, 0);
+    await leave(streams, bridge);
+    await bridge.stop();
+});
+
+test('nobody is brought to a reactor that hears nothing of Redis', async (t) => {
+    const proxy = await RespProxy.start(stack.redis.port);
+    t.after(() => proxy.stop());
+    const bridge = await stack.startBridge({ reactors: 2, 'upstream-timeout-ms': 100, 'drain-ms': 0 }, { REDIS_URL: proxy.url });
+    const name = `threadcast-bridge:${await instanceOf(bridge)}-1:subscribe`;
+    const link = await proxy.ready(name);
+    proxy.refused.add(name);
+    link.client.destroy();
+    await until(async () => (await bridge.fetch('/readyz')).status === 503);
+    for (let i = 0; i < 10; i++) {
+        let tries = 0;
+        await until(async () => { // who comes in there is told `busy`, and comes again
+            const stream = stack.threadEvents(`deaf${i}`, '', { ...READER, bridge });
+            const { event } = await stream.next((e) => e.event === 'ready' || e.event === 'busy');
+            stream.close();
+            return event === 'ready' || ++tries === 20;
+        });
+        assert.ok(tries < 20, 'half of the connections come in elsewhere, and stay there');
+    }
+    proxy.refused.clear();
+    await until(async () => (await bridge.fetch('/readyz')).status === 200);
+    const before = await moved(bridge);
+    await leave(await live(20, (i) => `heard${i}`, { bridge }), bridge);
+    assert.ok(await moved(bridge) > before, 'it is a home again');
+    await bridge.stop();
 });
 
 test('--gather-readers 0: nobody moves', async () => {

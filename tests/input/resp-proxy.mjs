@@ -78,6 +78,8 @@ export class RespProxy {
     links = new Set();
     /** where the next connections of these names are cut @type {Map<string, number>} */
     #births = new Map();
+    /** names whose connections are cut before they hear anything @type {Set<string>} */
+    refused = new Set();
     /** names of connections that were cut, one for each cut @type {string[]} */
     cuts = [];
     /** every reply in single bytes */
@@ -131,7 +133,7 @@ export class RespProxy {
         const [, name] = /SETNAME\r\n\$\d+\r\n(\S+)/.exec(command) ?? [];
         if (name && !link.name) {
             link.name = name;
-            link.cutAt = this.#births.get(name) ?? Infinity;
+            link.cutAt = this.refused.has(name) ? 0 : this.#births.get(name) ?? Infinity;
             this.#births.delete(name);
         }
         const [, thread] = /\r\n(?:begin|publish)\r\n\$\d+\r\nthread:(\S+)\r\n/.exec(command) ?? [];

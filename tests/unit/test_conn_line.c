@@ -14,6 +14,8 @@ static void on_turn_end(void *arg)
 {
     uint64_t now = bridge.stats.http_requests + bridge.stats.http_refused;
     (void)arg;
+    if (now < served) /* another test */
+        served = most = 0;
     most = now - served > most ? now - served : most;
     served = now;
 }
@@ -69,7 +71,7 @@ static uint64_t turns;
 
 static void on_busy_turn(void *arg)
 {
-    (void)arg;
+    on_turn_end(arg);
     turns++;
     keep_asking();
 }
@@ -98,6 +100,7 @@ static void test_nobody_is_kept_out(void **state)
     peer_say(&p, HEALTH);
     pump(&p, has_text, "\r\n\r\nok\n");
     assert_in_range(turns - from, 1, 2 * HOGS);
+    assert_in_range(most, 1, 16 * 8); /* however many requests have come in one piece */
     for (size_t i = 0; i < HOGS; i++)
         peer_free(&hogs[i]);
     peer_free(&p);
@@ -121,6 +124,73 @@ static void test_nobody_is_kept_in(void **state)
     for (size_t i = 0; i < HOGS; i++)
         peer_free(&hogs[i]);
     peer_free(&p);
+}
+
+/* --- a place in line --- */
+
+static struct conn *first_conn(void)
+{
+    return LIST_ITEM(bridge.conns.next, struct conn, node);
+}
+
+/* A turn that has no step left. */
+static void fill_turn(void)
+{
+    while (slice_take(&bridge.slice, 16))
+        ;
+}
+
+/* What had arrived counts, though the limit came before its turn. */
+static void test_bytes_before_the_limit(void **state)
+{
+    struct peer p = peer_new();
+    struct conn *c = first_conn();
+
+    (void)state;
+    peer_say(&p, HEALTH);
+    fill_turn();
+    conn_on_readable(c->fd, EV_READ, c);
+    conn_on_limit(c->fd, EV_TIMEOUT, c);
+    pump(&p, has_text, "\r\n\r\nok\n");
+    assert_int_equal(bridge.stats.conn_idle, 0);
+    peer_free(&p);
+}
+
+/* We leave, and its second request is here, and not yet read. */
+static void test_asked_before_we_leave(void **state)
+{
+    static const size_t two = 2;
+    struct peer p = peer_new();
+    struct conn *c = first_conn();
+
+    (void)state;
+    peer_say(&p, HEALTH);
+    pump(&p, has_text, "\r\n\r\nok\n");
+    peer_say(&p, HEALTH);
+    fill_turn();
+    conn_on_readable(c->fd, EV_READ, c);
+    bridge.leaving = true;
+    conns_drain(&bridge);
+    pump(&p, has_answers, &two);
+    pump(&p, is_closed, NULL);
+    peer_free(&p);
+}
+
+/* Who is one too many and says nothing does not stay as long as others may. */
+static void test_too_many_are_in_a_hurry(void **state)
+{
+    struct peer p[2];
+
+    (void)state;
+    conf.max_connections = 1;
+    conf.idle_timeout_ms = 60000;
+    p[0] = peer_new();
+    p[1] = peer_new();
+    pump(&p[1], is_closed, NULL);
+    peer_read(&p[0]);
+    assert_false(p[0].eof);
+    peer_free(&p[0]);
+    peer_free(&p[1]);
 }
 
 /* --- a limit that another has replaced --- */
@@ -167,8 +237,7 @@ static bool line_is_empty(struct peer *p, const void *arg)
 static bool waits_for(struct peer *p, const void *wait)
 {
     (void)p;
-    return LIST_ITEM(bridge.conns.next, struct conn, node)->wait ==
-           *(const enum conn_wait *)wait;
+    return first_conn()->wait == *(const enum conn_wait *)wait;
 }
 
 /* Its limit comes in a turn that is full, when it waits for room to write; before it is
@@ -179,7 +248,7 @@ static void test_a_limit_that_is_no_more(void **state)
     static const enum conn_wait answer = WAIT_ANSWER, room = WAIT_WRITE;
     static const size_t two = 2;
     struct peer p = peer_new();
-    struct conn *c = LIST_ITEM(bridge.conns.next, struct conn, node);
+    struct conn *c = first_conn();
 
     (void)state;
     begin_beside();
@@ -189,16 +258,15 @@ static void test_a_limit_that_is_no_more(void **state)
     pump(NULL, waits_for, &answer);
     assert_true(mailbox_deliver(beside.mailbox));
     pump(NULL, waits_for, &room);
-    while (slice_take(&bridge.slice, 16))
-        ;
+    fill_turn();
     conn_on_limit(c->fd, EV_TIMEOUT, c);
     assert_true(list_linked(&c->line));
     while (c->wait == WAIT_WRITE) {
         peer_read(&p);
         conn_on_writable(c->fd, EV_WRITE, c);
     }
-    assert_int_equal(c->wait, WAIT_ANSWER);
     pump(NULL, line_is_empty, NULL);
+    assert_int_equal(c->wait, WAIT_ANSWER);
     assert_true(mailbox_deliver(beside.mailbox));
     pump(&p, has_answers, &two);
     assert_int_equal(bridge.stats.conn_stalled, 0);
@@ -210,9 +278,9 @@ static void test_a_limit_that_is_no_more(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_a_crowd_in_many_turns),
-        TEST(test_nobody_is_kept_out),
-        TEST(test_nobody_is_kept_in),
+        TEST(test_a_crowd_in_many_turns),   TEST(test_nobody_is_kept_out),
+        TEST(test_nobody_is_kept_in),       TEST(test_bytes_before_the_limit),
+        TEST(test_asked_before_we_leave),   TEST(test_too_many_are_in_a_hurry),
         TEST(test_a_limit_that_is_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,12 +97,15 @@ static void test_connections(void **state)
 {
     (void)state;
     for (int i = 0; i < 10; i++)
-        assert_int_equal(limits_connection_take(limits), ROOM);
+        assert_int_equal(limits_connection_take(limits, false), ROOM);
     for (int i = 0; i < 10; i++)
-        assert_int_equal(limits_connection_take(limits), ROOM_SHORT);
-    assert_int_equal(limits_connection_take(limits), ROOM_NONE);
+        assert_int_equal(limits_connection_take(limits, false), ROOM_SHORT);
+    assert_int_equal(limits_connection_take(limits, false), ROOM_NONE);
     limits_connection_give(limits);
-    assert_int_equal(limits_connection_take(limits), ROOM_SHORT);
+    assert_int_equal(limits_connection_take(limits, false), ROOM_SHORT);
+    for (int i = 0; i < 32; i++) /* the public door shuts, the other one does not */
+        assert_int_equal(limits_connection_take(limits, true), ROOM_SHORT);
+    assert_int_equal(limits_connection_take(limits, true), ROOM_NONE);
 }
 
 /* Streams and connections share the descriptors. */
@@ -113,13 +116,13 @@ static void test_descriptors(void **state)
 
     (void)state;
     assert_non_null(few);
-    assert_int_equal(limits_connection_take(few), ROOM);
-    assert_int_equal(limits_connection_take(few), ROOM);
+    assert_int_equal(limits_connection_take(few, false), ROOM);
+    assert_int_equal(limits_connection_take(few, false), ROOM);
     limits_seat_take(few, "ann", "a", false, &seat);
-    assert_int_equal(limits_connection_take(few), ROOM_SCARCE);
+    assert_int_equal(limits_connection_take(few, false), ROOM_SCARCE);
     limits_seat_give(few, &seat);
     limits_connection_give(few);
-    assert_int_equal(limits_connection_take(few), ROOM);
+    assert_int_equal(limits_connection_take(few, false), ROOM);
     limits_free(few);
 }
 
@@ -137,13 +140,13 @@ static void test_leaving(void **state)
     limits_seat_leave(few, &a);
     limits_seat_leave(few, &a); /* once is enough */
     assert_int_equal(limits_streams(few), 0);
-    assert_int_equal(limits_connection_take(few), ROOM_SCARCE);
+    assert_int_equal(limits_connection_take(few, false), ROOM_SCARCE);
     limits_connection_give(few);
     assert_int_equal(limits_seat_take(few, "ann", "::1", false, &b), LIMIT_NONE);
     limits_seat_give(few, &b);
     limits_seat_give(few, &a);
     limits_seat_give(few, &a);
-    assert_int_equal(limits_connection_take(few), ROOM);
+    assert_int_equal(limits_connection_take(few, false), ROOM);
     limits_connection_give(few);
     limits_free(few);
 }

@@ -256,9 +256,9 @@ export const PEERS = [
     { name: 'webdis', title: 'webdis', most: Math.min(10_000, MOST_READERS / 2),
       does: 'a connection to Redis for each reader, JSON without SSE framing; no auth, no resume, no checks',
       version: () => packaged('webdis'), start: startWebdis },
-    { name: 'mercure', title: 'Mercure', most: MOST_READERS, resumes: true,
+    { name: 'mercure', title: 'Mercure', most: MOST_READERS,
       does: 'the hub as a Go handler, with the history it has by default: a file of its own, synced with each event; JWT, topics checked for '
-          + 'each event; published over HTTP, which its figures include; resume by id',
+          + 'each event; published over HTTP, which its figures include; resumes by id, which takes too long to prepare here',
       version: () => goVersion('mercure', 'github.com/dunglas/mercure'),
       start: (place) => startMercure(place, path.join(place.dir, 'mercure.db')) },
     { name: 'mercure-local', title: 'Mercure, no history', most: MOST_READERS,

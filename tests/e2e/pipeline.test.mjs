@@ -8,7 +8,8 @@ import { ROOT, run, Stack, until } from './harness.mjs';
 /** @type {Stack} */
 let stack;
 before(async () => {
-    stack = await Stack.start({ worker: { 'demo-rate': 1000 } });
+    // a machine that stands still for a second is not what is tested here
+    stack = await Stack.start({ bridge: { 'upstream-timeout-ms': 10_000 }, worker: { 'demo-rate': 1000 } });
 });
 
 test('a prompt becomes tokens, then done; the record is their concatenation', async () => {

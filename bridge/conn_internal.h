@@ -47,11 +47,10 @@ struct conn {
     bool overloaded;         /* above max_connections */
     bool scarce;             /* few descriptors are left: soon answered, soon gone */
     bool admin;              /* came in at --admin-listen */
-    bool arriving;           /* has not had its first step since, and counts as one who
-                                is on the way */
     bool moved;              /* has come from another reactor, … */
-    bool placed;             /* … and counts as a reader to be, at `place`, until its
-                                request does */
+    bool arriving;           /* … counts as on the way until its first step, … */
+    bool placed;             /* … and as a reader to be, at `place`, until its request
+                                does */
     bool more;               /* what is in `in` may be whole requests: it is in line */
     bool due;                /* its limit has come; not when another begins */
     bool advancing;          /* conn_advance is on the stack */

@@ -31,17 +31,29 @@ const inside = (to, init) => fetch(`http://${admin}${to}`, init);
 test('the public door is full, and this one stays open', async (t) => {
     const bridge = await stack.startBridge({ 'admin-listen': '127.0.0.1:0', reactors: 1, 'drain-ms': 0, 'max-connections': 5 });
     const [, door] = await bridge.child.line(/ info admin listening address=(\S+)/);
-    const crowd = Array.from({ length: 20 }, () => net.connect(bridge.port, '127.0.0.1').on('error', () => {}));
-    t.after(() => crowd.forEach((socket) => socket.destroy()));
-    await until(async () => {
-        const text = await (await fetch(`http://${door}/metrics`)).text();
-        return Number(/^threadcast_bridge_accepted_total (\d+)$/m.exec(text)?.[1]) > crowd.length;
-    }, { what: 'all of them have come in' });
-    for (let i = 0; i < 10; i++) {
+    let closed = 0, going = true;
+    /** @type {Set<net.Socket>} */
+    const crowd = new Set();
+    const come = () => { // and again, as soon as it is sent away
+        const socket = net.connect(bridge.port, '127.0.0.1').on('error', () => {}).on('close', () => {
+            crowd.delete(socket);
+            closed++;
+            if (going) come();
+        });
+        crowd.add(socket);
+    };
+    const leave = () => {
+        going = false;
+        for (const socket of crowd) socket.destroy();
+    };
+    t.after(leave);
+    for (let i = 0; i < 20; i++) come();
+    await until(() => closed > 20, { what: 'twice as many as it takes in are there' });
+    for (let i = 0; i < 50; i++) {
         const answer = await fetch(`http://${door}/healthz`, { headers: { Connection: 'close' } });
         assert.equal(answer.status, 200);
     }
-    for (const socket of crowd) socket.destroy();
+    leave();
     await bridge.stop();
 });
 

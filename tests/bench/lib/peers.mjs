@@ -265,7 +265,7 @@ export const PEERS = [
       does: 'the same with its local transport: no ids to come back with, nothing kept, nobody else may publish',
       version: () => goVersion('mercure', 'github.com/dunglas/mercure'), start: (place) => startMercure(place, '-') },
     { name: 'centrifuge', title: 'Centrifuge', most: MOST_READERS,
-      does: "the library that Centrifugo is made of, its SSE handler and its Redis broker with a history, in a server of sixty lines; JWT, "
+      does: "the library that Centrifugo is made of, its SSE handler and its Redis broker with a history, in a server of a hundred lines; JWT, "
           + 'grants checked for each stream; published over HTTP, which its figures include; does not resume by Last-Event-ID',
       version: () => goVersion('centrifuge', 'github.com/centrifugal/centrifuge'), start: startCentrifuge },
     { name: 'node', title: 'Node + ioredis', most: MOST_READERS,

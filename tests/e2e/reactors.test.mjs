@@ -207,7 +207,7 @@ function holdReactor(bridge, number) {
 }
 
 test('a reactor that hangs makes /healthz say so, and takes nobody else along', async (t) => {
-    const bridge = await stack.startBridge({ reactors: 2, 'gather-readers': 0, 'hang-ms': 500, 'drain-ms': 500 });
+    const bridge = await stack.startBridge({ reactors: 2, 'gather-readers': 0, 'hang-ms': 500, 'upstream-timeout-ms': 1000, 'drain-ms': 500 });
     const streams = await live(20, 'hang', { bridge });
     const counts = await spread(bridge);
     const { held, release } = await holdReactor(bridge, 1);
@@ -239,7 +239,7 @@ test('a reactor that hangs makes /healthz say so, and takes nobody else along', 
 
 test('nobody is brought to a reactor that hangs', async (t) => {
     const MANY = 200; // the kernel deals them out: 100 come to the other one, whose threads are in both
-    const bridge = await stack.startBridge({ reactors: 2, 'drain-ms': 500 });
+    const bridge = await stack.startBridge({ reactors: 2, 'upstream-timeout-ms': 1000, 'drain-ms': 500 });
     const { held, release } = await holdReactor(bridge, 1);
     if (!held) {
         t.skip('this machine does not let one process hold a thread of another');

@@ -163,7 +163,8 @@ export class World {
 
     /** @param {number} place @param {Options} [more] */
     #startBridge(place, more = {}) {
-        return this.stack.startBridge({ ...this.bridgeOptions, ...more }, this.#env(place));
+        // (as it is delivered: of this option the harness has another default)
+        return this.stack.startBridge({ 'upstream-timeout-ms': 1000, ...this.bridgeOptions, ...more }, this.#env(place));
     }
 
     /** @param {number} place */

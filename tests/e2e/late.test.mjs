@@ -5,9 +5,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { run } from './lib/process.mjs';
 
-const LOOK = path.resolve(import.meta.dirname, 'lib/late.mjs');
+const LOOK = fileURLToPath(new URL('lib/late.mjs', import.meta.url));
 
 /** @type {string} */
 let dir;

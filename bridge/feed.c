@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* together a dead subscription's time until it is noticed: 4 s, of the 5 that are promised */
+/* together a dead subscription's time until it is noticed: 4 s, of the 5 that are
+ * promised */
 enum { CANARY_EVERY_MS = 1500, CANARY_MISSING_MS = 2500 };
 
 struct feed {

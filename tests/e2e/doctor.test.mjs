@@ -199,11 +199,12 @@ backend bridges
     server one 127.0.0.1:${bridge.port}
 `)]);
         await Promise.all([byNginx, byHaproxy].map(async ({ origin, name }) => {
-            const report = await examined(origin, ['--idle-s', '2.4', '--streams', '2']);
-            const [finding] = report.findings;
-            // on a machine that is too slow for half a second, the limit meets the other stream, too
-            assert.match(finding?.code ?? '', /^(idle_limit|time_limit)$/, `${name} ${report.text}`);
-            if (finding.code !== 'idle_limit') return;
+            // a machine that stands still for half a second lets the limit meet what is not silent, too
+            const [report, finding] = await until(async () => {
+                const one = await examined(origin, ['--idle-s', '2.4', '--streams', '2']);
+                assert.equal(one.findings[0]?.code, 'idle_limit', `${name} ${one.text}`);
+                return /** @type {const} */ ([one, one.findings[0]]);
+            });
             assert.match(finding.what, /cut after [12]\.\d s, and the bridge's keepalives come every 15 s/);
             assert.equal(report.measured.idleHeld, false);
             assert.equal(report.measured.keptHeld, true);

@@ -132,9 +132,7 @@ struct client *client_new(struct clients *set, const struct client_spec *spec)
     limit_socket(c, false);
     expect_acks(c);
     int64_t retry_ms = clients_retry_ms(set);
-    /* who has its end must not take the connection for another request */
-    bool ends = c->poll || spec->run_id;
-    struct msg *head = sse_head(spec->http10, ends, spec->headers, retry_ms);
+    struct msg *head = sse_head(spec->http10, spec->ends, spec->headers, retry_ms);
     list_push(&set->all, &c->node);
     set->bridge->stats.clients++;
     set->bridge->stats.streams_opened++;

@@ -90,6 +90,7 @@ struct stream_manner {
 struct client_spec {
     int fd;      /* taken */
     bool http10; /* no chunks, ends with the connection */
+    bool ends; /* whole, some time: its connection must not be kept for another request */
     bool merge;
     struct stream_manner manner;
     struct identity *identity;

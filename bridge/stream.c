@@ -254,10 +254,12 @@ static struct client *read_older(struct client *c, const struct stream_plan *pla
     return NULL;
 }
 
-static struct client *open_client(struct stream_plan *plan, bool postgres)
+static struct client *open_client(struct stream_plan *plan, bool detached)
 {
     struct request *r = plan->request;
-    struct client_spec spec = {.merge = plan->merge,
+    struct client_spec spec = {.ends = detached || plan->manner.poll || plan->run_id[0] ||
+                                       plan->older_id[0],
+                               .merge = plan->merge,
                                .manner = plan->manner,
                                .run_id = plan->run_id[0] ? plan->run_id : NULL,
                                .threads = plan->count};
@@ -269,7 +271,7 @@ static struct client *open_client(struct stream_plan *plan, bool postgres)
     }
     const char *why = why_not(r, &spec.seat);
     if (!why)
-        return read_older(take_socket(r, spec), plan, postgres);
+        return read_older(take_socket(r, spec), plan, detached);
     stream_busy(r, why);
     return NULL;
 }

@@ -204,7 +204,7 @@ backend bridges
                 const one = await examined(origin, ['--idle-s', '2.4', '--streams', '2']);
                 assert.equal(one.findings[0]?.code, 'idle_limit', `${name} ${one.text}`);
                 return /** @type {const} */ ([one, one.findings[0]]);
-            });
+            }, { timeout: 60_000, what: `${name} is found` });
             assert.match(finding.what, /cut after [12]\.\d s, and the bridge's keepalives come every 15 s/);
             assert.equal(report.measured.idleHeld, false);
             assert.equal(report.measured.keptHeld, true);
@@ -394,6 +394,11 @@ describe('GET /v1/probe', { concurrency: true }, () => {
         assert.equal(hello.seen, undefined);
         assert.doesNotMatch(text, /nobody|secret-b|127\.0\.0\.1|0\.1\.0/, 'no value, no address, no version');
         assert.ok(Math.abs(hello.at - Date.now()) < 60_000);
+    });
+
+    it('says that no other request fits behind it: nginx would answer that with 502', async () => {
+        const stream = stack.events('/v1/probe?events=0', { bridge, token: null });
+        assert.equal(await stream.end(), 'last-chunk');
     });
 
     it('tells what it makes of a request to holders of the right alone', async () => {

@@ -169,7 +169,7 @@ test('with the default lease a dead worker\'s run goes on within 16 seconds', as
 
 test('workers deployed one after the other lose nothing and do nothing twice', async (t) => {
     const start = workers(t);
-    const options = { concurrency: 20, 'drain-ms': 600, 'demo-rate': 200 };
+    const options = { concurrency: 20, 'drain-ms': 600, 'demo-rate': 200, 'lease-ms': 10_000 };
     let worker = await start(options);
     const asked = await Promise.all(Array.from({ length: 24 }, (_, i) => begin(`run ${i}`)));
     for (let i = 0; i < 3; i++) {

@@ -30,7 +30,7 @@ const query = (sql, values) => stack.pg.query(sql, values);
 /** A bridge and a worker, each with its own way to both servers. @param {any} t @param {() => Promise<any>} wires */
 async function through(t, wires) {
     const [bridgeRedis, bridgePg, workerRedis, workerPg] = await Promise.all([0, 1, 2, 3].map(wires));
-    const bridge = await stack.startBridge({}, { REDIS_URL: redisUrl(bridgeRedis.port), DATABASE_URL: pgUrl(bridgePg.port) });
+    const bridge = await stack.startBridge({ 'upstream-timeout-ms': 1000 }, { REDIS_URL: redisUrl(bridgeRedis.port), DATABASE_URL: pgUrl(bridgePg.port) });
     const worker = await stack.startWorker({ 'demo-rate': 40, 'metrics-listen': '127.0.0.1:0' },
                                            { REDIS_URL: redisUrl(workerRedis.port), DATABASE_URL: pgUrl(workerPg.port) });
     t.after(async () => {

@@ -19,7 +19,7 @@ before(async () => {
     stack = await Stack.start({ workers: 0, bridges: 0 });
     link = path.join(stack.dir, 'redis-now.sock');
     pointAt(stack.redis);
-    await stack.startBridge({ 'retry-ms': 100, 'keepalive-ms': 500 }, { REDIS_URL: `unix://${link}` });
+    await stack.startBridge({ 'upstream-timeout-ms': 1000, 'retry-ms': 100, 'keepalive-ms': 500 }, { REDIS_URL: `unix://${link}` });
 });
 
 const { workers, ask, begin, events, endsWell } = runsOf(() => stack);
@@ -166,7 +166,7 @@ test('a lagging replica is promoted: no id for two contents, a reset, the whole 
 test('Redis stands still for longer than anybody waits: a pause, `busy` and 202 meanwhile, then each event once', { skip: !FULL }, async (t) => {
     const STILL_MS = 15_000;
     const worker = await workers(t)({ 'demo-rate': 40, 'metrics-listen': '127.0.0.1:0', 'lease-ms': 4000 });
-    const bridge = await stack.startBridge({ 'retry-ms': 100, 'keepalive-ms': 500 });
+    const bridge = await stack.startBridge({ 'upstream-timeout-ms': 1000, 'retry-ms': 100, 'keepalive-ms': 500 });
     t.after(async () => {
         stack.redis.child?.kill('SIGCONT');
         stack.bridges.splice(stack.bridges.indexOf(bridge), 1);

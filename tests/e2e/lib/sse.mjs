@@ -139,9 +139,10 @@ class Dechunker {
 }
 
 /**
- * How a connection ended: `last-chunk` (the response is complete), `fin` (closed without
- * it), `reset` (RST or another error), `cut` (by ourselves), '' (it is open).
- * @typedef {'' | 'last-chunk' | 'fin' | 'reset' | 'cut'} Ending
+ * How a connection ended: `last-chunk` (the response is complete), `last-chunk-unannounced` (and it
+ * had not said `Connection: close`: a proxy may have taken the connection for another request),
+ * `fin` (closed without it), `reset` (RST or another error), `cut` (by ourselves), '' (it is open).
+ * @typedef {'' | 'last-chunk' | 'last-chunk-unannounced' | 'fin' | 'reset' | 'cut'} Ending
  */
 
 export class SseStream {
@@ -196,7 +197,8 @@ export class SseStream {
             this.trouble ??= error;
             this.ending ||= 'reset';
         });
-        this.#socket.on('end', () => (this.ending ||= this.complete ? 'last-chunk' : 'fin'));
+        this.#socket.on('end', () => (this.ending ||= !this.complete ? 'fin'
+            : this.headers.connection === 'close' ? 'last-chunk' : 'last-chunk-unannounced'));
         this.closed = new Promise((resolve) => this.#socket.once('close', () => {
             this.ending ||= 'fin';
             resolve(this.ending);

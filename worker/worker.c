@@ -28,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HAND_BACK_AGAIN_MS = 100 };
+enum { RESERVE_MS = 1000, HAND_BACK_AGAIN_MS = 100 };
 
 /* --- the end of a turn ------------------------------------------------------------ */
 
@@ -80,13 +80,24 @@ static void on_handed_back(enum pg_outcome outcome, const struct pg_result *res,
     maybe_exit(w);
 }
 
-/* What has not finished by now is given to others, while there is still time to say so.
- */
+/* The end of the drain, in which runs are handed back. */
+static int64_t reserve_ms(const struct worker *w)
+{
+    int64_t half_ms = w->conf->drain_ms / 2;
+
+    return half_ms < RESERVE_MS ? half_ms : RESERVE_MS;
+}
+
+/* What has not finished by now is given to others, while there is still time to say so:
+ * the whole reserve from now on, for this process may have stood still. */
 static void on_drain_timer(void *arg)
 {
     struct worker *w = arg;
     struct store_runs runs;
 
+    if (!w->handing_back)
+        timer_start(w->exit_timer, reserve_ms(w));
+    w->handing_back = true;
     store_runs_init(&runs);
     LIST_EACH(node, tmp, &w->run_list) {
         const struct run *r = run_of_node(node);
@@ -109,15 +120,14 @@ static void on_exit_timer(void *arg)
 
 void worker_drain(struct worker *w)
 {
-    int64_t ms = w->conf->drain_ms, reserve = ms / 2 < 1000 ? ms / 2 : 1000;
+    int64_t ms = w->conf->drain_ms;
 
     log_info("draining", LOG_I("runs", count_runs(w)), LOG_I("drain_ms", ms));
     w->draining = true;
     intake_stop(w->intake);
     announce_leave(w->announce);
     exec_drain(w);
-    timer_start(w->drain_timer, ms - reserve);
-    timer_start(w->exit_timer, ms);
+    timer_start(w->drain_timer, ms - reserve_ms(w));
     maybe_exit(w);
 }
 

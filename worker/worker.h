@@ -67,7 +67,7 @@ struct worker {
     struct list processes;        /* of exec agents, not gone yet */
     struct exec_orphans *orphans; /* what they leave behind; NULL: none was started */
 
-    bool draining;
+    bool draining, handing_back;
     struct timer *drain_timer, *exit_timer;
 };
 

@@ -241,6 +241,25 @@ test('SIGTERM: short runs finish, long ones are handed back, no failure is count
     assert.equal(counting(all)[0].content.status, 'rewind');
 });
 
+test('SIGTERM, and the machine stands still until the drain is over: handed back all the same', async (t) => {
+    const DRAIN_MS = 2000;
+    const worker = await workers(t)({ 'demo-rate': 20, 'drain-ms': DRAIN_MS, 'lease-ms': 60_000 });
+    const asked = await begin('nobody waits a minute for this one');
+    await streams(asked);
+    worker.child.kill('SIGTERM');
+    await worker.child.line(/ info draining /);
+    worker.child.kill('SIGSTOP');
+    const still = performance.now();
+    await until(() => performance.now() - still > DRAIN_MS + 100, { what: 'what it had set itself is over' });
+    worker.child.kill('SIGCONT');
+    await worker.child.exit;
+    assert.equal(worker.child.code, 0, worker.child.tail());
+    assert.doesNotMatch(worker.output, /leaving with runs/);
+    assert.equal((await stack.run(asked.run)).status, 'queued');
+    await workers(t)();
+    assert.equal((await endsWell(asked)).row.failures, 0);
+});
+
 // --- Postgres ----------------------------------------------------------------------------------
 
 test('Postgres restarts in the middle: the run goes on and keeps its attempt', async (t) => {

@@ -3,6 +3,10 @@
 
 /** @type {import('./mutant.mjs').Control[]} */
 export const WORKER = [
+    { name: 'the reserve of a drain', daemon: 'worker', source: 'worker/worker.c',
+      from: 'timer_start(w->exit_timer, reserve_ms(w));', to: 'timer_start(w->exit_timer, 0);',
+      file: 'e2e/worker-faults.test.mjs', test: 'SIGTERM, and the machine stands still',
+      fails: /not match the regular expression \/leaving with runs/ },
     { name: 'a new epoch for another Redis', daemon: 'worker', from: ' or\n    got[4] ~= redis_id', to: '',
       file: 'faults/recovery.test.mjs', test: 'a lagging replica is promoted',
       fails: / was given out again: / },

@@ -198,7 +198,7 @@ test('SIGTERM: bye is spread over the drain time, and so are the moments to come
     const retries = streams.map((stream) => Number(stream.retry)).sort((a, b) => a - b);
     t.diagnostic(`byes from ${times[0]} to ${times.at(-1)} ms, in the quarters ${quarters}; retry from ${retries[0]} to ${retries.at(-1)}`);
     assert.ok(times.at(-1) - times[0] >= DRAIN / 2 && times.at(-1) <= DRAIN + 500, `from ${times[0]} to ${times.at(-1)} ms`);
-    for (const n of quarters) assert.ok(n >= MANY / 10 && n <= MANY / 2, `${n} of ${MANY} in one quarter of ${DRAIN} ms: ${quarters}`);
+    for (const n of quarters) assert.ok(n >= MANY / 20 && n <= MANY / 2, `${n} of ${MANY} in one quarter of ${DRAIN} ms: ${quarters}`);
     assert.ok(retries[0] >= RETRY / 2 && retries.at(-1) < RETRY * 3 / 2, `${retries[0]} to ${retries.at(-1)}`);
     // who is told the same would come back at the same moment
     assert.ok(new Set(retries).size >= MANY / 2, `${new Set(retries).size} of them differ`);

@@ -143,35 +143,32 @@ static int64_t wait_limit_ms(const struct conn *c, enum conn_wait wait)
     return 0;
 }
 
-static void set_limit(struct conn *c, int64_t ms)
+/* false: no memory. */
+static bool set_limit(struct conn *c, int64_t ms)
 {
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
 
     c->due = false;
-    if (ms > 0)
-        event_add(&c->limit, &tv);
-    else
-        event_del(&c->limit);
+    return (ms > 0 ? event_add(&c->limit, &tv) : event_del(&c->limit)) == 0;
 }
 
-static void want(struct event *ev, bool wanted)
+/* false: no memory. */
+static bool want(struct event *ev, bool wanted)
 {
     if (wanted == (event_pending(ev, EV_READ | EV_WRITE, NULL) != 0))
-        return;
-    if (wanted)
-        event_add(ev, NULL);
-    else
-        event_del(ev);
+        return true;
+    return (wanted ? event_add(ev, NULL) : event_del(ev)) == 0;
 }
 
+/* An event that is there already needs no memory to be set anew. */
 void conn_wrote(struct conn *c)
 {
     if (c->wait == WAIT_WRITE)
-        set_limit(c, wait_limit_ms(c, WAIT_WRITE));
+        (void)set_limit(c, wait_limit_ms(c, WAIT_WRITE));
 }
 
-/* A limit starts when its wait
- * begins, so bytes that dribble in do not push it away. */
+/* A limit starts when its wait begins, so bytes that dribble in do not push it away. Who
+ * cannot be waited for is closed: it would be silent for good. */
 void conn_settle(struct conn *c)
 {
     enum conn_wait wait;
@@ -182,10 +179,12 @@ void conn_settle(struct conn *c)
     wait = conn_waits_for(c);
     read = !c->eof && (wait != WAIT_ANSWER || c->in.len < PIPELINE_MAX) &&
            wait != WAIT_WRITE;
-    want(&c->readable, read);
-    want(&c->writable, wait == WAIT_WRITE);
-    if (wait != c->wait)
-        set_limit(c, wait_limit_ms(c, wait));
+    if (!want(&c->readable, read) || !want(&c->writable, wait == WAIT_WRITE) ||
+        (wait != c->wait && !set_limit(c, wait_limit_ms(c, wait)))) {
+        c->b->stats.conn_memory++;
+        conn_die(c, "out of memory");
+        return;
+    }
     c->wait = wait;
     if (wait == WAIT_IDLE) /* an idle connection keeps no buffers */
         buf_fini(&c->in);
@@ -304,7 +303,7 @@ void conns_drain(struct bridge *b)
             conn_linger(c);
             conn_settle(c);
         } else { /* what it asks may be on its way */
-            set_limit(c, wait_limit_ms(c, WAIT_IDLE));
+            (void)set_limit(c, wait_limit_ms(c, WAIT_IDLE));
         }
     }
 }

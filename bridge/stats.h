@@ -10,7 +10,7 @@
 struct bridge_stats {
     /* http */
     uint64_t accepted, connections, http_requests, http_refused, accept_errors;
-    uint64_t conn_late, conn_stalled, conn_idle;
+    uint64_t conn_late, conn_stalled, conn_idle, conn_memory;
     uint64_t responses_2xx, responses_4xx, responses_5xx;
     uint64_t auth_missing, auth_refused, auth_revoked, auth_unknown, access_denied,
         origin_refused;

@@ -193,6 +193,40 @@ static void test_too_many_are_in_a_hurry(void **state)
     peer_free(&p[1]);
 }
 
+/* --- libevent has no memory --- */
+
+static bool stingy;
+
+static void *stingy_realloc(void *p, size_t size)
+{
+    return stingy ? NULL : realloc(p, size);
+}
+
+/* Whose events cannot be waited for is closed: it would be silent for good. */
+static void test_no_room_for_an_event(void **state)
+{
+    struct peer crowd[40];
+    size_t closed = 0;
+
+    (void)state;
+    conf.max_connections = COUNT(crowd);
+    conf.request_timeout_ms = conf.idle_timeout_ms = 100;
+    event_set_mem_functions(malloc, stingy_realloc, free);
+    for (size_t i = 0; i < COUNT(crowd); i++) {
+        stingy = i >= 4;
+        crowd[i] = peer_new();
+        peer_read(&crowd[i]);
+        closed += crowd[i].eof;
+    }
+    stingy = false;
+    assert_in_range(closed, 1, COUNT(crowd) - 1);
+    assert_int_equal(bridge.stats.conn_memory, closed);
+    for (size_t i = 0; i < COUNT(crowd); i++)
+        pump(&crowd[i], is_closed, NULL);
+    for (size_t i = 0; i < COUNT(crowd); i++)
+        peer_free(&crowd[i]);
+}
+
 /* --- a limit that another has replaced --- */
 
 #define METRICS "GET /metrics HTTP/1.1\r\n" H "\r\n"
@@ -281,7 +315,7 @@ int main(void)
         TEST(test_a_crowd_in_many_turns),   TEST(test_nobody_is_kept_out),
         TEST(test_nobody_is_kept_in),       TEST(test_bytes_before_the_limit),
         TEST(test_asked_before_we_leave),   TEST(test_too_many_are_in_a_hurry),
-        TEST(test_a_limit_that_is_no_more),
+        TEST(test_a_limit_that_is_no_more), TEST(test_no_room_for_an_event),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

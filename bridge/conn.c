@@ -160,11 +160,11 @@ static bool want(struct event *ev, bool wanted)
     return (wanted ? event_add(ev, NULL) : event_del(ev)) == 0;
 }
 
-/* An event that is there already needs no memory to be set anew. */
+/* Its limit begins anew when it settles, which is next. */
 void conn_wrote(struct conn *c)
 {
     if (c->wait == WAIT_WRITE)
-        (void)set_limit(c, wait_limit_ms(c, WAIT_WRITE));
+        c->wait = WAIT_NONE;
 }
 
 /* A limit starts when its wait begins, so bytes that dribble in do not push it away. Who
@@ -303,7 +303,8 @@ void conns_drain(struct bridge *b)
             conn_linger(c);
             conn_settle(c);
         } else { /* what it asks may be on its way */
-            (void)set_limit(c, wait_limit_ms(c, WAIT_IDLE));
+            c->wait = WAIT_NONE;
+            conn_settle(c);
         }
     }
 }

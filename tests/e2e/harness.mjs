@@ -18,7 +18,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { claimsOf, Signer } from './lib/jwt.mjs';
 import { leaks } from './lib/leaks.mjs';
-import { Child, run } from './lib/process.mjs';
+import { Child, complain, run } from './lib/process.mjs';
 import { freePort, Postgres, RedisServer } from './lib/servers.mjs';
 import { SseStream } from './lib/sse.mjs';
 import { PATIENCE_MS, until } from './lib/until.mjs';
@@ -474,6 +474,7 @@ export class Stack {
             }
         }
         const logs = complaints.length ? this.logs(200) : '';
+        for (const what of complaints) complain(what);
         await this.#tearDown();
         assert.equal(complaints.length, 0, `${complaints.join('\n')}\n${logs}`);
     }

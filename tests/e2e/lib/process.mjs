@@ -4,6 +4,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { PATIENCE_MS, until, within } from './until.mjs';
 
+/** no test sends these */
+const CRASHES = ['SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGILL', 'SIGFPE'];
 const SANITIZER = /ERROR: \w*Sanitizer|LeakSanitizer|runtime error:|SUMMARY: \w*Sanitizer/;
 
 /** what the sanitizers are told; a build without them does not read it */
@@ -12,6 +14,16 @@ const SANITIZER_ENV = {
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
     TSAN_OPTIONS: 'second_deadlock_stack=1',
 };
+
+/**
+ * Says at once what is wrong for good: node drops an error in `t.after` behind one in the test, and what was
+ * only late may be run again (late.mjs).
+ * @param {string} what
+ * @param {string} [detail]
+ */
+export function complain(what, detail = '') {
+    console.error(`complaint: ${what}\n${detail}`);
+}
 
 export class Child {
     /** @type {import('node:child_process').ChildProcess} */
@@ -56,6 +68,8 @@ export class Child {
                 this.#exited = true;
                 this.code = code;
                 this.signal = signal;
+                const report = this.sanitizerReport();
+                if (report || CRASHES.includes(signal ?? '')) complain(`${name} ended with ${code ?? signal}`, report);
                 resolve(undefined);
             });
         });
@@ -106,6 +120,7 @@ export class Child {
         try {
             await within(this.exit, timeout, `${this.name} ends after ${signal}\n${this.tail()}`);
         } catch (error) {
+            complain(`${this.name} does not end after ${signal}`);
             this.kill('SIGKILL');
             await this.exit;
             throw error;

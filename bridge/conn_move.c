@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ARRIVING_MAX = 256 }; /* not served yet by one reactor; the others stay */
+enum { ARRIVING_MAX = 256 };
 
 /* A connection on its way. */
 struct move {
@@ -72,11 +72,20 @@ void conn_taken_in(struct conn *c)
     c->arriving = false;
 }
 
+/* How many one reactor may not have served yet; the others stay. A reactor that stands
+ * still does not fill the process with them: all together have half of its places. */
+static unsigned arriving_max(const struct reactors *rs)
+{
+    int64_t share = rs->conf->max_connections / 2 / (int64_t)rs->count;
+
+    return share < ARRIVING_MAX ? (unsigned)share : ARRIVING_MAX;
+}
+
 /* Either we see that the process is leaving, or who counts its last connections sees that
  * one is on its way (bridge.c: stop_when_empty). */
 static bool may_arrive(struct bridge *from, struct bridge *to)
 {
-    if (atomic_fetch_add(&to->arriving, 1) < ARRIVING_MAX &&
+    if (atomic_fetch_add(&to->arriving, 1) < arriving_max(to->reactors) &&
         !atomic_load(&to->reactors->leaving))
         return true;
     atomic_fetch_sub(&to->arriving, 1);

@@ -32,7 +32,7 @@ static const struct stats_row rows[] = {
     COUNTER("connections_moved_total", NULL, connections_moved,
             "Those that went to the reactor of their thread's readers."),
     COUNTER("gather_full_total", NULL, gather_full,
-            "Those that stayed: --gather-readers were there, or 256 waited there."),
+            "Those that stayed: --gather-readers were there, or too many waited there."),
     COUNTER("http_requests_total", NULL, http_requests, "Well-formed requests."),
     COUNTER("http_refused_total", NULL, http_refused, "Malformed or slow requests."),
     COUNTER("http_responses_total", "class=\"2xx\"", responses_2xx,

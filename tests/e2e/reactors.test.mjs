@@ -2,11 +2,10 @@
 // ends something counts in the whole process, and one that hangs is noticed.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs';
 import { before, test } from 'node:test';
 import { Stack, run as runToEnd, until } from './harness.mjs';
+import { holdReactor } from './lib/hold.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 
 const REACTORS = 3;
@@ -176,35 +175,6 @@ test('ready only when every reactor is', async () => {
     }
     await until(async () => (await ask('/readyz')).status === 200, { what: 'ready again' });
 });
-
-/** Holds one thread of a process, by ptrace, until `release` is called. @param {number} tid */
-async function hold(tid) {
-    const child = spawn('python3', ['-c', `
-import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-tid = int(sys.argv[1])
-if libc.ptrace(16, tid, None, None) != 0:
-    print('refused', flush=True)
-    sys.exit(0)
-os.waitpid(tid, 0x40000000)
-print('held', flush=True)
-sys.stdin.read()
-libc.ptrace(17, tid, None, None)
-`, String(tid)], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const [word] = await once(child.stdout, 'data');
-    return { held: String(word).trim() === 'held', release: async () => {
-        child.stdin.end();
-        await once(child, 'close');
-    } };
-}
-
-/** @param {import('./harness.mjs').Bridge} bridge @param {number} number */
-function holdReactor(bridge, number) {
-    const { pid } = bridge.child;
-    const tid = fs.readdirSync(`/proc/${pid}/task`)
-        .find((id) => fs.readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8').trim() === `reactor-${number}`);
-    return hold(Number(tid));
-}
 
 test('a reactor that hangs makes /healthz say so, and takes nobody else along', async (t) => {
     const bridge = await stack.startBridge({ reactors: 2, 'gather-readers': 0, 'hang-ms': 500, 'upstream-timeout-ms': 1000, 'drain-ms': 500 });

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { before, test } from 'node:test';
 import { Stack, until } from './harness.mjs';
+import { holdReactor } from './lib/hold.mjs';
 import { ScriptRun } from './lib/publisher.mjs';
 import { raw } from './lib/raw.mjs';
 import { instanceOf } from '../input/redis.mjs';
@@ -142,6 +143,24 @@ test('a storm: who comes faster than requests are read waits in the kernel, and 
     assert.equal(await metric('limits_total{limit="max-connections"}', bridge) ?? 0, 0);
     await leave(streams, bridge);
     await bridge.stop();
+});
+
+test('a reactor that stands still is brought its part of half of --max-connections, the others stay and are served', async (t) => {
+    const [COUNT, MAX] = [300, 128]; // some 75 come in at the other one and have their home there: 32 of them are brought
+    const bridge = await stack.startBridge({ reactors: 2, 'max-connections': MAX, 'max-streams-per-user': 0, 'drain-ms': 500 });
+    const { held, release } = await holdReactor(bridge, 1);
+    const streams = Array.from({ length: COUNT }, (_, i) => stack.threadEvents(`part${i}`, '', { ...READER, bridge }));
+    const served = () => streams.filter((s) => s.events.length > 0).length;
+    try {
+        if (held) await until(() => served() >= COUNT / 6, { what: () => `who stays is served: ${served()}` });
+    } finally {
+        await release();
+    }
+    await Promise.all(streams.map((stream) => stream.named('ready')));
+    if (held) assert.ok(await met(bridge) > 0, `${await moved(bridge)} have moved, and nobody was one too many`);
+    await leave(streams, bridge);
+    await bridge.stop();
+    if (!held) t.skip('this machine does not let one process hold a thread of another');
 });
 
 test('nobody is brought to a reactor that hears nothing of Redis', async (t) => {

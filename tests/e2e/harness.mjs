@@ -279,8 +279,8 @@ export class Stack {
             keys.JWT_PUBLIC_KEY_FILE = path.join(this.dir, 'public.pem');
             fs.writeFileSync(keys.JWT_PUBLIC_KEY_FILE, this.signer.publicPem);
         }
-        const given = { listen: '127.0.0.1:0', 'upstream-timeout-ms': 5000 /* HACKING.md */, 'app-dir': path.join(ROOT, 'app'),
-                        'client-dir': path.join(ROOT, 'sdk/js/src'),
+        const given = { listen: '127.0.0.1:0', 'app-dir': path.join(ROOT, 'app'), 'client-dir': path.join(ROOT, 'sdk/js/src'),
+                        'upstream-timeout-ms': 5000, // a machine may stand still: who tests the wait sets it
                         ...(this.options.demo && { demo: true }), ...options };
         const bridge = new Bridge(this, 'bridge', given, this.env({ ...keys, ...env }), start);
         this.bridges.push(bridge);

@@ -50,7 +50,7 @@ function errorOf(yaml) {
  * @param {string} tap
  * @returns {Failure[]}
  */
-export function failures(tap) {
+function failures(tap) {
     const lines = tap.split('\n');
     const found = [];
     /** of the test at the top that is being read */
@@ -91,7 +91,7 @@ function failureOf(inside) {
 }
 
 /** Whether each name has a verdict, and a good one. @param {string} tap @param {string[]} names */
-export function passed(tap, names) {
+function passed(tap, names) {
     const good = tap.split('\n').map((line) => /^ *ok \d+ - (.*)$/.exec(line)?.[1])
         .filter((line) => line !== undefined && !/ # SKIP\b/.test(line)).map((line) => plain(String(line)));
     return names.every((name) => good.includes(name));
